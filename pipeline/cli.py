@@ -1,0 +1,175 @@
+"""From a frozen dataclass to a command line: parsing, help, and what a user sees when something is wrong.
+
+A field's docstring is its help. Positional fields are ``tyro.conf.Positional[...]``. Exit statuses: 2 for anything the
+user can mend (one line on stderr), 130 for Ctrl-C. ``MICRO_YOLO_TRACEBACK=1`` shows where an error was raised.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import errno
+import io
+import logging
+import os
+import re
+import shlex
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import tyro
+
+ConfigT = TypeVar("ConfigT")
+_MARKERS = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff)
+# How Python says it, and how a user who never saw Python would.
+_PLAIN = (
+    (r"invalid literal for int\(\) with base 10: (.*)", r"must be a whole number, got \1"),
+    (r"could not convert string to float: (.*)", r"must be a number, got \1"),
+    (r"^Error parsing [A-Z]\w*: ", ""),
+    (r"^Error parsing (\S+): ", r"\1: "),
+    (r"^Missing from [^:]*: (\S+).*", r"\1 is required"),
+    (r"^Missing value for argument '(\S+)'.*", r"\1 needs a value"),
+)
+
+
+def main(
+    config_type: type[ConfigT],
+    run: Callable[[ConfigT], Any],
+    *,
+    prog: str,
+    description: str | None = None,
+    args: Sequence[str] | None = None,
+) -> None:
+    """Parse `args` (default: the command line) into `config_type` and call `run` with it.
+
+    `prog` is how the user starts it, such as ``python -m pipeline.train``. ValueError and OSError become one line on
+    stderr and exit status 2, Ctrl-C a line that says how to go on and status 130.
+    """
+    args = list(sys.argv[1:] if args is None else args)
+    silence_libraries()
+    try:
+        run(parse(config_type, prog=prog, description=description, args=args))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (`| head`) has enough; Python would complain again when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + 13)
+    except KeyboardInterrupt as stop:
+        _leave(prog, str(stop) or _go_on(config_type, prog, args), 130)
+    except (ValueError, OSError) as error:
+        if os.environ.get("MICRO_YOLO_TRACEBACK"):
+            traceback.print_exc()
+        _leave(prog, message(error), 2)
+
+
+def parse(
+    config_type: type[ConfigT], *, prog: str, description: str | None = None, args: Sequence[str] = ()
+) -> ConfigT:
+    """Parse `args` into `config_type`. Raises ValueError in one line; ``--help`` prints and raises SystemExit(0)."""
+    complaint = io.StringIO()
+    known = _options(config_type)
+    asks_help = "-h" in args or "--help" in args
+    with contextlib.redirect_stderr(complaint), _unwrapped(not asks_help):
+        try:
+            config, unknown = tyro.cli(
+                config_type,
+                prog=prog,
+                description=description or config_type.__doc__,
+                args=list(args),
+                config=_MARKERS,
+                return_unknown_args=True,
+            )
+        except SystemExit as stop:
+            if not stop.code:
+                raise
+            # A misspelt option is also a missing one: the spelling is what to tell.
+            unknown = [arg for arg in args if arg.startswith("--") and arg.split("=")[0].replace("_", "-") not in known]
+            told = _unknown(known, unknown) if unknown else _first_section(complaint.getvalue())
+            raise ValueError(f"{told}; see `{prog} --help`") from stop
+    if unknown:
+        raise ValueError(f"{_unknown(known, unknown)}; see `{prog} --help`")
+    return config
+
+
+def message(error: BaseException) -> str:
+    """What went wrong in one line, with the file's name for an error of the operating system."""
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+        if error.errno == errno.ENOSPC:
+            text += "; nothing was left half-written, free some space and run it again"
+    return " ".join(text.split()) or type(error).__name__
+
+
+def silence_libraries() -> None:
+    """Keep the libraries' notices to programmers off a user's screen; ``python -W`` and set variables still win."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    for name in ("absl", "tensorflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+
+
+def _leave(prog: str, text: str, status: int) -> None:
+    print(f"{prog}: {' '.join(text.split())}", file=sys.stderr, flush=True)
+    sys.exit(status)
+
+
+def _go_on(config_type: type, prog: str, args: Sequence[str]) -> str:
+    fields = {field.name for field in dataclasses.fields(config_type)}
+    more = ["--resume"] if "resume" in fields and "--resume" not in args else []
+    kept = [arg for arg in args if not (more and arg == "--overwrite")]
+    return f"stopped; `{shlex.join([*prog.split(), *kept, *more])}` goes on"
+
+
+def _options(config_type: type) -> list[str]:
+    names = [
+        ("no-" if field.default is True else "") + field.name.replace("_", "-")
+        for field in dataclasses.fields(config_type)
+    ]
+    return [f"--{name}" for name in names] + ["--help"]
+
+
+def _unknown(options: Sequence[str], unknown: Sequence[str]) -> str:
+    option = next((token for token in unknown if token.startswith("-")), None)
+    if option is None:
+        return f"unexpected argument {unknown[0]!r}"
+    option = option.split("=")[0]
+    near = difflib.get_close_matches(option.replace("_", "-"), options, n=1, cutoff=0.5)
+    return f"unknown option {option}; " + (f"nearest: {near[0]}" if near else f"allowed: {', '.join(options)}")
+
+
+@contextlib.contextmanager
+def _unwrapped(wanted: bool) -> Iterator[None]:
+    """Have tyro draw its box as wide as the text, so that no word of it is broken at the terminal's edge."""
+    before = os.environ.get("COLUMNS")
+    if wanted:
+        os.environ["COLUMNS"] = "1000000"
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ["COLUMNS"] = before
+        elif wanted:
+            del os.environ["COLUMNS"]
+
+
+def _first_section(box: str) -> str:
+    """The text of tyro's box down to its first rule: what is wrong, without the help that follows."""
+    said: list[str] = []
+    for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines():
+        text = line.strip("│| ╭╮╰╯")
+        if not text.strip("─-"):
+            if said:
+                break
+        elif "─" not in text:
+            said.append(text)
+    told = " ".join(said)
+    for python, plain in _PLAIN:
+        told = re.sub(python, plain, told)
+    return told.rstrip(". ")

@@ -1,0 +1,247 @@
+"""A run is a directory of stages: ``runs/NAME/{train,prune,qat,export}``, with ``runs/latest`` pointing at the newest.
+
+Files appear whole or not at all, and nothing is overwritten unless asked. `METRICS` is the last file a stage writes:
+a stage directory without it is half-made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+RUNS = Path("runs")
+STAGES = ("train", "prune", "qat")
+EXPORT = "export"
+ARCH = "arch.json"
+WEIGHTS = "model.weights.h5"
+CONFIG = "config.json"
+METRICS = "metrics.json"
+HISTORY = "history.csv"
+_RECORDED = (
+    "micro-yolo",
+    "tensorflow",
+    "tf-keras",
+    "tensorflow-model-optimization",
+    "keras-cv",
+    "ai-edge-litert",
+    "numpy",
+    "pillow",
+    "pycocotools",
+)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Give a path beside `path` to write to; it becomes `path` if the block ends well and is removed if it does not.
+
+    For libraries that open the file themselves. The suffixes are kept, as Keras decides the format by them.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        yield beside
+        with open(beside, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
+
+
+def write_atomic(path: Path, data: bytes | str) -> Path:
+    """Write `data` (text as UTF-8) to `path` whole or not at all, making its directory. Raises OSError."""
+    with writing(path) as beside:
+        beside.write_bytes(data.encode() if isinstance(data, str) else data)
+    return Path(path)
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Write `value` as JSON; dataclasses, paths, tuples and numpy values become plain ones, NaN and infinity null."""
+    return write_atomic(path, json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """`value` in the types JSON has. Raises ValueError for a value that has no such form."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    raise ValueError(f"write_json: a value must have a JSON form, got {type(value).__name__}")
+
+
+def read_json(path: Path) -> Any:
+    """The JSON in `path`. Raises FileNotFoundError, or ValueError naming the file and the line that is not JSON."""
+    try:
+        return json.loads(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: must be JSON, got {error}") from None
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256 in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def new_run(path: Path | None = None, *, stage: str = "train", overwrite: bool = False) -> Path:
+    """Make ``path/stage`` (default: a directory in `RUNS` named by the time) and return the run's path.
+
+    Raises ValueError if the stage is there already, finished or not, unless `overwrite`: then that stage and those
+    made from it are removed. A directory that is no run is never touched. Raises OSError if it cannot be made.
+    """
+    run = _unused() if path is None else Path(path)
+    if run.exists() and not run.is_dir():
+        raise ValueError(f"{run}: a run must be a directory, got a file; allowed: another --run")
+    if _is_foreign(run):
+        raise ValueError(f"{run}: exists and is not a run; allowed: another --run, or an empty directory")
+    target = run / stage
+    if target.exists() and not overwrite:
+        if is_finished(target):
+            raise ValueError(f"{run}: already holds a finished {stage}; allowed: another --run, or --overwrite")
+        raise ValueError(
+            f"{run}: holds a half-made {stage}; allowed: --resume to continue it, --overwrite to start again, "
+            "or another --run"
+        )
+    try:
+        if overwrite:
+            for made in (stage, *_after(stage)):
+                if (run / made).exists():
+                    shutil.rmtree(run / made)
+        target.mkdir(parents=True)
+    except OSError as error:
+        raise OSError(f"{run}: cannot be made ({error.strerror}); allowed: --run with a writable path") from None
+    return run
+
+
+def resolve_run(path: Path | None = None) -> Path:
+    """The run to read: `path`, or where ``runs/latest`` points. Raises FileNotFoundError or ValueError."""
+    if path is None:
+        latest = RUNS / "latest"
+        if latest.is_symlink() and not latest.exists():
+            raise FileNotFoundError(f"{latest}: points at {os.readlink(latest)}, which is gone; allowed: --run PATH")
+        if not latest.exists():
+            raise FileNotFoundError(f"{latest}: there is no run yet; `python -m pipeline.train` makes one")
+        path = RUNS / os.readlink(latest) if latest.is_symlink() else latest
+    run = Path(os.path.normpath(path))
+    if not run.exists():
+        raise FileNotFoundError(f"{run}: no such run; `python -m pipeline.train --run {run}` makes one")
+    if not any((run / stage).is_dir() for stage in STAGES):
+        raise ValueError(f"{run}: a run must hold one of {', '.join(STAGES)}; `python -m pipeline.train` makes one")
+    return run
+
+
+def point_latest(run: Path) -> None:
+    """Make ``runs/latest`` point at `run`, at no moment pointing nowhere. Raises OSError."""
+    RUNS.mkdir(parents=True, exist_ok=True)
+    beside = RUNS / f".{os.getpid()}-latest"
+    beside.unlink(missing_ok=True)
+    beside.symlink_to(os.path.relpath(run, RUNS), target_is_directory=True)
+    try:
+        os.replace(beside, RUNS / "latest")
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise OSError(f"{RUNS / 'latest'}: must be a link, cannot be replaced ({error.strerror})") from None
+
+
+def latest_stage(run: Path, before: str | None = None) -> Path:
+    """The most finished stage of `run` that comes before stage `before`.
+
+    Raises ValueError, with the command that helps, if there is none.
+    """
+    usable = STAGES if before is None or before not in STAGES else STAGES[: STAGES.index(before)]
+    for stage in reversed(usable):
+        if is_finished(run / stage):
+            return run / stage
+    half = next((stage for stage in usable if (run / stage).is_dir()), None)
+    if half is None:
+        raise ValueError(f"{run}: no {' or '.join(usable)} in it; `python -m pipeline.train --run {run}` makes one")
+    raise ValueError(f"{run}: its {half} is half-made; `python -m pipeline.{half} --run {run} --resume` continues it")
+
+
+def is_finished(stage: Path) -> bool:
+    """Whether a stage directory has all that the next stage needs, `METRICS` being written last."""
+    return all((stage / name).is_file() for name in (ARCH, WEIGHTS, CONFIG, METRICS))
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """What one stage directory holds; `arch` and `config` are the parsed JSON."""
+
+    path: Path
+    arch: dict[str, Any]
+    config: dict[str, Any]
+
+    @property
+    def weights(self) -> Path:
+        """The weights file."""
+        return self.path / WEIGHTS
+
+
+def read_stage(path: Path) -> Stage:
+    """Read a stage directory. Raises FileNotFoundError or ValueError naming the file that is missing or not JSON."""
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path}: no such stage; `python -m pipeline.train` makes one")
+    if not (path / WEIGHTS).is_file():
+        raise FileNotFoundError(f"{path / WEIGHTS}: no such file, {path} is half-made; continue it with --resume")
+    found = {name: read_json(path / name) for name in (ARCH, CONFIG)}
+    for name, value in found.items():
+        if not isinstance(value, dict):
+            raise ValueError(f"{path / name}: must hold a JSON object, got {type(value).__name__}")
+    return Stage(path, found[ARCH], found[CONFIG])
+
+
+def record(config: Any, *, parent: Path | None = None, **more: Any) -> dict[str, Any]:
+    """What `CONFIG` says: all settings, where the weights came from (directory and hash), `more`, and the versions."""
+    came_from = None if parent is None else {"path": parent, "sha256": sha256(parent / WEIGHTS)}
+    return {"settings": plain(config), "parent": plain(came_from), **plain(more), "versions": provenance()}
+
+
+def provenance() -> dict[str, str]:
+    """Versions of Python and of the packages that shape a result, read without importing them."""
+    versions = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in _RECORDED:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
+
+
+def _after(stage: str) -> tuple[str, ...]:
+    return (*STAGES[STAGES.index(stage) + 1 :], EXPORT) if stage in STAGES else ()
+
+
+def _is_foreign(run: Path) -> bool:
+    if not run.is_dir():
+        return False
+    names = {entry.name for entry in run.iterdir()}
+    return bool(names) and not names & {*STAGES, EXPORT}
+
+
+def _unused() -> Path:
+    name = datetime.now().strftime("%Y%m%d-%H%M%S")
+    candidates = (RUNS / (name if n == 0 else f"{name}-{n}") for n in range(1000))
+    return next(run for run in candidates if not run.exists())
