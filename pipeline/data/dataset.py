@@ -1,0 +1,301 @@
+"""What every reader makes: a Dataset of Splits held as flat arrays, and the rules a record must meet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
+CLIP_TOLERANCE_PX = 1.0
+_EXIF_ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One kind of fault of one file. `count` says how many records of it were met (boxes, lines, images)."""
+
+    file: str
+    what: str
+    count: int = 1
+
+
+class Problems:
+    """Collects faults: each (file, what) is named once, with its count."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str], int] = {}
+
+    def add(self, file: str, what: str, count: int = 1) -> None:
+        key = (file, what)
+        self._counts[key] = self._counts.get(key, 0) + count
+
+    def freeze(self) -> tuple[Problem, ...]:
+        return tuple(Problem(file, what, count) for (file, what), count in self._counts.items())
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """n images and their m boxes. Boxes of image i are rows starts[i]:starts[i + 1] (compressed rows).
+
+    Shapes: image_ids int64 (n,), sizes int32 (n, 2) recorded (height, width), boxes_xyxy float32 (m, 4) pixels of the recorded
+    size, classes int32 (m,) in 0..C-1, crowd bool (m,), areas float32 (m,) square pixels (COCO's object area), starts int64 (n + 1,).
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    image_ids: np.ndarray
+    sizes: np.ndarray
+    boxes_xyxy: np.ndarray
+    classes: np.ndarray
+    crowd: np.ndarray
+    areas: np.ndarray
+    starts: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def rows(self, index: int) -> slice:
+        """The rows of image `index` in boxes_xyxy, classes, crowd and areas."""
+        return slice(int(self.starts[index]), int(self.starts[index + 1]))
+
+    def subset(self, indices: Sequence[int] | np.ndarray, name: str | None = None) -> Split:
+        """The images `indices`, in that order, as a Split of their own."""
+        order = np.asarray(indices, np.int64)
+        counts = np.diff(self.starts)[order]
+        starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        rows = np.repeat(self.starts[order] - starts[:-1], counts) + np.arange(starts[-1])
+        return Split(
+            name=name or self.name,
+            files=tuple(self.files[i] for i in order),
+            image_ids=self.image_ids[order],
+            sizes=self.sizes[order],
+            boxes_xyxy=self.boxes_xyxy[rows],
+            classes=self.classes[rows],
+            crowd=self.crowd[rows],
+            areas=self.areas[rows],
+            starts=starts,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Splits (train, val, perhaps test) under one list of classes; category_ids[c] is class c's id in the source."""
+
+    root: Path
+    format: str
+    names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    splits: dict[str, Split]
+    problems: tuple[Problem, ...] = ()
+
+    def warning(self) -> str | None:
+        """One line on what is wrong, naming the first files; None when nothing is."""
+        if not self.problems:
+            return None
+        total = sum(p.count for p in self.problems)
+        shown = "; ".join(f"{p.file}: {p.what}" + (f" ({p.count})" if p.count > 1 else "") for p in self.problems[:3])
+        more = f"; and {len(self.problems) - 3} more" if len(self.problems) > 3 else ""
+        return f"{self.root}: {total} bad records: {shown}{more}; `python -m pipeline.data {self.root}` lists all"
+
+
+@dataclass
+class Raw:
+    """What a reader found for one split, before the checks; row i of the box arrays belongs to image image_index[i].
+
+    sizes are recorded (height, width), 0 or less or NaN where the source has none; areas are NaN where unknown.
+    """
+
+    name: str
+    files: list[Path]
+    image_ids: np.ndarray
+    sizes: np.ndarray
+    image_index: np.ndarray
+    boxes_xyxy: np.ndarray
+    classes: np.ndarray
+    crowd: np.ndarray
+    areas: np.ndarray
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(height, width) from the file's header, as displayed (EXIF orientation applied). OSError or ValueError if unreadable."""
+    with Image.open(path) as image:
+        width, height = image.size
+        turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+    return (width, height) if turned else (height, width)
+
+
+def relative(path: Path, root: Path) -> str:
+    """The path as named in messages: below root where it is."""
+    text, prefix = str(path), str(root) + os.sep
+    return text[len(prefix) :].replace(os.sep, "/") if text.startswith(prefix) else text
+
+
+def clean_name(name: object) -> str:
+    """A class name as one line of text; empty if there is none."""
+    return " ".join(str(name).split()) if isinstance(name, str | int | float) and not isinstance(name, bool) else ""
+
+
+def list_files(folder: Path) -> dict[str, int]:
+    """File names in a folder with their sizes in bytes; empty if the folder is not there."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+    except OSError:
+        return {}
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Image files directly in a folder, sorted by name."""
+    return sorted(folder / name for name in list_files(folder) if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES)
+
+
+def build_split(raw: Raw, root: Path, problems: Problems) -> Split:
+    """Drops images that are missing or empty and boxes that break a rule; clips the rest. Each fault goes to `problems`."""
+    sizes, keep = _check_images(raw, root, problems)
+    good, boxes, areas = _check_boxes(raw, sizes, keep, root, problems)
+
+    kept = np.flatnonzero(keep)
+    place = np.full(len(raw.files), -1, np.int64)
+    place[kept] = np.arange(len(kept))
+    owner = place[raw.image_index[good]]
+    order = np.argsort(owner, kind="stable")
+    rows = good[order]
+    return Split(
+        name=raw.name,
+        files=tuple(raw.files[i] for i in kept),
+        image_ids=np.asarray(raw.image_ids, np.int64)[kept],
+        sizes=sizes[kept].astype(np.int32),
+        boxes_xyxy=boxes[order].astype(np.float32),
+        classes=raw.classes[rows].astype(np.int32),
+        crowd=raw.crowd[rows].astype(bool),
+        areas=areas[order].astype(np.float32),
+        starts=np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=len(kept)))]).astype(np.int64),
+    )
+
+
+def _check_images(raw: Raw, root: Path, problems: Problems) -> tuple[np.ndarray, np.ndarray]:
+    """Sizes (n, 2) with the unrecorded ones read from the files, and which images to keep (n,)."""
+    folders: dict[Path, dict[str, int]] = {}
+    keep = np.ones(len(raw.files), bool)
+    for index, path in enumerate(raw.files):
+        parent = path.parent
+        if parent not in folders:
+            folders[parent] = list_files(parent)
+        n_bytes = folders[parent].get(path.name)
+        if not n_bytes:
+            keep[index] = False
+            problems.add(relative(path, root), "image file is missing" if n_bytes is None else "image file is empty")
+
+    sizes = np.asarray(raw.sizes, np.float64).reshape(-1, 2).copy()
+    with np.errstate(invalid="ignore"):
+        unknown = np.flatnonzero(keep & ~(np.isfinite(sizes) & (sizes >= 1) & (sizes < 2**31)).all(1))
+    if len(unknown):
+        with ThreadPoolExecutor() as pool:
+            for index, size in zip(unknown, pool.map(_size_or_none, [raw.files[i] for i in unknown]), strict=True):
+                if size is None:
+                    keep[index] = False
+                    problems.add(relative(raw.files[index], root), "not an image that can be read")
+                else:
+                    sizes[index] = size
+    return sizes, keep
+
+
+def _size_or_none(path: Path) -> tuple[int, int] | None:
+    try:
+        return image_size(path)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def _check_boxes(
+    raw: Raw, sizes: np.ndarray, keep: np.ndarray, root: Path, problems: Problems
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Indices of the boxes to keep, and for those the clipped boxes and the areas."""
+
+    def report(rows: np.ndarray, what: str) -> None:
+        images, counts = np.unique(raw.image_index[rows], return_counts=True)
+        for image, count in zip(images, counts, strict=True):
+            problems.add(relative(raw.files[image], root), what, int(count))
+
+    rows = np.flatnonzero(keep[raw.image_index]) if len(raw.image_index) else np.zeros(0, np.int64)
+    boxes = np.asarray(raw.boxes_xyxy, np.float64).reshape(-1, 4)
+    with np.errstate(invalid="ignore", over="ignore"):
+        for what, good in (
+            ("box with a number that is not finite, skipped", lambda b, wh: np.isfinite(b).all(1)),
+            ("box without area (width or height zero or negative), skipped", lambda b, wh: (b[:, 2:] > b[:, :2]).all(1)),
+            ("box wholly outside the image, skipped", lambda b, wh: ((b[:, :2] < wh) & (b[:, 2:] > 0)).all(1)),
+        ):
+            fine = good(boxes[rows], sizes[raw.image_index[rows]][:, ::-1])
+            report(rows[~fine], what)
+            rows = rows[fine]
+    boxes = boxes[rows]
+    limits = np.tile(sizes[raw.image_index[rows]][:, ::-1], 2)
+    clipped = np.clip(boxes, 0, limits)
+    moved = np.abs(clipped - boxes).max(1, initial=0)
+    report(rows[moved > CLIP_TOLERANCE_PX], "box partly outside the image, clipped")
+
+    box_areas = (clipped[:, 2] - clipped[:, 0]) * (clipped[:, 3] - clipped[:, 1])
+    areas = np.asarray(raw.areas, np.float64)[rows]
+    with np.errstate(invalid="ignore"):
+        areas = np.where(np.isfinite(areas) & (areas > 0), np.minimum(areas, box_areas), box_areas)
+    # A box thinner than float32 can tell from nothing would come back as one without area.
+    return rows, clipped, areas
+
+
+def split_by_seed(split: Split, val_fraction: float, seed: int) -> dict[str, Split]:
+    """train and val drawn from one list of images; the same images for the same seed, whatever order the source has.
+
+    ValueError if val_fraction is not inside (0, 1) or there are fewer than two images.
+    """
+    if not 0 < val_fraction < 1:
+        raise ValueError(f"load: val_fraction must be between 0 and 1, got {val_fraction}; allowed: such as 0.2")
+    n = len(split)
+    if n < 2:
+        raise ValueError(f"load: a split into train and val needs at least 2 usable images, got {n}")
+    by_name = np.asarray(sorted(range(n), key=lambda i: str(split.files[i])))
+    shuffled = by_name[np.random.default_rng(seed).permutation(n)]
+    n_val = min(max(round(n * val_fraction), 1), n - 1)
+    return {
+        "train": split.subset(np.sort(shuffled[n_val:]), "train"),
+        "val": split.subset(np.sort(shuffled[:n_val]), "val"),
+    }
+
+
+def finish(
+    root: Path,
+    format: str,
+    names: Sequence[str],
+    category_ids: Sequence[int],
+    splits: Iterable[Split],
+    problems: Problems,
+    *,
+    val_fraction: float,
+    seed: int,
+) -> Dataset:
+    """The Dataset, split by seed if there is only one split. ValueError if a split has no images or train has no boxes."""
+    found = {split.name: split for split in splits}
+    partial = Dataset(root, format, tuple(names), tuple(category_ids), found, problems.freeze())
+    detail = f"; {partial.warning()}" if partial.problems else ""
+    if not names:
+        raise ValueError(f"{root}: a data set needs at least one class, got none{detail}")
+    for split in found.values():
+        if not len(split):
+            raise ValueError(f"{root}: split '{split.name}' needs at least one usable image, got 0{detail}")
+    if "val" not in found and "test" in found and "train" in found:
+        found["val"] = replace(found.pop("test"), name="val")
+    if "train" not in found or "val" not in found:
+        whole = found.get("train") or next(iter(found.values()))
+        found.update(split_by_seed(whole, val_fraction, seed))
+    if not len(found["train"].classes):
+        raise ValueError(f"{root}: split 'train' needs at least one usable box, got 0{detail}")
+    shared = set(found["train"].files) & set(found["val"].files)
+    if shared:
+        problems.add("val", "images that are also in train (validation will look too good)", len(shared))
+    ordered = {name: found[name] for name in ("train", "val", "test") if name in found}
+    return replace(partial, splits=ordered, problems=problems.freeze())

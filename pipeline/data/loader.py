@@ -1,0 +1,36 @@
+"""Finds out what a path holds and reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.data import coco
+from pipeline.data.dataset import Dataset
+
+READERS = (coco,)
+
+
+def load(path: str | Path, *, val_fraction: float = 0.2, seed: int = 0) -> Dataset:
+    """Reads a data set, in whatever form it is; the first reader of READERS that finds its files reads them.
+
+    Args:
+        path: a folder, or a COCO .json or YOLO .yaml file.
+        val_fraction: share of the images that become val when the source has no splits of its own.
+        seed: of that split.
+
+    Returns:
+        A Dataset with at least the splits train and val. Records that break a rule are left out and named in `problems`.
+
+    Raises:
+        FileNotFoundError: nothing is at `path`.
+        ValueError: it is no known layout, a file of it cannot be used at all, or nothing usable is left.
+    """
+    root = Path(path)
+    if not root.exists():
+        raise FileNotFoundError(f"{root}: no such folder of labelled images; `python -m pipeline.data --help`")
+    for reader in READERS:
+        found = reader.find(root)
+        if found is not None:
+            return reader.read(root, found, val_fraction=val_fraction, seed=seed)
+    looked = "; ".join(reader.LOOKED_FOR for reader in READERS)
+    raise ValueError(f"{root}: no labelled images found; looked for {looked}")
