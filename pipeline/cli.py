@@ -17,14 +17,17 @@ import re
 import shlex
 import sys
 import traceback
+import typing
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 ConfigT = TypeVar("ConfigT")
 _MARKERS = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff)
+_REGISTRY = ConstructorRegistry()
 # How Python says it, and how a user who never saw Python would.
 _PLAIN = (
     (r"invalid literal for int\(\) with base 10: (.*)", r"must be a whole number, got \1"),
@@ -81,6 +84,7 @@ def parse(
                 description=description or config_type.__doc__,
                 args=list(args),
                 config=_MARKERS,
+                registry=_REGISTRY,
                 return_unknown_args=True,
             )
         except SystemExit as stop:
@@ -115,6 +119,23 @@ def silence_libraries() -> None:
         warnings.simplefilter("ignore")
 
 
+@_REGISTRY.primitive_rule
+def _optional(info: PrimitiveTypeInfo) -> Any:
+    """Show ``X | None`` as X: no user types the None, leaving the option out is how to say it."""
+    given = typing.get_args(info.type)
+    inner = [kind for kind in given if kind is not type(None)]
+    if len(given) != 2 or len(inner) != 1:
+        return None
+    spec = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(inner[0], info.markers))
+    if not isinstance(spec, PrimitiveConstructorSpec):
+        return spec
+    return dataclasses.replace(
+        spec,
+        is_instance=lambda value: value is None or spec.is_instance(value),
+        str_from_instance=lambda value: ["none"] if value is None else spec.str_from_instance(value),
+    )
+
+
 def _leave(prog: str, text: str, status: int) -> None:
     print(f"{prog}: {' '.join(text.split())}", file=sys.stderr, flush=True)
     sys.exit(status)
@@ -131,6 +152,7 @@ def _options(config_type: type) -> list[str]:
     names = [
         ("no-" if field.default is True else "") + field.name.replace("_", "-")
         for field in dataclasses.fields(config_type)
+        if "Positional" not in str(field.type)
     ]
     return [f"--{name}" for name in names] + ["--help"]
 
