@@ -162,8 +162,8 @@ def _unknown(options: Sequence[str], unknown: Sequence[str]) -> str:
     if option is None:
         return f"unexpected argument {unknown[0]!r}"
     option = option.split("=")[0]
-    near = difflib.get_close_matches(option.replace("_", "-"), options, n=1, cutoff=0.5)
-    return f"unknown option {option}; " + (f"nearest: {near[0]}" if near else f"allowed: {', '.join(options)}")
+    near = difflib.get_close_matches(option.strip("-").replace("_", "-"), [name[2:] for name in options], n=1)
+    return f"unknown option {option}; " + (f"nearest: --{near[0]}" if near else f"allowed: {', '.join(options)}")
 
 
 @contextlib.contextmanager

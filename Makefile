@@ -1,0 +1,46 @@
+# make setup     .venv with everything in it, from requirements.lock
+# make demo      synthetic data -> train -> int8 .tflite -> its mAP -> a picture with boxes
+# make test      lint, types and all tests         make test-fast   the unit tests only
+# make lint      ruff, its formatter and mypy      make lock        resolve requirements.lock anew
+
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
+VENV ?= .venv
+JOBS ?= 2
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --durations=15
+CODE := model pipeline tflite tests benchmarks
+
+.PHONY: setup demo test test-fast lint lock clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make setup: needs Python 3.11 to 3.13, found none; make PYTHON=/path/to/python setup"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --progress-bar off --no-deps --require-hashes --requirement requirements.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: setup
+	$(BIN)/python -m pipeline.quickstart
+
+test: lint
+	$(PYTEST) tests
+
+test-fast: setup
+	$(PYTEST) -m "not slow" tests/unit
+
+lint: setup
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+
+# No index goes into the file: pip uses whichever the machine is set up with.
+lock: setup
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --generate-hashes \
+		--no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
