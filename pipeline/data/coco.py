@@ -1,5 +1,5 @@
-"""COCO JSON: the standard layout (annotations/instances_train2017.json + train2017/), a flat one (instances_train.json +
-images/), one folder per split (train/_annotations.coco.json beside its images), or a single file.
+"""COCO JSON: the standard layout (annotations/instances_train2017.json + train2017/), a flat one
+(instances_train.json + images/), one folder per split (train/_annotations.coco.json), or a single file.
 
 Format: https://cocodataset.org/#format-data
 """
@@ -81,13 +81,13 @@ def read(root: Path, found: dict[str, Path], *, val_fraction: float, seed: int) 
 def _parse(path: Path, problems: Problems, label: str) -> tuple[list[tuple], dict[int, str], np.ndarray]:
     """Images as (id, file name, height, width), categories id -> name, annotations float64 (m, 9).
 
-    Annotations go straight into one array of doubles while the file is being parsed, so neither polygons nor an object per
-    box outlive their own record.
+    Annotations go straight into one array of doubles while the file is being parsed, so neither polygons nor an
+    object per box outlive their own record.
     """
     table = array("d")
 
     def hook(record: dict[str, Any]) -> object:
-        if "image_id" in record:
+        if "image_id" in record and "file_name" not in record:
             table.extend(_annotation(record))
             return None
         return record
@@ -97,19 +97,19 @@ def _parse(path: Path, problems: Problems, label: str) -> tuple[list[tuple], dic
             text = file.read()
         top = json.loads(text, object_hook=hook)
         del text
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: must be JSON, got {str(error) or type(error).__name__}") from None
-    lists = {key: top.get(key) for key in ("images", "annotations", "categories")} if isinstance(top, dict) else {}
-    missing = [key for key in ("images", "annotations", "categories") if not isinstance(lists.get(key), list)]
-    if missing:
+    lists = [top.get(key) if isinstance(top, dict) else None for key in ("images", "annotations", "categories")]
+    images, annotations, categories = (value if isinstance(value, list) else None for value in lists)
+    if images is None or annotations is None or categories is None:
         got = f"an object with {sorted(top)[:6]}" if isinstance(top, dict) else f"a {type(top).__name__}"
         raise ValueError(f"{path}: must be COCO JSON with lists images, annotations and categories, got {got}")
 
     rows = np.frombuffer(table, np.float64).reshape(-1, _COLUMNS)
-    strangers = sum(record is not None for record in lists["annotations"])
+    strangers = sum(record is not None for record in annotations)
     if strangers:
         problems.add(label, "annotation without image_id, skipped", strangers)
-    return _images(lists["images"], problems, label), _categories(lists["categories"], path), rows
+    return _images(images, problems, label), _categories(categories, path), rows
 
 
 def _annotation(record: dict[str, Any]) -> tuple[float, ...]:
@@ -163,7 +163,9 @@ def _categories(records: list[Any], path: Path) -> dict[int, str]:
         if category_id is None or not name:
             raise ValueError(f"{path}: every category needs a whole-number id and a name, got {str(record)[:80]}")
         if names.setdefault(category_id, name) != name:
-            raise ValueError(f"{path}: category id {category_id} must have one name, got '{names[category_id]}', '{name}'")
+            raise ValueError(
+                f"{path}: category id {category_id} must have one name, got '{names[category_id]}', '{name}'"
+            )
     return names
 
 
@@ -201,7 +203,10 @@ def _raw_split(
         problems.add(label, "annotation whose image_id is not a listed image, skipped", int(homeless.sum()))
     unknown = ~homeless & (classes < 0)
     repeated = ~homeless & _is_repeat(table[:, 0])
-    for mask, what in ((unknown, "unknown category id"), (repeated & ~unknown, "annotation id that is already another's")):
+    for mask, what in (
+        (unknown, "unknown category id"),
+        (repeated & ~unknown, "annotation id that is already another's"),
+    ):
         for row in np.flatnonzero(mask):
             problems.add(relative(files[image_index[row]], base), f"box with an {what}, skipped")
     good = ~(homeless | unknown | repeated)
@@ -243,7 +248,15 @@ def _is_repeat(ids: np.ndarray) -> np.ndarray:
 def _image_folder(name: str, path: Path, base: Path, file_names: list[str]) -> Path:
     """The first folder, of those the known layouts use, that holds the most of a sample of the images."""
     stem = path.stem.removeprefix("instances_")
-    folders = [base / "images", base / stem, base / "images" / stem, path.parent, base, base / name, base / "images" / name]
+    folders = [
+        base / "images",
+        base / stem,
+        base / "images" / stem,
+        path.parent,
+        base,
+        base / name,
+        base / "images" / name,
+    ]
     folders += [base / "data", base / "JPEGImages"]
     sample = file_names[:: max(len(file_names) // 50, 1)]
     return max(folders, key=lambda folder: sum(os.path.isfile(folder / file_name) for file_name in sample))

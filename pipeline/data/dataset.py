@@ -32,10 +32,12 @@ class Problems:
         self._counts: dict[tuple[str, str], int] = {}
 
     def add(self, file: str, what: str, count: int = 1) -> None:
+        """Notes `count` more of a fault."""
         key = (file, what)
         self._counts[key] = self._counts.get(key, 0) + count
 
     def freeze(self) -> tuple[Problem, ...]:
+        """What was noted, in the order it was first met."""
         return tuple(Problem(file, what, count) for (file, what), count in self._counts.items())
 
 
@@ -43,8 +45,9 @@ class Problems:
 class Split:
     """n images and their m boxes. Boxes of image i are rows starts[i]:starts[i + 1] (compressed rows).
 
-    Shapes: image_ids int64 (n,), sizes int32 (n, 2) recorded (height, width), boxes_xyxy float32 (m, 4) pixels of the recorded
-    size, classes int32 (m,) in 0..C-1, crowd bool (m,), areas float32 (m,) square pixels (COCO's object area), starts int64 (n + 1,).
+    Shapes: image_ids int64 (n,), sizes int32 (n, 2) recorded (height, width), boxes_xyxy float32 (m, 4) pixels of the
+    recorded size, classes int32 (m,) in 0..C-1, crowd bool (m,), areas float32 (m,) square pixels (COCO's object area),
+    starts int64 (n + 1,).
     """
 
     name: str
@@ -96,12 +99,22 @@ class Dataset:
 
     def warning(self) -> str | None:
         """One line on what is wrong, naming the first files; None when nothing is."""
-        if not self.problems:
-            return None
-        total = sum(p.count for p in self.problems)
-        shown = "; ".join(f"{p.file}: {p.what}" + (f" ({p.count})" if p.count > 1 else "") for p in self.problems[:3])
-        more = f"; and {len(self.problems) - 3} more" if len(self.problems) > 3 else ""
-        return f"{self.root}: {total} bad records: {shown}{more}; `python -m pipeline.data {self.root}` lists all"
+        return f"{self.root}: {_summary(self.problems, self.root)}" if self.problems else None
+
+
+class UnusableError(ValueError):
+    """Nothing usable is left of a data set; `problems` says why."""
+
+    def __init__(self, message: str, root: Path, problems: tuple[Problem, ...]) -> None:
+        super().__init__(f"{message}; {_summary(problems, root)}" if problems else message)
+        self.problems = problems
+
+
+def _summary(problems: tuple[Problem, ...], root: Path) -> str:
+    total = sum(p.count for p in problems)
+    shown = "; ".join(f"{p.file}: {p.what}" + (f" ({p.count})" if p.count > 1 else "") for p in problems[:3])
+    more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+    return f"{total} bad records: {shown}{more}; `python -m pipeline.data {root}` lists all"
 
 
 @dataclass
@@ -123,7 +136,7 @@ class Raw:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(height, width) from the file's header, as displayed (EXIF orientation applied). OSError or ValueError if unreadable."""
+    """(height, width) from the file's header, as displayed (EXIF orientation applied). OSError if unreadable."""
     with Image.open(path) as image:
         width, height = image.size
         turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
@@ -156,7 +169,7 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def build_split(raw: Raw, root: Path, problems: Problems) -> Split:
-    """Drops images that are missing or empty and boxes that break a rule; clips the rest. Each fault goes to `problems`."""
+    """Drops images that are missing or empty and boxes that break a rule, clips the rest; faults go to `problems`."""
     sizes, keep = _check_images(raw, root, problems)
     good, boxes, areas = _check_boxes(raw, sizes, keep, root, problems)
 
@@ -171,7 +184,7 @@ def build_split(raw: Raw, root: Path, problems: Problems) -> Split:
         files=tuple(raw.files[i] for i in kept),
         image_ids=np.asarray(raw.image_ids, np.int64)[kept],
         sizes=sizes[kept].astype(np.int32),
-        boxes_xyxy=boxes[order].astype(np.float32),
+        boxes_xyxy=boxes[order],
         classes=raw.classes[rows].astype(np.int32),
         crowd=raw.crowd[rows].astype(bool),
         areas=areas[order].astype(np.float32),
@@ -197,7 +210,9 @@ def _check_images(raw: Raw, root: Path, problems: Problems) -> tuple[np.ndarray,
         unknown = np.flatnonzero(keep & ~(np.isfinite(sizes) & (sizes >= 1) & (sizes < 2**31)).all(1))
     if len(unknown):
         with ThreadPoolExecutor() as pool:
-            for index, size in zip(unknown, pool.map(_size_or_none, [raw.files[i] for i in unknown]), strict=True):
+            for index, size in zip(
+                unknown.tolist(), pool.map(size_or_none, [raw.files[i] for i in unknown.tolist()]), strict=True
+            ):
                 if size is None:
                     keep[index] = False
                     problems.add(relative(raw.files[index], root), "not an image that can be read")
@@ -206,7 +221,8 @@ def _check_images(raw: Raw, root: Path, problems: Problems) -> tuple[np.ndarray,
     return sizes, keep
 
 
-def _size_or_none(path: Path) -> tuple[int, int] | None:
+def size_or_none(path: Path) -> tuple[int, int] | None:
+    """image_size, or None if the file cannot be read as an image."""
     try:
         return image_size(path)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
@@ -224,18 +240,22 @@ def _check_boxes(
             problems.add(relative(raw.files[image], root), what, int(count))
 
     rows = np.flatnonzero(keep[raw.image_index]) if len(raw.image_index) else np.zeros(0, np.int64)
-    boxes = np.asarray(raw.boxes_xyxy, np.float64).reshape(-1, 4)
     with np.errstate(invalid="ignore", over="ignore"):
+        # Judged in the precision they are kept in: a box too thin for float32 has no area there.
+        boxes = np.asarray(raw.boxes_xyxy).reshape(-1, 4).astype(np.float32)
         for what, good in (
             ("box with a number that is not finite, skipped", lambda b, wh: np.isfinite(b).all(1)),
-            ("box without area (width or height zero or negative), skipped", lambda b, wh: (b[:, 2:] > b[:, :2]).all(1)),
+            (
+                "box with a zero or negative width or height, skipped",
+                lambda b, wh: (b[:, 2:] > b[:, :2]).all(1),
+            ),
             ("box wholly outside the image, skipped", lambda b, wh: ((b[:, :2] < wh) & (b[:, 2:] > 0)).all(1)),
         ):
             fine = good(boxes[rows], sizes[raw.image_index[rows]][:, ::-1])
             report(rows[~fine], what)
             rows = rows[fine]
     boxes = boxes[rows]
-    limits = np.tile(sizes[raw.image_index[rows]][:, ::-1], 2)
+    limits = np.tile(sizes[raw.image_index[rows]][:, ::-1], 2).astype(np.float32)
     clipped = np.clip(boxes, 0, limits)
     moved = np.abs(clipped - boxes).max(1, initial=0)
     report(rows[moved > CLIP_TOLERANCE_PX], "box partly outside the image, clipped")
@@ -244,7 +264,6 @@ def _check_boxes(
     areas = np.asarray(raw.areas, np.float64)[rows]
     with np.errstate(invalid="ignore"):
         areas = np.where(np.isfinite(areas) & (areas > 0), np.minimum(areas, box_areas), box_areas)
-    # A box thinner than float32 can tell from nothing would come back as one without area.
     return rows, clipped, areas
 
 
@@ -278,24 +297,32 @@ def finish(
     val_fraction: float,
     seed: int,
 ) -> Dataset:
-    """The Dataset, split by seed if there is only one split. ValueError if a split has no images or train has no boxes."""
+    """The Dataset, split by seed if there is only one split; test serves as val if there is none.
+
+    UnusableError (a ValueError) if train or val has no images, or train no boxes.
+    """
     found = {split.name: split for split in splits}
-    partial = Dataset(root, format, tuple(names), tuple(category_ids), found, problems.freeze())
-    detail = f"; {partial.warning()}" if partial.problems else ""
     if not names:
-        raise ValueError(f"{root}: a data set needs at least one class, got none{detail}")
-    for split in found.values():
-        if not len(split):
-            raise ValueError(f"{root}: split '{split.name}' needs at least one usable image, got 0{detail}")
+        raise UnusableError(f"{root}: a data set needs at least one class with a box, got 0", root, problems.freeze())
     if "val" not in found and "test" in found and "train" in found:
         found["val"] = replace(found.pop("test"), name="val")
+    if "test" in found and not len(found["test"]):
+        problems.add("test", "no usable image; the split is left out")
+        del found["test"]
+    for split in found.values():
+        if not len(split):
+            raise UnusableError(f"{root}: split '{split.name}' needs usable images, got 0", root, problems.freeze())
+    if not found:
+        raise UnusableError(f"{root}: a data set needs usable images, got 0", root, problems.freeze())
     if "train" not in found or "val" not in found:
-        whole = found.get("train") or next(iter(found.values()))
+        whole = found.pop("train", None) or found.pop(next(iter(found)))
         found.update(split_by_seed(whole, val_fraction, seed))
     if not len(found["train"].classes):
-        raise ValueError(f"{root}: split 'train' needs at least one usable box, got 0{detail}")
+        raise UnusableError(f"{root}: split 'train' needs usable boxes, got 0", root, problems.freeze())
     shared = set(found["train"].files) & set(found["val"].files)
     if shared:
         problems.add("val", "images that are also in train (validation will look too good)", len(shared))
-    ordered = {name: found[name] for name in ("train", "val", "test") if name in found}
-    return replace(partial, splits=ordered, problems=problems.freeze())
+    order = [name for name in ("train", "val", "test") if name in found]
+    return Dataset(
+        root, format, tuple(names), tuple(category_ids), {name: found[name] for name in order}, problems.freeze()
+    )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.data import coco
+from pipeline.data import coco, csv_boxes, voc, yolo
 from pipeline.data.dataset import Dataset
 
-READERS = (coco,)
+READERS = (coco, yolo, voc, csv_boxes)
 
 
 def load(path: str | Path, *, val_fraction: float = 0.2, seed: int = 0) -> Dataset:
@@ -19,7 +19,7 @@ def load(path: str | Path, *, val_fraction: float = 0.2, seed: int = 0) -> Datas
         seed: of that split.
 
     Returns:
-        A Dataset with at least the splits train and val. Records that break a rule are left out and named in `problems`.
+        A Dataset with at least train and val. Records that break a rule are left out and named in `problems`.
 
     Raises:
         FileNotFoundError: nothing is at `path`.

@@ -1,0 +1,254 @@
+"""YOLO text labels: a data.yaml naming the splits, or images/ and labels/ folders.
+
+One .txt per image, one line per box: class, then centre x, centre y, width and height as shares (0..1) of the image; a
+line with three or more corner pairs is a polygon and stands for its bounding box. An image without a .txt has no objects.
+
+Format: https://docs.ultralytics.com/datasets/detect/
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from pipeline.data.dataset import (
+    Dataset,
+    Problems,
+    Raw,
+    build_split,
+    clean_name,
+    finish,
+    list_images,
+    relative,
+    size_or_none,
+)
+
+LOOKED_FOR = "YOLO: data.yaml, or images/ + labels/ (with train/ and val/ inside, or outside, or neither)"
+
+_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_NAME_FILES = ("classes.txt", "obj.names", "labels/classes.txt")
+
+
+@dataclass(frozen=True)
+class Found:
+    """Image folders or list files per split; names of the classes by number, None if no file tells them."""
+
+    splits: dict[str, list[Path]]
+    names: dict[int, str] | None
+
+
+def find(root: Path) -> Found | None:
+    """The image folders of each split; None if there are none. ValueError if data.yaml cannot be used."""
+    yaml_path = root if root.suffix.lower() in (".yaml", ".yml") else _yaml_file(root)
+    if yaml_path is not None:
+        return _from_yaml(yaml_path)
+    splits: dict[str, list[Path]] = {}
+    for folder, split in _FOLDERS.items():
+        for images, labels in (("images/" + folder, "labels/" + folder), (folder + "/images", folder + "/labels")):
+            if (root / images).is_dir() and (root / labels).is_dir():
+                splits.setdefault(split, []).append(root / images)
+    if not splits and (root / "images").is_dir() and (root / "labels").is_dir():
+        splits = {"all": [root / "images"]}
+    return Found(splits, _names_file(root)) if splits else None
+
+
+def read(root: Path, found: Found, *, val_fraction: float, seed: int) -> Dataset:
+    """Reads the folders `find` gave; category ids are the class numbers. ValueError if nothing usable is left."""
+    base = root if root.is_dir() else root.parent
+    problems = Problems()
+    raws, first_id = [], 1
+    for name, sources in found.splits.items():
+        files = _image_files(base, sources, problems)
+        raws.append(_raw(name, files, base, first_id, problems))
+        first_id += len(files)
+    names = found.names or _numbered(raws)
+    splits = [build_split(_known_classes(raw, names, base, problems), base, problems) for raw in raws]
+    order = sorted(names)
+    place = np.full(max(order, default=-1) + 1, -1, np.int32)
+    place[order] = np.arange(len(order))
+    for split in splits:
+        split.classes[:] = place[split.classes]
+    return finish(
+        base, "yolo", [names[i] for i in order], order, splits, problems, val_fraction=val_fraction, seed=seed
+    )
+
+
+def _yaml_file(root: Path) -> Path | None:
+    candidates = [root / "data.yaml", root / "data.yml", root / "dataset.yaml", *sorted(root.glob("*.yaml"))]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _from_yaml(path: Path) -> Found:
+    try:
+        table = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: must be YAML, got {' '.join(str(error).split())[:120]}") from None
+    if not isinstance(table, dict) or not any(key in table for key in ("train", "val", "test")):
+        raise ValueError(f"{path}: must name the folders train and val, got {str(table)[:80]!r}")
+    base = path.parent / str(table.get("path") or "")
+    if not base.is_dir():
+        base = path.parent
+    splits = {}
+    for split, keys in (("train", ("train",)), ("val", ("val", "valid")), ("test", ("test",))):
+        value = next((table[key] for key in keys if table.get(key)), None)
+        if value is not None:
+            entries = value if isinstance(value, list) else [value]
+            splits[split] = [_place(base, path.parent, str(entry)) for entry in entries]
+    if not splits:
+        raise ValueError(f"{path}: must name the folders train and val, got none")
+    return Found(splits, _yaml_names(table, path))
+
+
+def _place(base: Path, beside: Path, entry: str) -> Path:
+    """Where an entry of the YAML is; Roboflow's "../train/images" means the folder beside the file."""
+    trimmed = entry
+    while trimmed.startswith(("../", "./")):
+        trimmed = trimmed.partition("/")[2]
+    candidates = [base / entry, beside / entry, base / trimmed, beside / trimmed]
+    return next((path for path in candidates if path.exists()), candidates[0])
+
+
+def _yaml_names(table: dict[str, Any], path: Path) -> dict[int, str] | None:
+    names = table.get("names")
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if names is None and isinstance(table.get("nc"), int):
+        return {i: str(i) for i in range(table["nc"])}
+    if names is None:
+        return _names_file(path.parent)
+    if not isinstance(names, dict) or not names:
+        raise ValueError(f"{path}: names must be a list or a mapping from class number to name, got {str(names)[:80]}")
+    cleaned: dict[int, str] = {}
+    for key, value in names.items():
+        number = int(key) if str(key).isdecimal() else -1
+        if not 0 <= number < 100_000 or not clean_name(value):
+            raise ValueError(f"{path}: names must map class numbers 0, 1, ... to names, got {key!r}: {value!r}")
+        cleaned[number] = clean_name(value)
+    return cleaned
+
+
+def _names_file(root: Path) -> dict[int, str] | None:
+    for name in _NAME_FILES:
+        if (root / name).is_file():
+            lines = (root / name).read_text(encoding="utf-8-sig", errors="replace").splitlines()
+            return {i: clean_name(line) for i, line in enumerate(lines) if clean_name(line)} or None
+    return None
+
+
+def _image_files(base: Path, sources: list[Path], problems: Problems) -> list[Path]:
+    """Images in folders, and below them, or listed in .txt files; each once."""
+    files: dict[Path, None] = {}
+    for source in sources:
+        if source.is_file():
+            lines = source.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+            named = [Path(line.strip()) for line in lines if line.strip()]
+            files.update(dict.fromkeys(p if p.is_absolute() else _listed(base, source.parent, p) for p in named))
+        elif source.is_dir():
+            for folder, _, _ in sorted(os.walk(source)):
+                files.update(dict.fromkeys(list_images(Path(folder))))
+        else:
+            problems.add(relative(source, base), "folder or list of images is missing")
+    return list(files)
+
+
+def _listed(base: Path, beside: Path, path: Path) -> Path:
+    return beside / path if (beside / path).exists() else base / path
+
+
+def label_file(image: Path) -> Path:
+    """The .txt of an image: beside it, or where the last folder called images is called labels."""
+    parts = list(image.parts)
+    for i in range(len(parts) - 2, -1, -1):
+        if parts[i] == "images":
+            parts[i] = "labels"
+            break
+    return Path(*parts).with_suffix(".txt")
+
+
+def _raw(name: str, files: list[Path], base: Path, first_id: int, problems: Problems) -> Raw:
+    with ThreadPoolExecutor() as pool:
+        sizes = [size or (np.nan, np.nan) for size in pool.map(size_or_none, files)]
+        texts = list(pool.map(_read_label, [label_file(path) for path in files]))
+    index: list[int] = []
+    classes: list[int] = []
+    boxes: list[tuple[float, float, float, float]] = []
+    for i, (path, text, (height, width)) in enumerate(zip(files, texts, sizes, strict=True)):
+        for line in (text or "").splitlines():
+            if not line.strip():
+                continue
+            parsed = _line(line)
+            if parsed is None:
+                problems.add(relative(label_file(path), base), "line that is not a class and a box, skipped")
+                continue
+            index.append(i)
+            classes.append(parsed[0])
+            x1, y1, x2, y2 = parsed[1]
+            boxes.append((x1 * width, y1 * height, x2 * width, y2 * height))
+    if files and not any(text is not None for text in texts):
+        problems.add(relative(label_file(files[0]).parent, base), "no label file found for any image", len(files))
+    return Raw(
+        name=name,
+        files=files,
+        image_ids=np.arange(first_id, first_id + len(files)),
+        sizes=np.array(sizes, np.float64).reshape(-1, 2),
+        image_index=np.array(index, np.int64),
+        boxes_xyxy=np.array(boxes, np.float64).reshape(-1, 4),
+        classes=np.array(classes, np.int64),
+        crowd=np.zeros(len(index), bool),
+        areas=np.full(len(index), np.nan),
+    )
+
+
+def _read_label(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError:
+        return None
+
+
+def _line(line: str) -> tuple[int, tuple[float, float, float, float]] | None:
+    """Class number and corners (0..1); None if the line is neither a box nor a polygon."""
+    try:
+        numbers = [float(word) for word in line.split()]
+    except ValueError:
+        return None
+    if len(numbers) < 5 or not numbers[0].is_integer() or not 0 <= numbers[0] < 100_000:
+        return None
+    if len(numbers) == 5:
+        x, y, w, h = numbers[1:]
+        return int(numbers[0]), (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
+    if len(numbers) >= 7 and len(numbers) % 2:
+        xs, ys = numbers[1::2], numbers[2::2]
+        # min and max would step over a NaN; a sum does not.
+        poison = 0.0 * sum(numbers)
+        return int(numbers[0]), (min(xs) + poison, min(ys), max(xs), max(ys))
+    return None
+
+
+def _numbered(raws: list[Raw]) -> dict[int, str]:
+    top = max((int(raw.classes.max(initial=-1)) for raw in raws), default=-1)
+    return {i: str(i) for i in range(top + 1)}
+
+
+def _known_classes(raw: Raw, names: dict[int, str], base: Path, problems: Problems) -> Raw:
+    known = np.isin(raw.classes, list(names))
+    for row in np.flatnonzero(~known):
+        path = label_file(raw.files[raw.image_index[row]])
+        problems.add(relative(path, base), f"class {raw.classes[row]} that has no name, skipped")
+    return Raw(
+        raw.name,
+        raw.files,
+        raw.image_ids,
+        raw.sizes,
+        raw.image_index[known],
+        raw.boxes_xyxy[known],
+        raw.classes[known],
+        raw.crowd[known],
+        raw.areas[known],
+    )
