@@ -76,7 +76,7 @@ def parse(
     complaint = io.StringIO()
     known = _options(config_type)
     asks_help = "-h" in args or "--help" in args
-    with contextlib.redirect_stderr(complaint), _unwrapped(not asks_help):
+    with contextlib.nullcontext() if asks_help else _captured(complaint):
         try:
             config, unknown = tyro.cli(
                 config_type,
@@ -92,7 +92,7 @@ def parse(
                 raise
             # A misspelt option is also a missing one: the spelling is what to tell.
             unknown = [arg for arg in args if arg.startswith("--") and arg.split("=")[0].replace("_", "-") not in known]
-            told = _unknown(known, unknown) if unknown else _first_section(complaint.getvalue())
+            told = _unknown(known, unknown) if unknown else _complaint(complaint.getvalue())
             raise ValueError(f"{told}; see `{prog} --help`") from stop
     if unknown:
         raise ValueError(f"{_unknown(known, unknown)}; see `{prog} --help`")
@@ -167,31 +167,25 @@ def _unknown(options: Sequence[str], unknown: Sequence[str]) -> str:
 
 
 @contextlib.contextmanager
-def _unwrapped(wanted: bool) -> Iterator[None]:
-    """Have tyro draw its box as wide as the text, so that no word of it is broken at the terminal's edge."""
+def _captured(complaint: io.StringIO) -> Iterator[None]:
+    """Have tyro tell `complaint`, in a box of plain characters wide enough that no word is broken at an edge."""
     before = os.environ.get("COLUMNS")
-    if wanted:
-        os.environ["COLUMNS"] = "1000000"
+    os.environ["COLUMNS"] = "1000000"
     try:
-        yield
+        # Its box is of plain characters where stdout says nothing of an encoding.
+        with contextlib.redirect_stderr(complaint), contextlib.redirect_stdout(io.StringIO()):
+            yield
     finally:
+        del os.environ["COLUMNS"]
         if before is not None:
             os.environ["COLUMNS"] = before
-        elif wanted:
-            del os.environ["COLUMNS"]
 
 
-def _first_section(box: str) -> str:
-    """The text of tyro's box down to its first rule: what is wrong, without the help that follows."""
-    said: list[str] = []
-    for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines():
-        text = line.strip("│| ╭╮╰╯")
-        if not text.strip("─-"):
-            if said:
-                break
-        elif "─" not in text:
-            said.append(text)
-    told = " ".join(said)
+def _complaint(box: str) -> str:
+    """The text between the first two rules of tyro's box: what is wrong, without the title and the help around it."""
+    lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()]
+    rules = [n for n, line in enumerate(lines) if line and not line.strip("-")]
+    told = " ".join(" ".join(lines[rules[0] + 1 : rules[1]] if len(rules) > 1 else lines).split())
     for python, plain in _PLAIN:
         told = re.sub(python, plain, told)
     return told.rstrip(". ")

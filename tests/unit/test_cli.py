@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import tyro
+
+from pipeline import cli
+
+PROG = "python -m pipeline.something"
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Do something to photographs."""
+
+    images: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Photographs or folders."""
+    run: Path | None = None
+    """Where the run is."""
+    size: int = 416
+    """Side of the input in pixels."""
+    rate: float = 0.01
+    """Learning rate."""
+    val_fraction: float = 0.2
+    """Share kept for validation."""
+    arch: Literal["small", "large"] = "small"
+    """Which network."""
+    int8: bool = False
+    """Whole numbers only."""
+    mosaic: bool = True
+    """Mix four photographs."""
+    resume: bool = False
+    """Go on with a killed run."""
+
+    def __post_init__(self) -> None:
+        # A long message must survive on one line and in one piece.
+        if self.size % 32:
+            raise ValueError(f"size: must be a multiple of 32, got {self.size};\n allowed: {'/long' * 60}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Needs:
+    """Needs an option."""
+
+    model: Path
+    """The model file."""
+    threads: int = 1
+    """Threads."""
+
+
+def parse(*args: str) -> Config:
+    return cli.parse(Config, prog=PROG, args=args)
+
+
+def fails(capsys: pytest.CaptureFixture[str], config: Any, *args: str, run: Any = print) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(config, run, prog=PROG, args=args)
+    error = capsys.readouterr().err
+    assert error.startswith(f"{PROG}: ")
+    assert error.endswith("\n")
+    assert error.count("\n") == 1
+    return int(str(stop.value.code)), error.removeprefix(f"{PROG}: ").strip()
+
+
+def test_defaults_are_the_dataclass_defaults() -> None:
+    assert parse() == Config()
+
+
+def test_every_kind_of_field() -> None:
+    args = "a.jpg b/ --run runs/x --size 320 --rate 1e-3 --val-fraction 0.5 --arch large --int8 --no-mosaic"
+    assert parse(*args.split()) == Config(
+        (Path("a.jpg"), Path("b")), Path("runs/x"), 320, 1e-3, 0.5, "large", int8=True, mosaic=False
+    )
+
+
+@pytest.mark.parametrize("flag", ["--no-int8", "--mosaic"])
+def test_a_flag_exists_only_where_it_changes_something(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fails(capsys, Config, flag)[0] == 2
+
+
+def test_help_shows_docstrings_and_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(Config, print, prog=PROG, args=["--help"])
+    shown = capsys.readouterr().out
+    assert stop.value.code == 0
+    for text in ("Do something to photographs.", "--run PATH", "Where the run is.", "416", "{small,large}"):
+        assert text in shown
+    assert "{None}" not in shown
+    assert "kept on one line" not in shown
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["--siz", "3"], "unknown option --siz; nearest: --size"),
+        (["--valfraction=3"], "unknown option --valfraction; nearest: --val-fraction"),
+        (["--mosaik"], "unknown option --mosaik; nearest: --no-mosaic"),
+        (["--size", "big"], "--size: must be a whole number, got 'big'"),
+        (["--rate", "fast"], "--rate: must be a number, got 'fast'"),
+        (["--size"], "--size needs a value"),
+        (["--arch", "huge"], "invalid choice 'huge' for argument '--arch'. Expected one of ('small', 'large')"),
+        (["--size", "33"], f"size: must be a multiple of 32, got 33; allowed: {'/long' * 60}"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_status_2(
+    args: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fails(capsys, Config, *args) == (2, f"{told}; see `{PROG} --help`")
+
+
+def test_an_unknown_option_unlike_any_lists_all(capsys: pytest.CaptureFixture[str]) -> None:
+    status, told = fails(capsys, Config, "--qqqqqq")
+    assert status == 2
+    assert "allowed: --run, --size" in told
+    assert "--images" not in told
+
+
+def test_a_missing_option_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fails(capsys, Needs) == (2, f"--model is required; see `{PROG} --help`")
+
+
+def test_a_misspelt_required_option_is_called_misspelt_not_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fails(capsys, Needs, "--modle", "x")[1].startswith("unknown option --modle; nearest: --model")
+
+
+def test_an_unexpected_argument_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fails(capsys, Needs, "--model", "x", "stray")[1].startswith("unexpected argument 'stray'")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueError("a: rule,\n  got 3;\tallowed: 4"), "a: rule, got 3; allowed: 4"),
+        (FileNotFoundError("x.jpg: no such file"), "x.jpg: no such file"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "x.jpg"), "x.jpg: No such file or directory"),
+        (ValueError(), "ValueError"),
+    ],
+)
+def test_a_users_mistake_while_running(error: Exception, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(config: Config) -> None:
+        raise error
+
+    assert fails(capsys, Config, run=run) == (2, told)
+
+
+def test_a_full_disk_is_told_as_such(capsys: pytest.CaptureFixture[str]) -> None:
+    def run(config: Config) -> None:
+        with open("/dev/full", "w") as file:
+            file.write("x")
+
+    status, told = fails(capsys, Config, run=run)
+    assert status == 2
+    assert "No space left on device" in told
+    assert "free some space" in told
+
+
+def test_a_bug_is_not_hidden() -> None:
+    def run(config: Config) -> None:
+        raise KeyError("bug")
+
+    with pytest.raises(KeyError):
+        cli.main(Config, run, prog=PROG, args=[])
+
+
+def test_traceback_on_demand(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(config: Config) -> None:
+        raise ValueError("deep")
+
+    monkeypatch.setenv("MICRO_YOLO_TRACEBACK", "1")
+    with pytest.raises(SystemExit):
+        cli.main(Config, run, prog=PROG, args=[])
+    error = capsys.readouterr().err
+    assert "Traceback" in error
+    assert error.endswith(f"{PROG}: deep\n")
+
+
+def test_ctrl_c_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    def run(config: Config) -> None:
+        raise KeyboardInterrupt
+
+    told = fails(capsys, Config, "--run", "my run", "--overwrite-not", run=run)
+    assert told[0] == 2
+    assert fails(capsys, Config, "--run", "my run", run=run) == (
+        130,
+        f"stopped; `{PROG} --run 'my run' --resume` goes on",
+    )
+    assert fails(capsys, Config, "--resume", run=run) == (130, f"stopped; `{PROG} --resume` goes on")
+
+
+def test_a_closed_pipe_is_not_an_error(tmp_path: Path) -> None:
+    code = (
+        "import dataclasses\nfrom pipeline import cli\n"
+        "@dataclasses.dataclass(frozen=True)\nclass Config:\n    'Doc.'\n"
+        "def run(config):\n    for n in range(100000): print(n)\n"
+        "cli.main(Config, run, prog='x', args=[])\n"
+    )
+    script = tmp_path / "many.py"
+    script.write_text(code)
+    env = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parent.parent)}
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env) as it:
+        assert it.stdout is not None
+        assert it.stderr is not None
+        it.stdout.readline()
+        it.stdout.close()
+        assert it.stderr.read() == b""

@@ -1,0 +1,68 @@
+"""Imports run one way: pipeline -> model, pipeline -> tflite; and each heavy library comes in through one door."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("model", "tflite", "pipeline")
+FILES = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+KERAS = {"tensorflow", "keras", "tf_keras"}
+INTERPRETER = {"ai_edge_litert", "tflite_runtime"}
+
+
+def imported(file: Path, *, at_top: bool = False) -> Iterator[str]:
+    tree = ast.parse((ROOT / file).read_text())
+    inside = {
+        child
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        for child in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if at_top and node in inside:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            here = ".".join(file.parts[: -node.level]) + "." if node.level else ""
+            yield here + (node.module or "")
+
+
+def roots(file: Path, *, at_top: bool = False) -> set[str]:
+    return {name.split(".")[0] for name in imported(file, at_top=at_top)}
+
+
+def test_there_is_something_to_look_at() -> None:
+    assert {file.parts[0] for file in FILES} == set(PACKAGES)
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_imports_run_one_way(file: Path) -> None:
+    others = {"model": {"pipeline", "tflite"}, "tflite": {"pipeline", "model"}, "pipeline": {"tests"}}
+    assert not roots(file) & (others[file.parts[0]] | {"benchmarks"})
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_keras_comes_from_one_file(file: Path) -> None:
+    if file == Path("model/keras.py"):
+        return
+    if file.parts[0] == "tflite":
+        assert not roots(file, at_top=True) & KERAS
+        return
+    assert not roots(file) & KERAS
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_the_interpreter_comes_from_one_file(file: Path) -> None:
+    assert file == Path("tflite/detector.py") or not roots(file) & INTERPRETER
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.parts[0] != "pipeline"], ids=str)
+def test_only_the_pipeline_has_command_lines(file: Path) -> None:
+    assert not roots(file) & {"tyro", "argparse", "click", "rich"}
+    assert "__main__" not in (ROOT / file).read_text()
