@@ -88,7 +88,7 @@ def parse(
                 return_unknown_args=True,
             )
         except SystemExit as stop:
-            if not stop.code:
+            if asks_help or not stop.code:
                 raise
             # A misspelt option is also a missing one: the spelling is what to tell.
             unknown = [arg for arg in args if arg.startswith("--") and arg.split("=")[0].replace("_", "-") not in known]
