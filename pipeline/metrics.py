@@ -1,0 +1,244 @@
+"""Average precision by pycocotools, and the loop that gets a split's detections out of anything that predicts."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.data import Dataset, Split
+from tflite.decode import Grids, Head, decode
+from tflite.image import Fit, load_image, resize
+
+# uint8 (B, h, w, 3) -> per head boxes (B, h, w, A*4), objectness (B, h, w, A), classes (B, h, w, A*C), floats in 0..1
+PredictBatch = Callable[[np.ndarray], Sequence[Grids]]
+SCORE_THRESHOLD = 0.001
+IOU_THRESHOLD = 0.6
+MAX_DETECTIONS = 100
+_SIZES = ("all", "small", "medium", "large")
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    pixels: np.ndarray
+    fit: Fit
+
+
+def evaluate_split(
+    predict_batch: PredictBatch,
+    heads: Sequence[Head],
+    split: Split,
+    dataset: Dataset,
+    size: tuple[int, int],
+    rule: str,
+    batch_size: int = 16,
+    *,
+    iou_threshold: float = IOU_THRESHOLD,
+    score_threshold: float = SCORE_THRESHOLD,
+    max_detections: int = MAX_DETECTIONS,
+    advance: Callable[[int], None] | None = None,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Detect on every image of `split` and measure.
+
+    Images that cannot be decoded are left out together with their boxes, and named in the metrics.
+
+    Args:
+        predict_batch: see PredictBatch. It always gets `batch_size` images, the last batch filled up with black.
+        heads: strides and anchors, in the order of its outputs.
+        split: the images and their boxes.
+        dataset: where the split is from: its category ids and names.
+        size: (height, width) of the model's input.
+        rule: of tflite.image.RULES.
+        batch_size: images per call.
+        iou_threshold: of the suppression.
+        score_threshold: detections below it do not count.
+        max_detections: per image.
+        advance: called with the number of images done after each batch.
+
+    Returns:
+        The metrics of `coco_metrics` and images, images_per_second (decoding, resizing, model, suppression),
+        model_ms (per image), skipped (messages); and the detections in COCO's results format.
+
+    Raises:
+        ValueError: no image of the split can be read.
+    """
+    results: list[dict[str, Any]] = []
+    done: list[int] = []
+    skipped: list[str] = []
+    model_seconds = 0.0
+    start = time.perf_counter()
+    batches = [range(i, min(i + batch_size, len(split))) for i in range(0, len(split), batch_size)]
+    with ThreadPoolExecutor(2, thread_name_prefix="evaluate") as pool:
+
+        def submit(batch: range) -> list[Future[_Loaded | str]]:
+            return [pool.submit(_load, split, index, size, rule) for index in batch]
+
+        ahead = submit(batches[0]) if batches else []
+        for number, batch in enumerate(batches):
+            loaded = [future.result() for future in ahead]
+            ahead = submit(batches[number + 1]) if number + 1 < len(batches) else []
+            pixels = np.zeros((batch_size, *size, 3), np.uint8)
+            for row, item in enumerate(loaded):
+                if isinstance(item, _Loaded):
+                    pixels[row] = item.pixels
+            before = time.perf_counter()
+            outputs = [tuple(np.asarray(grid) for grid in head) for head in predict_batch(pixels)]
+            model_seconds += time.perf_counter() - before
+            for row, (index, item) in enumerate(zip(batch, loaded, strict=True)):
+                if not isinstance(item, _Loaded):
+                    skipped.append(item)
+                    continue
+                found = decode(
+                    [(boxes[row], objectness[row], classes[row]) for boxes, objectness, classes in outputs],
+                    heads,
+                    size,
+                    score_threshold=score_threshold,
+                    iou_threshold=iou_threshold,
+                    max_detections=max_detections,
+                )
+                done.append(index)
+                boxes_xyxy = _to_recorded(item.fit, found.boxes_xyxy, split.sizes[index])
+                results += coco_results(
+                    int(split.image_ids[index]), boxes_xyxy, found.scores, found.classes, dataset.category_ids
+                )
+            if advance:
+                advance(len(batch))
+    seconds = time.perf_counter() - start
+    if not done:
+        raise ValueError(f"{dataset.root}: no image of split '{split.name}' can be read; {'; '.join(skipped[:3])}")
+    measured = split if len(done) == len(split) else split.subset(done)
+    metrics = coco_metrics(measured, dataset.category_ids, results, dataset.names)
+    metrics |= {
+        "images": len(done),
+        "images_per_second": len(done) / seconds,
+        "model_ms": 1000 * model_seconds / (len(batches) * batch_size),
+        "skipped": skipped,
+    }
+    return metrics, results
+
+
+def coco_results(
+    image_id: int, boxes_xyxy: np.ndarray, scores: np.ndarray, classes: np.ndarray, category_ids: Sequence[int]
+) -> list[dict[str, Any]]:
+    """One image's detections in COCO's results format: bbox is x, y, width, height in pixels, ids the source's."""
+    boxes = np.asarray(boxes_xyxy, np.float64).reshape(-1, 4)
+    boxes_xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).round(3).tolist()
+    return [
+        {"image_id": image_id, "category_id": int(category_ids[category]), "bbox": box, "score": score}
+        for box, score, category in zip(
+            boxes_xywh, np.asarray(scores, np.float64).round(6).tolist(), np.asarray(classes).tolist(), strict=True
+        )
+    ]
+
+
+def coco_metrics(
+    split: Split,
+    category_ids: Sequence[int],
+    results: Sequence[dict[str, Any]],
+    names: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """COCO's average precision of `results` against the boxes of `split`, in points (0..100).
+
+    Args:
+        split: the ground truth; areas decide what is small, crowd boxes are ignored where they match.
+        category_ids: the source's id of each class.
+        results: detections in COCO's results format.
+        names: of the classes; default: the category ids.
+
+    Returns:
+        AP (mean over IoU 0.50:0.95), AP50, AP75, AP_small, AP_medium, AP_large (areas below 32² and 96² pixels, and
+        above), AR100, and per_class: name -> {AP, AP50, boxes}. NaN where there is no ground truth.
+    """
+    names = [str(i) for i in category_ids] if names is None else list(names)
+    precision, recall = _accumulate(split, category_ids, results)  # (IoU, recall, class, area), (IoU, class, area)
+    metrics: dict[str, Any] = {
+        "AP": _mean(precision[..., 0]),
+        "AP50": _mean(precision[0, :, :, 0]),
+        "AP75": _mean(precision[5, :, :, 0]),
+        **{f"AP_{area}": _mean(precision[..., i]) for i, area in enumerate(_SIZES) if i},
+        "AR100": _mean(recall[..., 0]),
+    }
+    counts = np.bincount(split.classes[~split.crowd], minlength=len(category_ids))
+    metrics["per_class"] = {
+        name: {
+            "AP": _mean(precision[:, :, i, 0]),
+            "AP50": _mean(precision[0, :, i, 0]),
+            "boxes": int(counts[i]),
+        }
+        for i, name in enumerate(names)
+    }
+    return metrics
+
+
+def _accumulate(
+    split: Split, category_ids: Sequence[int], results: Sequence[dict[str, Any]]
+) -> tuple[np.ndarray, np.ndarray]:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    owner = np.repeat(np.arange(len(split)), np.diff(split.starts))
+    boxes = split.boxes_xyxy.astype(np.float64)
+    boxes_xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    truth = COCO()
+    truth.dataset = {
+        "images": [
+            {"id": int(i), "height": int(h), "width": int(w)}
+            for i, (h, w) in zip(split.image_ids, split.sizes, strict=True)
+        ],
+        "categories": [{"id": int(i), "name": str(i)} for i in category_ids],
+        "annotations": [
+            {
+                "id": row + 1,
+                "image_id": int(split.image_ids[owner[row]]),
+                "category_id": int(category_ids[split.classes[row]]),
+                "bbox": boxes_xywh[row].tolist(),
+                "area": float(split.areas[row]),
+                "iscrowd": int(split.crowd[row]),
+            }
+            for row in range(len(boxes))
+        ],
+    }
+    detected = COCO()
+    detected.dataset = {
+        "images": truth.dataset["images"],
+        "categories": truth.dataset["categories"],
+        "annotations": [
+            {**result, "id": i + 1, "area": result["bbox"][2] * result["bbox"][3], "iscrowd": 0}
+            for i, result in enumerate(results)
+        ],
+    }
+    # pycocotools reports its progress on stdout, which belongs to the user's table or JSON.
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth.createIndex()
+        detected.createIndex()
+        evaluation = COCOeval(truth, detected, "bbox")
+        evaluation.params.catIds = [int(i) for i in category_ids]
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return evaluation.eval["precision"][..., -1], evaluation.eval["recall"][..., -1]
+
+
+def _mean(values: np.ndarray) -> float:
+    """Mean in points of what pycocotools could measure (it writes -1 where there is no ground truth)."""
+    measured = values[values > -1]
+    return 100 * float(measured.mean()) if measured.size else float("nan")
+
+
+def _load(split: Split, index: int, size: tuple[int, int], rule: str) -> _Loaded | str:
+    height, width = split.sizes[index]
+    try:
+        return _Loaded(*resize(load_image(split.files[index], (int(height), int(width))), size, rule))
+    except ValueError as error:
+        return str(error)
+
+
+def _to_recorded(fit: Fit, boxes_xyxy: np.ndarray, recorded: np.ndarray) -> np.ndarray:
+    """Model pixels -> pixels of the recorded size, which a re-saved image need not have any more."""
+    ratio_y, ratio_x = np.asarray(recorded, np.float64) / fit.source
+    return fit.boxes_to_image(boxes_xyxy) * np.array([ratio_x, ratio_y, ratio_x, ratio_y])

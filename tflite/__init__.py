@@ -1,0 +1,1 @@
+"""What a .tflite is: conversion, contract, detector. Imports neither model nor pipeline."""

@@ -1,0 +1,208 @@
+"""From an image file to the pixels a model sees, and boxes there and back. The one resize rule of training,
+calibration, evaluation, prediction and the app. Needs Pillow and NumPy only.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+RULES = ("stretch", "letterbox")
+LETTERBOX_FILL = 114
+MAX_PIXELS = 178_956_970
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".mpo", ".avif")
+# Named, because Pillow would otherwise also try formats that start other programs (EPS).
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM", "MPO", "AVIF")
+_ORIENTATION = 0x0112
+_TURNED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How an image was laid into a model's input: model = image * scale + pad, in pixels, per axis.
+
+    Attributes:
+        rule: one of RULES.
+        source: (height, width) of the image.
+        target: (height, width) of the model's input.
+        scale_x: model pixels per image pixel.
+        scale_y: model pixels per image pixel.
+        pad_x: model pixels left of the image.
+        pad_y: model pixels above the image.
+    """
+
+    rule: str
+    source: tuple[int, int]
+    target: tuple[int, int]
+    scale_x: float
+    scale_y: float
+    pad_x: int
+    pad_y: int
+
+    def boxes_to_model(self, boxes_xyxy: np.ndarray) -> np.ndarray:
+        """Boxes (n, 4) in image pixels -> float32 (n, 4) in model pixels."""
+        scale, pad = self._per_edge()
+        return (np.asarray(boxes_xyxy, np.float64).reshape(-1, 4) * scale + pad).astype(np.float32)
+
+    def boxes_to_image(self, boxes_xyxy: np.ndarray) -> np.ndarray:
+        """Boxes (n, 4) in model pixels -> float32 (n, 4) in image pixels, clipped to the image."""
+        scale, pad = self._per_edge()
+        height, width = self.source
+        boxes = (np.asarray(boxes_xyxy, np.float64).reshape(-1, 4) - pad) / scale
+        return np.clip(boxes, 0, (width, height, width, height)).astype(np.float32)
+
+    def _per_edge(self) -> tuple[np.ndarray, np.ndarray]:
+        scale = np.array([self.scale_x, self.scale_y, self.scale_x, self.scale_y])
+        return scale, np.array([self.pad_x, self.pad_y, self.pad_x, self.pad_y])
+
+
+def fit_to(source: tuple[int, int], target: tuple[int, int], rule: str = "stretch") -> Fit:
+    """The Fit of an image of size `source` in an input of size `target`, both (height, width).
+
+    Raises ValueError for an unknown rule or a size that is not positive.
+    """
+    if rule not in RULES:
+        raise ValueError(f"resize: unknown rule, got {rule!r}; allowed: {', '.join(RULES)}")
+    if min(*source, *target) < 1:
+        raise ValueError(f"resize: sizes must be positive (height, width), got {tuple(source)} -> {tuple(target)}")
+    (height, width), (to_height, to_width) = source, target
+    pad_x = pad_y = 0
+    if rule == "letterbox":
+        scale = min(to_height / height, to_width / width)
+        to_height = min(max(round(height * scale), 1), to_height)
+        to_width = min(max(round(width * scale), 1), to_width)
+        pad_y, pad_x = (target[0] - to_height) // 2, (target[1] - to_width) // 2
+    return Fit(rule, (height, width), (target[0], target[1]), to_width / width, to_height / height, pad_x, pad_y)
+
+
+def resize(image: np.ndarray, size: tuple[int, int], rule: str = "stretch") -> tuple[np.ndarray, Fit]:
+    """Lay an image into a model's input.
+
+    Each axis that shrinks to half or less is first averaged in blocks of floor(factor) pixels (the last block may be
+    smaller), then bilinear with half-pixel centres, clamped at the edges, result rounded down: below factor 2 it is
+    the bilinear of OpenCV and MediaPipe. `letterbox` keeps the aspect, centred on grey 114.
+
+    Args:
+        image: uint8 (H, W, 3).
+        size: (height, width) wanted.
+        rule: one of RULES.
+
+    Returns:
+        uint8 (height, width, 3) and the Fit that maps boxes.
+
+    Raises:
+        ValueError: not a uint8 RGB image, unknown rule, or a size that is not positive.
+    """
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"resize: an image must be uint8 (height, width, 3), got {image.dtype} {image.shape}")
+    fit = fit_to((image.shape[0], image.shape[1]), (int(size[0]), int(size[1])), rule)
+    if fit.source == fit.target:
+        return image, fit
+    height, width = fit.source
+    inner = (round(width * fit.scale_x), round(height * fit.scale_y))
+    step_x, step_y = max(width // inner[0], 1), max(height // inner[1], 1)
+    picture = Image.fromarray(image)
+    if step_x > 1 or step_y > 1:
+        picture = picture.reduce((step_x, step_y))
+    # From the true ratio, not from the reduced image's size: its last block may stand for fewer pixels.
+    affine = (1 / fit.scale_x / step_x, 0, 0, 0, 1 / fit.scale_y / step_y, 0)
+    pixels = np.asarray(picture.transform(inner, Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR))
+    if pixels.shape[:2] == fit.target:
+        return pixels, fit
+    padded = np.full((*fit.target, 3), LETTERBOX_FILL, np.uint8)
+    padded[fit.pad_y : fit.pad_y + inner[1], fit.pad_x : fit.pad_x + inner[0]] = pixels
+    return padded, fit
+
+
+def load_image(path: str | Path, expected_size: tuple[int, int] | None = None) -> np.ndarray:
+    """Decode an image file to uint8 RGB (H, W, 3).
+
+    Grey, palette, CMYK and the like become RGB; 16 bits become the upper 8; transparency is laid over black; of an
+    animation, the first frame. EXIF orientation is applied, unless `expected_size` says that the boxes were drawn on
+    the picture as stored.
+
+    Args:
+        path: the file.
+        expected_size: (height, width) the annotations recorded, if any.
+
+    Raises:
+        ValueError: missing, empty, truncated, not an image, or more than MAX_PIXELS pixels; the message names the file.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path}: image cannot be read ({error.strerror or error})") from None
+    if not data:
+        raise ValueError(f"{path}: image file is empty")
+    return decode_image(data, path, expected_size)
+
+
+def decode_image(data: bytes, name: str | Path, expected_size: tuple[int, int] | None = None) -> np.ndarray:
+    """`load_image` for bytes already in memory; `name` is for messages."""
+    try:
+        picture = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except Image.DecompressionBombError:
+        raise ValueError(f"{name}: image has too many pixels; allowed: {MAX_PIXELS}") from None
+    except Exception:
+        raise ValueError(f"{name}: not an image; allowed: {', '.join(_FORMATS)}") from None
+    if picture.width * picture.height > MAX_PIXELS:
+        raise ValueError(f"{name}: image has {picture.width}x{picture.height} pixels; allowed: {MAX_PIXELS}")
+    try:
+        picture.load()
+        return np.asarray(_upright(_rgb(picture), picture, expected_size))
+    # A damaged file makes Pillow's parsers raise almost anything (SyntaxError, struct.error, zlib.error, ...).
+    except Exception as error:
+        raise ValueError(f"{name}: image is damaged or truncated ({type(error).__name__}: {error})") from None
+
+
+def find_images(path: str | Path) -> list[Path]:
+    """The image files in a folder and below it, by suffix, sorted; hidden ones left out."""
+    root = Path(path)
+    return sorted(
+        file
+        for file in root.rglob("*")
+        if file.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in file.relative_to(root).parts)
+        and file.is_file()
+    )
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode == "RGB":
+        return picture
+    if picture.mode.startswith("I"):
+        values = np.asarray(picture).astype(np.int64)
+        deep = picture.mode != "I" or values.max(initial=0) > 255
+        return Image.fromarray(np.clip(values >> 8 if deep else values, 0, 255).astype(np.uint8)).convert("RGB")
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
+        return Image.alpha_composite(black, picture).convert("RGB")
+    return picture.convert("RGB")
+
+
+def _upright(rgb: Image.Image, original: Image.Image, expected_size: tuple[int, int] | None) -> Image.Image:
+    turn = _TURNED.get(original.getexif().get(_ORIENTATION, 1))
+    if turn is None:
+        return rgb
+    stored, turned = (rgb.height, rgb.width), (rgb.width, rgb.height)
+    if expected_size is not None:
+        expected = (int(expected_size[0]), int(expected_size[1]))
+        swaps = turn not in (_TURNED[2], _TURNED[3], _TURNED[4])
+        if swaps and expected == stored != turned:
+            return rgb
+    return rgb.transpose(turn)
