@@ -1,7 +1,7 @@
 """YOLO text labels: a data.yaml naming the splits, or images/ and labels/ folders.
 
-One .txt per image, one line per box: class, then centre x, centre y, width and height as shares (0..1) of the image; a
-line with three or more corner pairs is a polygon and stands for its bounding box. An image without a .txt has no objects.
+One .txt per image, one line per box: class, then centre x, centre y, width and height as shares (0..1) of the image;
+a line with three or more corner pairs is a polygon and stands for its bounding box. No .txt means no objects.
 
 Format: https://docs.ultralytics.com/datasets/detect/
 """
