@@ -1,0 +1,56 @@
+"""From a table to one flat functional Keras model."""
+
+from __future__ import annotations
+
+from model.blocks import BLOCKS, Tensor, detect
+from model.keras import keras
+from model.spec import INPUT, Arch
+
+
+def build(arch: Arch, *, deploy: bool = False) -> keras.Model:
+    """The Keras model of a table, with fresh weights.
+
+    Args:
+      arch: the table.
+      deploy: False gives the model to train, whose outputs are logits. True gives the model to convert: sigmoid on
+        every output, and no scaling layer in front (`deployable` puts the scaling into the first kernel).
+
+    Returns:
+      A model from pixels 0..255, (B,h,w,3), to a flat list with three tensors for each detection row in order: boxes
+      (B,h/stride,w/stride,A*4), objectness (..., A), classes (..., A*classes), channels anchor-major.
+    """
+    image = keras.Input((*arch.size, 3), name="image")
+    x = image if deploy else keras.layers.Rescaling(1 / 255, name="rescale")(image)
+    made: dict[str, Tensor] = {INPUT: x}
+    outputs: list[Tensor] = []
+    for row in arch.rows:
+        inputs = [made[name] for name in arch.sources[row.name]]
+        if row.op == "detect":
+            outputs += detect(inputs[0], row, arch.classes, deploy=deploy)
+        else:
+            made[row.name] = BLOCKS[row.op](inputs if row.op == "concat" else inputs[0], row, arch.act_of(row))
+    return keras.Model(image, outputs, name=arch.name)
+
+
+def deployable(arch: Arch, trained: keras.Model) -> keras.Model:
+    """`build(arch, deploy=True)` with the weights of `trained`, the model to convert.
+
+    The division by 255 is in the kernels that read the image, so the file has no operator for it.
+
+    Raises:
+      ValueError: `trained` is not of this table.
+    """
+    model = build(arch, deploy=True)
+    reads_image = {f"{row.name}_conv" for row in arch.rows if INPUT in arch.sources[row.name]}
+    theirs = {layer.name: layer.get_weights() for layer in trained.layers}
+    for layer in model.layers:
+        wanted = [tuple(weight.shape) for weight in layer.weights]
+        if not wanted:
+            continue
+        weights = theirs.get(layer.name, [])
+        if [weight.shape for weight in weights] != wanted:
+            raise ValueError(f"{arch.name}: the weights do not fit the table at layer {layer.name}")
+        if layer.name in reads_image:
+            weights = [weights[0] / 255, *weights[1:]]
+        layer.set_weights(weights)
+    return model

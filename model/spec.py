@@ -1,0 +1,412 @@
+"""A network is a table: `Row` and `Arch`, checked when made, to and from JSON. No TensorFlow.
+
+    Row("l1", "conv", 16, k=3)
+    Row("l3", "mbconv", 32, k=3, mid=32, se=1)
+    Row("cat", "concat", src=("up", "l9"))
+
+Widths (`out`, `mid`, `pre`, `se`) are channels, not ratios, so that a pruned table stays readable.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+Anchor = tuple[float, float]
+Size = tuple[int, int]
+
+INPUT = "input"
+ACTS = ("relu6", "relu", "leaky", "linear")
+# Which fields each op reads besides name and src; any other set field would be ignored in silence, so it is an error.
+OPS = {
+    "conv": ("out", "k", "s", "act", "bn"),
+    "separable": ("out", "k", "s", "act"),
+    "mbconv": ("out", "k", "s", "mid", "se", "skip", "act"),
+    "pep": ("out", "k", "s", "pre", "mid", "skip", "act"),
+    "fca": ("se",),
+    "pool": ("k", "s"),
+    "upsample": ("s",),
+    "concat": (),
+    "detect": ("anchors",),
+}
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a network's table.
+
+    Attributes:
+      name: unique, lower case; Keras layers are called ``{name}_{part}``.
+      op: one of `OPS`.
+      out: output channels.
+      k: kernel size.
+      s: stride; the factor for "upsample".
+      mid: channels the depthwise convolution works on; 0 = the input's, without a 1x1 expansion.
+      se: squeeze width of the squeeze-and-excitation gate; 0 = no gate.
+      skip: add the input to the output.
+      act: one of `ACTS`; None = the network's.
+      bn: batch norm behind the convolution; without it the convolution has a bias.
+      src: names of the rows read; empty = the row before.
+      anchors: ((width, height), ...) in pixels at the network's size; only for "detect".
+      pre: channels of the 1x1 projection in front of the expansion; only for "pep".
+    """
+
+    name: str
+    op: str
+    out: int = 0
+    _: dataclasses.KW_ONLY
+    k: int = 1
+    s: int = 1
+    mid: int = 0
+    se: int = 0
+    skip: bool = False
+    act: str | None = None
+    bn: bool = True
+    src: tuple[str, ...] = ()
+    anchors: tuple[Anchor, ...] = ()
+    pre: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Name, op and every field that is not its default."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {f.name: values[f.name] for f in dataclasses.fields(self) if values[f.name] != f.default}
+
+    @classmethod
+    def from_json(cls, value: Any, where: str = "row") -> Row:
+        """The inverse of `to_json`; ValueError names `where` for anything unknown or of the wrong type."""
+        fields = _checked(value, _ROW_TYPES, ("name", "op"), where)
+        return cls(**fields)
+
+
+@dataclass(frozen=True)
+class Head:
+    """A detection row seen from outside: its grid's stride in pixels, its anchors ((w, h), ...) in pixels."""
+
+    row_name: str
+    stride: int
+    anchors: tuple[Anchor, ...]
+
+
+@dataclass(frozen=True)
+class Arch:
+    """A whole network; making one checks it, and an error names the row.
+
+    Attributes:
+      name: of the network.
+      rows: in order; a row reads only rows above it.
+      size: input (height, width) in pixels, multiples of the largest stride.
+      classes: number of classes.
+      act: activation of every row that does not name its own.
+      source: what to cite.
+    """
+
+    name: str
+    rows: tuple[Row, ...]
+    _: dataclasses.KW_ONLY
+    size: Size = (416, 416)
+    classes: int = 80
+    act: str = "relu6"
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", tuple(_frozen(row) for row in self.rows))
+        object.__setattr__(self, "size", tuple(self.size))
+        _check(self)
+
+    @cached_property
+    def sources(self) -> dict[str, tuple[str, ...]]:
+        """The rows each row reads, by name; "input" is the image."""
+        before = (INPUT, *(row.name for row in self.rows))
+        return {row.name: row.src or (before[i],) for i, row in enumerate(self.rows)}
+
+    @cached_property
+    def channels(self) -> dict[str, int]:
+        """Output channels of each row, and of "input"."""
+        found = {INPUT: 3}
+        for row in self.rows:
+            widths = [found[name] for name in self.sources[row.name]]
+            if row.op == "detect":
+                found[row.name] = len(row.anchors) * (5 + self.classes)
+            else:
+                found[row.name] = row.out or sum(widths)
+        return found
+
+    @cached_property
+    def strides(self) -> dict[str, int]:
+        """Input pixels per cell of each row's output, and of "input"."""
+        found = {INPUT: 1}
+        for row in self.rows:
+            stride = found[self.sources[row.name][0]]
+            found[row.name] = stride // row.s if row.op == "upsample" else stride * row.s
+        return found
+
+    @property
+    def heads(self) -> list[Head]:
+        """The detection rows in order."""
+        return [Head(row.name, self.strides[row.name], row.anchors) for row in self.rows if row.op == "detect"]
+
+    def row(self, name: str) -> Row:
+        """The row called `name`; ValueError if there is none."""
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise ValueError(f"{self.name}: no row {name!r}{_nearest(name, [row.name for row in self.rows])}")
+
+    def act_of(self, row: Row) -> str:
+        """The activation a row uses."""
+        return row.act or self.act
+
+    def replace(self, **changes: Any) -> Arch:
+        """A copy with these attributes changed, checked again."""
+        return dataclasses.replace(self, **changes)
+
+    def resized(self, size: Size) -> Arch:
+        """The same network for another input (height, width); anchors grow and shrink with it."""
+        height, width = size[0] / self.size[0], size[1] / self.size[1]
+        rows = [
+            dataclasses.replace(row, anchors=tuple((w * width, h * height) for w, h in row.anchors))
+            for row in self.rows
+        ]
+        return self.replace(size=size, rows=tuple(rows))
+
+    def with_classes(self, classes: int) -> Arch:
+        """The same network for another number of classes."""
+        return self.replace(classes=classes)
+
+    def with_anchors(self, anchors: Sequence[Sequence[Anchor]]) -> Arch:
+        """The same network with these anchors, (w, h) pixels at its size, one list for each detection row in order."""
+        if len(anchors) != len(self.heads):
+            raise ValueError(
+                f"{self.name}: anchors go one list to a detect row, got {len(anchors)} for {len(self.heads)}"
+            )
+        new = {head.row_name: tuple(given) for head, given in zip(self.heads, anchors, strict=True)}
+        return self.replace(
+            rows=tuple(dataclasses.replace(row, anchors=new.get(row.name, row.anchors)) for row in self.rows)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """A dict for ``json.dump``; `from_json` of it is an equal Arch."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            "size": list(self.size),
+            "classes": self.classes,
+            "act": self.act,
+            "rows": [json.loads(json.dumps(row.to_json())) for row in self.rows],
+        }
+
+    @classmethod
+    def from_json(cls, value: Any, where: str = "arch") -> Arch:
+        """An Arch from a dict someone else may have written.
+
+        Raises:
+          ValueError: unknown or missing keys, wrong types, or a table that is no network.
+        """
+        fields = _checked(value, _ARCH_TYPES, ("name", "rows"), where)
+        rows = [Row.from_json(row, f"{where}.rows[{i}]") for i, row in enumerate(fields.pop("rows"))]
+        return cls(rows=tuple(rows), **fields)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Arch:
+        """An Arch from a JSON file. ValueError names the file; a missing one is FileNotFoundError."""
+        try:
+            value = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+            raise ValueError(f"{path}: not JSON: {' '.join(str(error).split())}") from error
+        try:
+            return cls.from_json(value)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+
+def load(path: str | Path) -> Arch:
+    """`Arch.load`."""
+    return Arch.load(path)
+
+
+def _check(arch: Arch) -> None:
+    """Everything that makes a table a network; ValueError says which row breaks which rule."""
+    if not arch.name or not all(c.isalnum() or c in "._-" for c in arch.name):
+        raise ValueError(f"arch: name must be letters, digits, '.', '_' and '-', got {arch.name!r}")
+    if not _whole(arch.classes) or arch.classes < 1:
+        raise ValueError(f"{arch.name}: classes must be a whole number of at least 1, got {arch.classes!r}")
+    if arch.act not in ACTS:
+        raise ValueError(f"{arch.name}: unknown activation {arch.act!r}; allowed: {', '.join(ACTS)}")
+    if len(arch.size) != 2 or not all(_whole(side) and side > 0 for side in arch.size):
+        raise ValueError(f"{arch.name}: size must be (height, width) in pixels, got {arch.size}")
+    if not arch.rows:
+        raise ValueError(f"{arch.name}: no rows")
+    _check_names(arch)
+    width, stride, op = {INPUT: 3}, {INPUT: 1}, {INPUT: INPUT}
+    for row in arch.rows:
+        where = f"{arch.name}.{row.name}"
+        _check_fields(row, where)
+        sources = arch.sources[row.name]
+        for name in sources:
+            if name not in width:
+                raise ValueError(f"{where}: unknown source {name!r}; a row reads rows above it{_nearest(name, width)}")
+            if op[name] == "detect":
+                raise ValueError(f"{where}: reads the detect row {name!r}; name another in src")
+            if name == INPUT and row.op != "conv":
+                # The deployable model divides by 255 inside this kernel.
+                raise ValueError(f"{where}: only conv rows read the image, got {row.op}")
+        _check_wiring(row, where, sources, width, stride)
+        width[row.name], stride[row.name], op[row.name] = arch.channels[row.name], arch.strides[row.name], row.op
+    _check_use(arch)
+    _check_size(arch)
+
+
+def _check_names(arch: Arch) -> None:
+    seen: set[str] = set()
+    for row in arch.rows:
+        if not isinstance(row.name, str) or not _NAME.fullmatch(row.name) or row.name == INPUT:
+            raise ValueError(
+                f"{arch.name}: a row's name is lower-case letters, digits and _, and not 'input', got {row.name!r}"
+            )
+        if row.name in seen:
+            raise ValueError(f"{arch.name}.{row.name}: this name is used twice")
+        seen.add(row.name)
+    for name in seen:
+        for other in seen:
+            if other.startswith(name + "_"):
+                raise ValueError(f"{arch.name}.{other}: its layers could not be told from those of row {name!r}")
+
+
+def _check_fields(row: Row, where: str) -> None:
+    if row.op not in OPS:
+        raise ValueError(f"{where}: unknown op {row.op!r}; allowed: {', '.join(OPS)}{_nearest(row.op, OPS)}")
+    for field in dataclasses.fields(row):
+        value, used = getattr(row, field.name), field.name in (*OPS[row.op], "name", "op", "src")
+        if not used and value != field.default:
+            raise ValueError(f"{where}: {row.op} has no {field.name}, got {value!r}; allowed: {', '.join(OPS[row.op])}")
+        if field.type == "int" and (not _whole(value) or value < (1 if field.name in ("k", "s") else 0)):
+            raise ValueError(f"{where}: {field.name} must be a whole number, not negative, got {value!r}")
+    must = {"conv": ["out"], "separable": ["out"], "mbconv": ["out"], "pep": ["out", "pre", "mid"], "fca": ["se"]}
+    for name in must.get(row.op, []):
+        if not getattr(row, name):
+            raise ValueError(f"{where}: {row.op} needs {name} of at least 1, got {getattr(row, name)}")
+    if row.op == "upsample" and row.s < 2:
+        raise ValueError(f"{where}: upsample needs s of at least 2, got {row.s}")
+    if row.act is not None and row.act not in ACTS:
+        raise ValueError(f"{where}: unknown activation {row.act!r}; allowed: {', '.join(ACTS)}")
+    if row.op == "detect" and not row.anchors:
+        raise ValueError(f"{where}: detect needs anchors, got none")
+    for anchor in row.anchors:
+        if len(anchor) != 2 or not all(_number(side) and side > 0 for side in anchor):
+            raise ValueError(f"{where}: an anchor is (width, height) in pixels above 0, got {anchor!r}")
+
+
+def _check_wiring(
+    row: Row, where: str, sources: tuple[str, ...], width: dict[str, int], stride: dict[str, int]
+) -> None:
+    if (len(sources) > 1) != (row.op == "concat"):
+        rule = "needs two or more sources" if row.op == "concat" else "reads one source"
+        raise ValueError(f"{where}: {row.op} {rule}, got {', '.join(sources)}")
+    if len({stride[name] for name in sources}) > 1:
+        got = ", ".join(f"{name} at stride {stride[name]}" for name in sources)
+        raise ValueError(f"{where}: {row.op} needs sources of equal stride, got {got}")
+    if row.skip and (row.s != 1 or width[sources[0]] != row.out):
+        raise ValueError(f"{where}: skip needs s=1 and equal widths, got s={row.s}, {width[sources[0]]} -> {row.out}")
+    if row.op == "upsample" and stride[sources[0]] % row.s:
+        raise ValueError(f"{where}: upsample by {row.s} needs a stride it divides, got {stride[sources[0]]}")
+
+
+def _check_use(arch: Arch) -> None:
+    if not arch.heads:
+        raise ValueError(f"{arch.name}: needs a detect row, got none")
+    read = {name for sources in arch.sources.values() for name in sources}
+    for row in arch.rows:
+        if row.op != "detect" and row.name not in read:
+            raise ValueError(f"{arch.name}.{row.name}: no row reads its output")
+
+
+def _check_size(arch: Arch) -> None:
+    step = max(arch.strides.values())
+    if any(side % step for side in arch.size):
+        near = []
+        for choose in (math.floor, math.ceil):
+            height, width = (max(1, choose(side / step)) * step for side in arch.size)
+            if f"{height}x{width}" not in near:
+                near.append(f"{height}x{width}")
+        raise ValueError(
+            f"{arch.name}: size (height x width) must be multiples of {step}, got {arch.size[0]}x{arch.size[1]}; "
+            f"nearest: {' or '.join(near)}"
+        )
+
+
+def _frozen(row: Row) -> Row:
+    """JSON and callers bring lists; a frozen, comparable row has tuples."""
+    return dataclasses.replace(row, src=tuple(row.src), anchors=tuple(tuple(anchor) for anchor in row.anchors))
+
+
+def _nearest(name: object, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"; nearest: {near[0]}" if near else ""
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _list_of(rule: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(rule(each) for each in value)
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+_Types = dict[str, tuple[str, Callable[[Any], bool]]]
+_WHOLE = ("a whole number", _whole)
+_ROW_TYPES: _Types = {
+    "name": ("a string", _text),
+    "op": ("a string", _text),
+    **dict.fromkeys(("out", "k", "s", "mid", "se", "pre"), _WHOLE),
+    "skip": ("true or false", lambda value: isinstance(value, bool)),
+    "bn": ("true or false", lambda value: isinstance(value, bool)),
+    "act": ("a string or null", lambda value: value is None or _text(value)),
+    "src": ("a list of strings", _list_of(_text)),
+    "anchors": ("a list of [width, height]", _list_of(lambda pair: _list_of(_number)(pair) and len(pair) == 2)),
+}
+_ARCH_TYPES: _Types = {
+    "name": ("a string", _text),
+    "source": ("a string", _text),
+    "size": ("[height, width]", lambda value: _list_of(_whole)(value) and len(value) == 2),
+    "classes": _WHOLE,
+    "act": ("a string", _text),
+    "rows": ("a list of rows", lambda value: isinstance(value, list)),
+}
+
+
+def _checked(value: Any, types: _Types, required: tuple[str, ...], where: str) -> dict[str, Any]:
+    """A dict with known keys and right types only, as a new dict."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{where}: must be an object, got {_short(value)}")
+    for key, each in value.items():
+        if key not in types:
+            raise ValueError(f"{where}: unknown key {key!r}; allowed: {', '.join(types)}")
+        wanted, rule = types[key]
+        if not rule(each):
+            raise ValueError(f"{where}.{key}: must be {wanted}, got {_short(each)}")
+    for key in required:
+        if key not in value:
+            raise ValueError(f"{where}: {key!r} is missing")
+    return dict(value)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

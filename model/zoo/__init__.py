@@ -1,0 +1,32 @@
+"""The networks that come with the project: one file per paper, and `ARCHS`, a plain dict of them."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from model.spec import Arch
+from model.zoo.micro_yolo import MICRO_YOLO
+from model.zoo.yolov3_tiny import YOLOV3_TINY
+
+ARCHS: dict[str, Arch] = {arch.name: arch for arch in (YOLOV3_TINY, MICRO_YOLO)}
+
+
+def find(name: str | Path) -> Arch:
+    """The network called `name`, or the one in a JSON file if `name` ends in ``.json``.
+
+    Raises:
+      ValueError: no such name (the nearest is suggested), or the file is no network.
+      FileNotFoundError: no such file.
+    """
+    name = str(name)
+    if name.endswith(".json"):
+        return Arch.load(name)
+    if name not in ARCHS:
+        near = difflib.get_close_matches(name.lower().replace("-", "_"), ARCHS, n=1, cutoff=0.4)
+        raise ValueError(
+            f"arch: unknown network {name!r}; "
+            + (f"nearest: {near[0]}; " if near else "")
+            + f"allowed: {', '.join(ARCHS)}, or a FILE.json; `python -m pipeline.summary` describes them"
+        )
+    return ARCHS[name]

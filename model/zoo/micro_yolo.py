@@ -1,0 +1,43 @@
+"""Micro-YOLO (Hu & Li, ICAART 2021, DOI 10.5220/0010234401510158): YOLOv3-Tiny with lighter layers and mixed kernels.
+
+Row names are the paper's layer numbers. From the paper: which layer is of which kind, all widths, the kernel sizes
+3,5,3,5,3 of layers 3,5,7,9,11 (figure 4), table 1's layers.
+
+Reconstructed, because it is not published: expansion alpha = 2, gate reduction beta = 32 (of the expanded width, at
+least 1, no biases), 3x3 MBConv in layers 15 and 22, batch norm behind all three convolutions of an MBConv and behind
+both of a DSConv, ReLU6. It is the choice that gives the published 2.56 M parameters (2,562,702 with batch-norm
+statistics, 3.46 times fewer than YOLOv3-Tiny); it has 1.055 GMAC where the paper says 1.10.
+"""
+
+from model.spec import Arch, Row
+from model.zoo.yolov3_tiny import COARSE, FINE
+
+SOURCE = "Hu & Li, Micro-YOLO, ICAART 2021, DOI 10.5220/0010234401510158"
+
+MICRO_YOLO = Arch(
+    "micro_yolo",
+    (
+        Row("l1", "conv", 16, k=3),  # 416
+        Row("l2", "pool", k=2, s=2),  # 208
+        Row("l3", "mbconv", 32, k=3, mid=32, se=1),
+        Row("l4", "pool", k=2, s=2),  # 104
+        Row("l5", "mbconv", 64, k=5, mid=64, se=2),
+        Row("l6", "pool", k=2, s=2),  # 52
+        Row("l7", "mbconv", 128, k=3, mid=128, se=4),
+        Row("l8", "pool", k=2, s=2),  # 26
+        Row("l9", "mbconv", 256, k=5, mid=256, se=8),
+        Row("l10", "pool", k=2, s=2),  # 13
+        Row("l11", "mbconv", 512, k=3, mid=512, se=16),
+        Row("l12", "pool", k=2, s=1),
+        Row("l13", "separable", 1024, k=3),
+        Row("l14", "conv", 256),
+        Row("l15", "mbconv", 512, k=3, mid=512, se=16),
+        Row("l16", "detect", anchors=COARSE),  # 13
+        Row("l19", "conv", 128, src=("l14",)),
+        Row("l20", "upsample", s=2),  # 26
+        Row("l21", "concat", src=("l20", "l9")),
+        Row("l22", "mbconv", 256, k=3, mid=768, se=24),
+        Row("l23", "detect", anchors=FINE),  # 26
+    ),
+    source=SOURCE,
+)
