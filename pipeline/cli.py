@@ -1,6 +1,7 @@
 """From a frozen dataclass to a command line: parsing, help, and what a user sees when something is wrong.
 
-A field's docstring is its help. Positional fields are ``tyro.conf.Positional[...]``. Exit statuses: 2 for anything the
+A field's docstring is its help. Positional fields are ``tyro.conf.Positional[...]``. A field that is a dataclass of its
+own groups options in the help; they are typed without its name. Exit statuses: 2 for anything the
 user can mend (one line on stderr), 130 for Ctrl-C. ``MICRO_YOLO_TRACEBACK=1`` shows where an error was raised.
 """
 
@@ -26,13 +27,13 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 ConfigT = TypeVar("ConfigT")
-_MARKERS = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff)
+_MARKERS = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff, tyro.conf.OmitArgPrefixes)
 _REGISTRY = ConstructorRegistry()
 # How Python says it, and how a user who never saw Python would.
 _PLAIN = (
     (r"invalid literal for int\(\) with base 10: (.*)", r"must be a whole number, got \1"),
     (r"could not convert string to float: (.*)", r"must be a number, got \1"),
-    (r"^Error parsing [A-Z]\w*: ", ""),
+    (r"^Error parsing \w+: ", ""),
     (r"^Error parsing (\S+): ", r"\1: "),
     (r"^Missing from [^:]*: (\S+).*", r"\1 is required"),
     (r"^Missing value for argument '(\S+)'.*", r"\1 needs a value"),
@@ -112,7 +113,6 @@ def message(error: BaseException) -> str:
 def silence_libraries() -> None:
     """Keep the libraries' notices to programmers off a user's screen; ``python -W`` and set variables still win."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     for name in ("absl", "tensorflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
     if not sys.warnoptions:
@@ -149,12 +149,16 @@ def _go_on(config_type: type, prog: str, args: Sequence[str]) -> str:
 
 
 def _options(config_type: type) -> list[str]:
-    names = [
-        ("no-" if field.default is True else "") + field.name.replace("_", "-")
-        for field in dataclasses.fields(config_type)
-        if "Positional" not in str(field.type)
-    ]
-    return [f"--{name}" for name in names] + ["--help"]
+    return [f"--{name}" for name in _names(config_type)] + ["--help"]
+
+
+def _names(config_type: type) -> Iterator[str]:
+    kinds = typing.get_type_hints(config_type, include_extras=True)
+    for field in dataclasses.fields(config_type):
+        if dataclasses.is_dataclass(kinds[field.name]):
+            yield from _names(kinds[field.name])
+        elif "Positional" not in repr(kinds[field.name]):
+            yield ("no-" if field.default is True else "") + field.name.replace("_", "-")
 
 
 def _unknown(options: Sequence[str], unknown: Sequence[str]) -> str:

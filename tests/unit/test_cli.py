@@ -17,6 +17,18 @@ PROG = "python -m pipeline.something"
 
 
 @dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How it is cooked."""
+
+    warmup_epochs: float = 2.0
+    """Epochs to warm up."""
+
+    def __post_init__(self) -> None:
+        if self.warmup_epochs < 0:
+            raise ValueError(f"warmup_epochs: must not be negative, got {self.warmup_epochs}")
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
     """Do something to photographs."""
 
@@ -38,6 +50,8 @@ class Config:
     """Mix four photographs."""
     resume: bool = False
     """Go on with a killed run."""
+
+    recipe: Recipe = dataclasses.field(default_factory=Recipe)
 
     def __post_init__(self) -> None:
         # A long message must survive on one line and in one piece.
@@ -74,9 +88,9 @@ def test_defaults_are_the_dataclass_defaults() -> None:
 
 
 def test_every_kind_of_field() -> None:
-    args = "a.jpg b/ --run runs/x --size 320 --rate 1e-3 --val-fraction 0.5 --arch large --int8 --no-mosaic"
+    args = "--warmup-epochs 1 a.jpg b/ --run runs/x --size 320 --rate 1e-3 --val-fraction 0.5 --arch large --int8 --no-mosaic "
     assert parse(*args.split()) == Config(
-        (Path("a.jpg"), Path("b")), Path("runs/x"), 320, 1e-3, 0.5, "large", int8=True, mosaic=False
+        (Path("a.jpg"), Path("b")), Path("runs/x"), 320, 1e-3, 0.5, "large", int8=True, mosaic=False, recipe=Recipe(1)
     )
 
 
@@ -90,7 +104,14 @@ def test_help_shows_docstrings_and_defaults(capsys: pytest.CaptureFixture[str]) 
         cli.main(Config, print, prog=PROG, args=["--help"])
     shown = capsys.readouterr().out
     assert stop.value.code == 0
-    for text in ("Do something to photographs.", "--run PATH", "Where the run is.", "416", "{small,large}"):
+    for text in (
+        "Do something to photographs.",
+        "--run PATH",
+        "Where the run is.",
+        "--warmup-epochs",
+        "416",
+        "{small,large}",
+    ):
         assert text in shown
     assert "{None}" not in shown
     assert "kept on one line" not in shown
@@ -106,6 +127,8 @@ def test_help_shows_docstrings_and_defaults(capsys: pytest.CaptureFixture[str]) 
         (["--rate", "fast"], "--rate: must be a number, got 'fast'"),
         (["--size"], "--size needs a value"),
         (["--arch", "huge"], "invalid choice 'huge' for argument '--arch'. Expected one of ('small', 'large')"),
+        (["--warmup", "3"], "unknown option --warmup; nearest: --warmup-epochs"),
+        (["--warmup-epochs=-1"], "warmup_epochs: must not be negative, got -1.0"),
         (["--size", "33"], f"size: must be a multiple of 32, got 33; allowed: {'/long' * 60}"),
     ],
 )
