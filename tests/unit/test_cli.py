@@ -88,8 +88,8 @@ def test_defaults_are_the_dataclass_defaults() -> None:
 
 
 def test_every_kind_of_field() -> None:
-    args = "--warmup-epochs 1 a.jpg b/ --run runs/x --size 320 --rate 1e-3 --val-fraction 0.5 --arch large --int8 --no-mosaic "
-    assert parse(*args.split()) == Config(
+    args = "a.jpg b/ --run runs/x --size 320 --rate 1e-3 --val-fraction 0.5 --arch large --int8 --no-mosaic"
+    assert parse("--warmup-epochs", "1", *args.split()) == Config(
         (Path("a.jpg"), Path("b")), Path("runs/x"), 320, 1e-3, 0.5, "large", int8=True, mosaic=False, recipe=Recipe(1)
     )
 
