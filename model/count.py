@@ -1,7 +1,7 @@
 """Output shapes, parameters and multiply-accumulates of a table, row by row. No TensorFlow.
 
 Parameters include batch-norm statistics (4 values a channel), as Keras' `count_params` does. MACs are those of the
-convolutions and gates; bias, batch norm (folded when deployed), activations and pools are not counted. 1 GMAC is 2 GFLOP.
+convolutions and gates; bias, batch norm (folded when deployed), activations and pools are not counted.
 """
 
 from __future__ import annotations

@@ -14,11 +14,13 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+from model.check_json import Types, checked, flag, list_of, number, text, whole
 
 Anchor = tuple[float, float]
 Size = tuple[int, int]
@@ -38,6 +40,25 @@ OPS = {
     "detect": ("anchors",),
 }
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_WHOLE = ("a whole number", whole)
+_ROW_TYPES: Types = {
+    "name": ("a string", text),
+    "op": ("a string", text),
+    **dict.fromkeys(("out", "k", "s", "mid", "se", "pre"), _WHOLE),
+    "skip": ("true or false", flag),
+    "bn": ("true or false", flag),
+    "act": ("a string", text),
+    "src": ("a list of strings", list_of(text)),
+    "anchors": ("a list of [width, height]", list_of(list_of(number, 2))),
+}
+_ARCH_TYPES: Types = {
+    "name": ("a string", text),
+    "source": ("a string", text),
+    "size": ("[height, width]", list_of(whole, 2)),
+    "classes": _WHOLE,
+    "act": ("a string", text),
+    "rows": ("a list of rows", lambda value: isinstance(value, list)),
+}
 
 
 @dataclass(frozen=True)
@@ -83,7 +104,7 @@ class Row:
     @classmethod
     def from_json(cls, value: Any, where: str = "row") -> Row:
         """The inverse of `to_json`; ValueError names `where` for anything unknown or of the wrong type."""
-        fields = _checked(value, _ROW_TYPES, ("name", "op"), where)
+        fields = checked(value, _ROW_TYPES, ("name", "op"), where)
         return cls(**fields)
 
 
@@ -211,7 +232,7 @@ class Arch:
         Raises:
           ValueError: unknown or missing keys, wrong types, or a table that is no network.
         """
-        fields = _checked(value, _ARCH_TYPES, ("name", "rows"), where)
+        fields = checked(value, _ARCH_TYPES, ("name", "rows"), where)
         rows = [Row.from_json(row, f"{where}.rows[{i}]") for i, row in enumerate(fields.pop("rows"))]
         return cls(rows=tuple(rows), **fields)
 
@@ -237,11 +258,11 @@ def _check(arch: Arch) -> None:
     """Everything that makes a table a network; ValueError says which row breaks which rule."""
     if not arch.name or not all(c.isalnum() or c in "._-" for c in arch.name):
         raise ValueError(f"arch: name must be letters, digits, '.', '_' and '-', got {arch.name!r}")
-    if not _whole(arch.classes) or arch.classes < 1:
+    if not whole(arch.classes) or arch.classes < 1:
         raise ValueError(f"{arch.name}: classes must be a whole number of at least 1, got {arch.classes!r}")
     if arch.act not in ACTS:
         raise ValueError(f"{arch.name}: unknown activation {arch.act!r}; allowed: {', '.join(ACTS)}")
-    if len(arch.size) != 2 or not all(_whole(side) and side > 0 for side in arch.size):
+    if len(arch.size) != 2 or not all(whole(side) and side > 0 for side in arch.size):
         raise ValueError(f"{arch.name}: size must be (height, width) in pixels, got {arch.size}")
     if not arch.rows:
         raise ValueError(f"{arch.name}: no rows")
@@ -288,7 +309,7 @@ def _check_fields(row: Row, where: str) -> None:
         value, used = getattr(row, field.name), field.name in (*OPS[row.op], "name", "op", "src")
         if not used and value != field.default:
             raise ValueError(f"{where}: {row.op} has no {field.name}, got {value!r}; allowed: {', '.join(OPS[row.op])}")
-        if field.type == "int" and (not _whole(value) or value < (1 if field.name in ("k", "s") else 0)):
+        if field.type == "int" and (not whole(value) or value < (1 if field.name in ("k", "s") else 0)):
             raise ValueError(f"{where}: {field.name} must be a whole number, not negative, got {value!r}")
     must = {"conv": ["out"], "separable": ["out"], "mbconv": ["out"], "pep": ["out", "pre", "mid"], "fca": ["se"]}
     for name in must.get(row.op, []):
@@ -301,7 +322,7 @@ def _check_fields(row: Row, where: str) -> None:
     if row.op == "detect" and not row.anchors:
         raise ValueError(f"{where}: detect needs anchors, got none")
     for anchor in row.anchors:
-        if len(anchor) != 2 or not all(_number(side) and side > 0 for side in anchor):
+        if len(anchor) != 2 or not all(number(side) and side > 0 for side in anchor):
             raise ValueError(f"{where}: an anchor is (width, height) in pixels above 0, got {anchor!r}")
 
 
@@ -345,68 +366,9 @@ def _check_size(arch: Arch) -> None:
 
 def _frozen(row: Row) -> Row:
     """JSON and callers bring lists; a frozen, comparable row has tuples."""
-    return dataclasses.replace(row, src=tuple(row.src), anchors=tuple(tuple(anchor) for anchor in row.anchors))
+    return dataclasses.replace(row, src=tuple(row.src), anchors=tuple(cast(Anchor, tuple(a)) for a in row.anchors))
 
 
 def _nearest(name: object, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(name), list(known), n=1)
     return f"; nearest: {near[0]}" if near else ""
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _list_of(rule: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, list) and all(rule(each) for each in value)
-
-
-def _text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-_Types = dict[str, tuple[str, Callable[[Any], bool]]]
-_WHOLE = ("a whole number", _whole)
-_ROW_TYPES: _Types = {
-    "name": ("a string", _text),
-    "op": ("a string", _text),
-    **dict.fromkeys(("out", "k", "s", "mid", "se", "pre"), _WHOLE),
-    "skip": ("true or false", lambda value: isinstance(value, bool)),
-    "bn": ("true or false", lambda value: isinstance(value, bool)),
-    "act": ("a string or null", lambda value: value is None or _text(value)),
-    "src": ("a list of strings", _list_of(_text)),
-    "anchors": ("a list of [width, height]", _list_of(lambda pair: _list_of(_number)(pair) and len(pair) == 2)),
-}
-_ARCH_TYPES: _Types = {
-    "name": ("a string", _text),
-    "source": ("a string", _text),
-    "size": ("[height, width]", lambda value: _list_of(_whole)(value) and len(value) == 2),
-    "classes": _WHOLE,
-    "act": ("a string", _text),
-    "rows": ("a list of rows", lambda value: isinstance(value, list)),
-}
-
-
-def _checked(value: Any, types: _Types, required: tuple[str, ...], where: str) -> dict[str, Any]:
-    """A dict with known keys and right types only, as a new dict."""
-    if not isinstance(value, dict):
-        raise ValueError(f"{where}: must be an object, got {_short(value)}")
-    for key, each in value.items():
-        if key not in types:
-            raise ValueError(f"{where}: unknown key {key!r}; allowed: {', '.join(types)}")
-        wanted, rule = types[key]
-        if not rule(each):
-            raise ValueError(f"{where}.{key}: must be {wanted}, got {_short(each)}")
-    for key in required:
-        if key not in value:
-            raise ValueError(f"{where}: {key!r} is missing")
-    return dict(value)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

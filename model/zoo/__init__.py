@@ -6,10 +6,13 @@ import difflib
 from pathlib import Path
 
 from model.spec import Arch
-from model.zoo.micro_yolo import MICRO_YOLO
+from model.zoo.micro_yolo import MICRO_YOLO, MICRO_YOLO_DSCONV, MICRO_YOLO_MBCONV
+from model.zoo.yolo_lite import YOLO_LITE
+from model.zoo.yolo_nano import YOLO_NANO
 from model.zoo.yolov3_tiny import YOLOV3_TINY
 
-ARCHS: dict[str, Arch] = {arch.name: arch for arch in (YOLOV3_TINY, MICRO_YOLO)}
+_ALL = (YOLOV3_TINY, YOLO_LITE, YOLO_NANO, MICRO_YOLO, MICRO_YOLO_DSCONV, MICRO_YOLO_MBCONV)
+ARCHS: dict[str, Arch] = {arch.name: arch for arch in _ALL}
 
 
 def find(name: str | Path) -> Arch:
