@@ -268,7 +268,7 @@ def _check_boxes(
 
 
 def split_by_seed(split: Split, val_fraction: float, seed: int) -> dict[str, Split]:
-    """train and val drawn from one list of images; the same images for the same seed, whatever order the source has.
+    """Train and val drawn from one list of images; the same images for the same seed, whatever order the source has.
 
     ValueError if val_fraction is not inside (0, 1) or there are fewer than two images.
     """

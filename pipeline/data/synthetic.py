@@ -1,7 +1,7 @@
 """The built-in data set: textured shapes over cluttered backgrounds, drawn by seed, written as flat COCO.
 
-Five classes at several scales, turned, squeezed, overlapping and cut by the image's edge; lines, bars, flat ellipses and
-blobs that are no class lie below them. A box encloses the part of a shape that can be seen.
+Five classes at several scales, turned, squeezed, overlapping and cut by the image's edge; bars, flat ellipses and blobs
+that are no class lie below them. A box encloses the part of a shape that can be seen.
 """
 
 from __future__ import annotations
@@ -27,15 +27,14 @@ _JPEG_QUALITY = 92
 _SMALLEST, _LARGEST = 0.07, 0.42  # of the image's shorter side
 _MIN_VISIBLE_NEW, _MIN_VISIBLE_COVERED = 0.7, 0.5
 _MAX_OBJECTS, _TRIES = 8, 6
+_CELLS = 48  # of the background's finest patches, per side
 
 
-def make(
-    root: str | Path, train: int = 200, val: int = 50, size: tuple[int, int] = (320, 320), seed: int = 0
-) -> Path:
+def make(root: str | Path, train: int = 200, val: int = 50, size: tuple[int, int] = (320, 320), seed: int = 0) -> Path:
     """Draws the set to `root`: images/, instances_train.json, instances_val.json and recipe.json.
 
-    The same arguments give the same bytes. Nothing is done if `root` already holds the same recipe; it appears whole or not
-    at all, also when two processes make it at once.
+    The same arguments give the same bytes. Nothing is done if `root` already holds the same recipe; it appears whole or
+    not at all, also when two processes make it at once.
 
     Args:
         root: folder to make.
@@ -165,9 +164,8 @@ def _place(
         return False
     below = owner[window]
     covered = np.bincount(below[solid & (below >= 0)], minlength=len(drawn))
-    left = np.array([(owner == i).sum() for i in np.flatnonzero(covered)])
-    for i, pixels in zip(np.flatnonzero(covered), left, strict=True):
-        if pixels - covered[i] < _MIN_VISIBLE_COVERED * drawn[i]:
+    for i in np.flatnonzero(covered):
+        if (owner == i).sum() - covered[i] < _MIN_VISIBLE_COVERED * drawn[i]:
             return False
     _blend(canvas[window], mask[part], rng)
     below[solid] = len(drawn)
@@ -209,20 +207,22 @@ def _blend(region: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> No
 
 def _background(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """float32 (h, w, 3) 0..255: soft colour patches under finer, greyer ones."""
-    height, width = size
-    canvas = np.zeros((height, width, 3), np.float32)
-    for cells, strength in ((3, 0.55), (12, 0.3), (48, 0.15)):
-        patches = rng.integers(0, 256, (cells, cells, 3), np.uint8)
-        canvas += np.float32(strength) * np.asarray(Image.fromarray(patches).resize((width, height), Image.Resampling.BICUBIC))
+    canvas = np.zeros((_CELLS, _CELLS, 3), np.float32)
+    for cells, strength in ((3, 0.55), (12, 0.3), (_CELLS, 0.15)):
+        patches = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), np.uint8))
+        canvas += np.float32(strength) * np.asarray(patches.resize((_CELLS, _CELLS), Image.Resampling.BICUBIC))
     grey = canvas.mean(2, keepdims=True)
-    return grey + (canvas - grey) * np.float32(rng.uniform(0.2, 1.0))
+    canvas = grey + (canvas - grey) * np.float32(rng.uniform(0.2, 1.0))
+    small = Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8))
+    return np.asarray(small.resize(size[::-1], Image.Resampling.BICUBIC)).astype(np.float32)
 
 
 def _texture(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """float32 (h, w, 3) 0..255: two colours of one hue family in one of five patterns."""
     height, width = shape[:2]
     ys, xs = np.mgrid[:height, :width].astype(np.float32)
-    angle, period = rng.uniform(0, np.pi), rng.uniform(4, 14)
+    # At least four periods across, or a small shape would look broken up.
+    angle, period = rng.uniform(0, np.pi), min(rng.uniform(4, 14), max(min(height, width) / 4, 3))
     u = (xs * np.cos(angle) + ys * np.sin(angle)) / np.float32(period)
     v = (ys * np.cos(angle) - xs * np.sin(angle)) / np.float32(period)
     pattern = PATTERNS[int(rng.integers(len(PATTERNS)))](u, v)
@@ -235,9 +235,9 @@ def _texture(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
 
 PATTERNS: tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], ...] = (
     lambda u, v: np.zeros_like(u),
-    lambda u, v: (u % 1 < 0.5),
-    lambda u, v: ((np.floor(u) + np.floor(v)) % 2),
-    lambda u, v: ((u % 1 - 0.5) ** 2 + (v % 1 - 0.5) ** 2 < 0.1),
+    lambda u, v: u % 1 < 0.5,
+    lambda u, v: (np.floor(u) + np.floor(v)) % 2,
+    lambda u, v: (u % 1 - 0.5) ** 2 + (v % 1 - 0.5) ** 2 < 0.1,
     lambda u, v: (u - u.min()) / max(float(np.ptp(u)), 1.0),
 )
 
@@ -277,8 +277,10 @@ _CIRCLE = _spokes([0.92] * 48)
 _SQUARE = np.array([[-0.85, -0.85], [0.85, -0.85], [0.85, 0.85], [-0.85, 0.85]])
 _ARM = 0.33
 _CROSS = np.array(
-    [[-_ARM, -1], [_ARM, -1], [_ARM, -_ARM], [1, -_ARM], [1, _ARM], [_ARM, _ARM]]
-    + [[_ARM, 1], [-_ARM, 1], [-_ARM, _ARM], [-1, _ARM], [-1, -_ARM], [-_ARM, -_ARM]]
+    [
+        *([-_ARM, -1], [_ARM, -1], [_ARM, -_ARM], [1, -_ARM], [1, _ARM], [_ARM, _ARM]),
+        *([_ARM, 1], [-_ARM, 1], [-_ARM, _ARM], [-1, _ARM], [-1, -_ARM], [-_ARM, -_ARM]),
+    ]
 )
 SHAPES: dict[str, np.ndarray] = {
     "circle": _CIRCLE,

@@ -1,0 +1,69 @@
+"""``python -m pipeline.data PATH``: a report on a set of labelled images, and a contact sheet of it."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import tyro
+
+from pipeline import cli
+
+
+@dataclass(frozen=True)
+class Config:
+    """Print what a data set (COCO, Pascal VOC, YOLO or CSV) holds and what is wrong with it; draw a contact sheet."""
+
+    path: tyro.conf.Positional[Path]
+    """Folder of labelled images, or a COCO .json or YOLO .yaml file."""
+    out: Path = Path("data_report")
+    """Folder for contact_sheet.png."""
+    overwrite: bool = False
+    """Replace a contact sheet that is already there."""
+    val_fraction: float = 0.2
+    """Share of the images that become val where the source has no splits."""
+    seed: int = 0
+    """Of that split, and of the images on the contact sheet."""
+
+
+def run(config: Config) -> Path:
+    """Prints the report and returns the path of the contact sheet. ValueError if there is nothing usable."""
+    from rich.console import Console
+
+    from pipeline.data import load
+    from pipeline.data.dataset import UnusableError
+    from pipeline.data.report import check_images, print_problems, print_report
+    from pipeline.data.sheet import contact_sheet
+    from pipeline.runs import write_atomic
+
+    sheet = config.out / "contact_sheet.png"
+    if sheet.exists() and not config.overwrite:
+        raise ValueError(f"{sheet}: is there already; choose another --out or add --overwrite")
+    console = Console()
+    if not console.is_terminal:
+        console.width = 160
+    try:
+        dataset = load(config.path, val_fraction=config.val_fraction, seed=config.seed)
+    except UnusableError as error:
+        print_problems(error.problems, console)
+        raise
+    dataset = replace(dataset, problems=dataset.problems + check_images(dataset))
+    print_report(dataset, console)
+    print_problems(dataset.problems, console)
+
+    png = io.BytesIO()
+    contact_sheet(dataset, seed=config.seed).save(png, "PNG")
+    config.out.mkdir(parents=True, exist_ok=True)
+    write_atomic(sheet, png.getvalue())
+    console.print(f"contact sheet: {sheet}", soft_wrap=True, markup=False, highlight=False)
+    return sheet
+
+
+def main() -> None:
+    """The command."""
+    cli.main(Config, run, prog="python -m pipeline.data")
+
+
+if __name__ == "__main__":
+    main()
