@@ -75,7 +75,7 @@ def parse(
 ) -> ConfigT:
     """Parse `args` into `config_type`. Raises ValueError in one line; ``--help`` prints and raises SystemExit(0)."""
     complaint = io.StringIO()
-    known = _options(config_type)
+    known = options(config_type)
     asks_help = "-h" in args or "--help" in args
     with contextlib.nullcontext() if asks_help else _captured(complaint):
         try:
@@ -98,6 +98,11 @@ def parse(
     if unknown:
         raise ValueError(f"{_unknown(known, unknown)}; see `{prog} --help`")
     return config
+
+
+def options(config_type: type) -> list[str]:
+    """Every option of a command as it is typed: ``--val-fraction`` or, for a flag that is on, ``--no-mosaic``."""
+    return [f"--{name}" for name in _names(config_type)] + ["--help"]
 
 
 def message(error: BaseException) -> str:
@@ -148,10 +153,6 @@ def _go_on(config_type: type, prog: str, args: Sequence[str]) -> str:
     return f"stopped; `{shlex.join([*prog.split(), *kept, *more])}` goes on"
 
 
-def _options(config_type: type) -> list[str]:
-    return [f"--{name}" for name in _names(config_type)] + ["--help"]
-
-
 def _names(config_type: type) -> Iterator[str]:
     kinds = typing.get_type_hints(config_type, include_extras=True)
     for field in dataclasses.fields(config_type):
@@ -161,13 +162,13 @@ def _names(config_type: type) -> Iterator[str]:
             yield ("no-" if field.default is True else "") + field.name.replace("_", "-")
 
 
-def _unknown(options: Sequence[str], unknown: Sequence[str]) -> str:
+def _unknown(known: Sequence[str], unknown: Sequence[str]) -> str:
     option = next((token for token in unknown if token.startswith("-")), None)
     if option is None:
         return f"unexpected argument {unknown[0]!r}"
     option = option.split("=")[0]
-    near = difflib.get_close_matches(option.strip("-").replace("_", "-"), [name[2:] for name in options], n=1)
-    return f"unknown option {option}; " + (f"nearest: --{near[0]}" if near else f"allowed: {', '.join(options)}")
+    near = difflib.get_close_matches(option.strip("-").replace("_", "-"), [name[2:] for name in known], n=1)
+    return f"unknown option {option}; " + (f"nearest: --{near[0]}" if near else f"allowed: {', '.join(known)}")
 
 
 @contextlib.contextmanager

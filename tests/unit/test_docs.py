@@ -1,0 +1,32 @@
+"""What the documents tell a reader to type exists."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+COMMAND = re.compile(r"python -m (pipeline(?:\.\w+)+)([^`\n#|]*)")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_and_option_exists(path: Path) -> None:
+    for module, rest in COMMAND.findall(path.read_text()):
+        where = ROOT / module.replace(".", "/")
+        assert where.with_suffix(".py").exists() or (where / "__main__.py").exists(), module
+        name = f"{module}.__main__" if where.is_dir() else module
+        accepted = importlib.import_module("pipeline.cli").options(importlib.import_module(name).Config)
+        assert set(re.findall(r"--[\w-]+", rest)) <= set(accepted), f"{module}{rest}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_and_make_target_exists(path: Path) -> None:
+    text = path.read_text()
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+        assert (path.parent / link).exists(), link
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:^ {4}|`)make ([a-z-]+)", text, re.MULTILINE)) <= targets
