@@ -21,10 +21,14 @@ class Head(Protocol):
     """A detection grid: pixels per cell, and the (width, height) of its anchors in pixels."""
 
     @property
-    def stride(self) -> int: ...
+    def stride(self) -> int:
+        """Input pixels per cell."""
+        ...
 
     @property
-    def anchors(self) -> Sequence[tuple[float, float]]: ...
+    def anchors(self) -> Sequence[tuple[float, float]]:
+        """(width, height) in pixels of the input."""
+        ...
 
 
 @dataclass(frozen=True)

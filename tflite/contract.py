@@ -1,0 +1,330 @@
+"""The contract: the JSON beside a .tflite that says all an application needs to run it, and nothing it must guess."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from tflite import inspect
+from tflite.image import LETTERBOX_FILL, RULES
+
+FORMAT = "micro-yolo/1"
+KINDS = ("boxes", "objectness", "classes")
+HEADS = ("raw",)
+DTYPES = ("float32", "uint8", "int8", "int16")
+
+
+@dataclass(frozen=True)
+class Input:
+    """The one input: uint8 RGB pixels p go in as p for float32, else as round(p / scale) + zero_point in `dtype`.
+
+    Attributes:
+        name: in the signature.
+        shape: (1, height, width, 3).
+        dtype: one of DTYPES.
+        scale: 0 for float32.
+        zero_point: 0 for float32.
+        index: of the tensor in the file.
+        resize: rule of tflite.image.RULES by which images get this size.
+        fill: grey value around a letterboxed image.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float
+    zero_point: int
+    index: int
+    resize: str = "stretch"
+    fill: int = LETTERBOX_FILL
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output grid: value = (stored - zero_point) * scale, for float32 the stored value.
+
+    Attributes:
+        name: in the signature.
+        kind: one of KINDS.
+        row: the detection row it belongs to.
+        stride: input pixels per cell.
+        shape: (1, height, width, channels), channels anchor-major.
+        dtype: one of DTYPES.
+        scale: 0 for float32.
+        zero_point: 0 for float32.
+        index: of the tensor in the file.
+    """
+
+    name: str
+    kind: str
+    row: str
+    stride: int
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float
+    zero_point: int
+    index: int
+
+
+@dataclass(frozen=True)
+class Nms:
+    """How raw grids become detections: see tflite.decode.decode."""
+
+    score_threshold: float = 0.25
+    iou_threshold: float = 0.6
+    max_detections: int = 100
+    pre_nms: int = 1000
+
+
+@dataclass(frozen=True)
+class Head:
+    """A detection row: pixels per cell, and its anchors ((width, height), ...) in pixels."""
+
+    row_name: str
+    stride: int
+    anchors: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Everything about a .tflite that its bytes do not say. Checked when made.
+
+    Attributes:
+        name: of the model, for people.
+        arch: of the network's table.
+        variant: of the conversion: float32, int8, ...
+        input: its input.
+        outputs: its outputs, three kinds for each detection row, rows in the network's order.
+        anchors: row name -> ((width, height), ...) in pixels of the input.
+        labels: class names, by class number.
+        model_sha256: of the .tflite, hexadecimal.
+        nms: the thresholds to use unless the user says otherwise.
+        parents: what it was made from: path and SHA-256 of each file.
+        data: the data set it was trained on, if known.
+        versions: of the packages that made it.
+        head: what the outputs are; "raw" are the grids of tflite.decode.
+        format: of this JSON.
+    """
+
+    name: str
+    arch: str
+    variant: str
+    input: Input
+    outputs: tuple[Output, ...]
+    anchors: dict[str, tuple[tuple[float, float], ...]]
+    labels: tuple[str, ...]
+    model_sha256: str
+    nms: Nms = field(default_factory=Nms)
+    parents: dict[str, str] = field(default_factory=dict)
+    data: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    head: str = "raw"
+    format: str = FORMAT
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the input."""
+        return self.input.shape[1], self.input.shape[2]
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """The detection rows in order."""
+        strides = {output.row: output.stride for output in self.outputs}
+        return tuple(Head(row, stride, self.anchors[row]) for row, stride in strides.items())
+
+    def output(self, row: str, kind: str) -> Output:
+        """The output of one kind of a row."""
+        return next(output for output in self.outputs if (output.row, output.kind) == (row, kind))
+
+    def to_json(self) -> str:
+        """The text of the contract's file."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes, where: str = "contract") -> Contract:
+        """The inverse of `to_json`. ValueError, beginning with `where`, for anything that is not a valid contract."""
+        try:
+            value = json.loads(text)
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ValueError(f"{where}: must be JSON, got {error}") from None
+        if not isinstance(value, dict) or not str(value.get("format", "")).startswith("micro-yolo/"):
+            raise ValueError(f"{where}: not a contract of ours; `python -m pipeline.convert` writes one")
+        if value["format"] != FORMAT:
+            raise ValueError(
+                f"{where}: format {value['format']} is not known here; allowed: {FORMAT}; update micro-yolo"
+            )
+        try:
+            return _contract(value)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"{where}: {error}") from None
+
+
+def path_of(model: str | Path) -> Path:
+    """Where the contract of a .tflite lies: beside it, with the suffix .json."""
+    return Path(model).with_suffix(".json")
+
+
+def load(model: str | Path) -> Contract:
+    """The contract of a .tflite. FileNotFoundError if there is none, ValueError if it is not valid."""
+    path = path_of(model)
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{path}: the contract of {Path(model).name} is missing; a .tflite of ours has its .json beside it; "
+            "`python -m pipeline.convert` writes both"
+        ) from None
+    return Contract.from_json(text, str(path))
+
+
+def verify(contract: Contract, data: bytes, where: str | Path = "model") -> None:
+    """Raise ValueError unless `data` are the bytes the contract was written for."""
+    if hashlib.sha256(data).hexdigest() != contract.model_sha256:
+        raise ValueError(
+            f"{where}: is not the file its contract was written for (SHA-256 differs): damaged, truncated or replaced; "
+            "`python -m pipeline.convert --overwrite` makes both anew"
+        )
+
+
+def describe(
+    data: bytes,
+    *,
+    name: str,
+    arch: str,
+    variant: str,
+    heads: Sequence[Any],
+    labels: Sequence[str],
+    resize: str,
+    nms: Nms | None = None,
+    parents: Mapping[str, str] | None = None,
+    data_path: str | None = None,
+    versions: Mapping[str, str] | None = None,
+) -> Contract:
+    """The contract of a freshly converted .tflite.
+
+    Args:
+        data: its bytes, with signature outputs called ``{row}_{kind}``.
+        name: of the model.
+        arch: of the network.
+        variant: of the conversion.
+        heads: objects with row_name, stride and anchors, in the network's order.
+        labels: class names.
+        resize: rule of tflite.image.RULES.
+        nms: thresholds; default Nms().
+        parents: what it was made from.
+        data_path: the data set of the training.
+        versions: of packages.
+
+    Raises:
+        ValueError: an output is missing or has another shape than the heads say.
+    """
+    model = inspect.read(data)
+    missing = [f"{h.row_name}_{k}" for h in heads for k in KINDS if f"{h.row_name}_{k}" not in model.signature_outputs]
+    if missing or len(model.signature_inputs) != 1:
+        raise ValueError(f"contract: the file must have one named input and outputs, got no {', '.join(missing)}")
+
+    def tensor(index: int) -> dict[str, Any]:
+        found = model.tensor(index)
+        scale, zero_point = (*found.scales, 0.0)[0], (*found.zero_points, 0)[0]
+        return {
+            "shape": found.shape,
+            "dtype": found.dtype,
+            "scale": scale,
+            "zero_point": zero_point,
+            "index": index,
+        }
+
+    ((input_name, input_index),) = model.signature_inputs.items()
+    outputs = [
+        Output(name=f"{h.row_name}_{k}", kind=k, row=h.row_name, stride=h.stride, **tensor(index))
+        for h in heads
+        for k in KINDS
+        for index in [model.signature_outputs[f"{h.row_name}_{k}"]]
+    ]
+    return Contract(
+        name=name,
+        arch=arch,
+        variant=variant,
+        input=Input(name=input_name, resize=resize, **tensor(input_index)),
+        outputs=tuple(outputs),
+        anchors={head.row_name: tuple((float(w), float(h)) for w, h in head.anchors) for head in heads},
+        labels=tuple(labels),
+        model_sha256=hashlib.sha256(data).hexdigest(),
+        nms=nms or Nms(),
+        parents=dict(parents or {}),
+        data=data_path,
+        versions=dict(versions or {}),
+    )
+
+
+def _check(contract: Contract) -> None:
+    given = contract.input
+    if contract.head not in HEADS:
+        raise ValueError(f"head: unknown, got {contract.head!r}; allowed: {', '.join(HEADS)}")
+    if given.resize not in RULES:
+        raise ValueError(f"input.resize: unknown rule, got {given.resize!r}; allowed: {', '.join(RULES)}")
+    if len(given.shape) != 4 or given.shape[0] != 1 or given.shape[3] != 3 or min(given.shape) < 1:
+        raise ValueError(f"input.shape: must be 1, height, width, 3, got {list(given.shape)}")
+    if not contract.anchors or not contract.labels:
+        raise ValueError("anchors and labels: must not be empty")
+    tensors: tuple[Input | Output, ...] = (given, *contract.outputs)
+    for tensor in tensors:
+        if tensor.dtype not in DTYPES:
+            raise ValueError(f"{tensor.name}.dtype: unknown, got {tensor.dtype!r}; allowed: {', '.join(DTYPES)}")
+        if tensor.dtype != "float32" and not (math.isfinite(tensor.scale) and tensor.scale > 0):
+            raise ValueError(f"{tensor.name}.scale: must be positive for {tensor.dtype}, got {tensor.scale}")
+    wanted = {(row, kind) for row in contract.anchors for kind in KINDS}
+    found = [(output.row, output.kind) for output in contract.outputs]
+    if sorted(found) != sorted(wanted):
+        raise ValueError(f"outputs: must be {', '.join(KINDS)} of each row of anchors, got {found}")
+    height, width = contract.size
+    per_anchor = {"boxes": 4, "objectness": 1, "classes": len(contract.labels)}
+    for output in contract.outputs:
+        if output.stride < 1:
+            raise ValueError(f"{output.name}.stride: must be at least 1, got {output.stride}")
+        channels = len(contract.anchors[output.row]) * per_anchor[output.kind]
+        expected = (1, height // output.stride, width // output.stride, channels)
+        if tuple(output.shape) != expected:
+            raise ValueError(
+                f"{output.name}.shape: must be {list(expected)} for {len(contract.labels)} labels and "
+                f"{len(contract.anchors[output.row])} anchors, got {list(output.shape)}"
+            )
+    nms = contract.nms
+    if not (0 <= nms.score_threshold <= 1 and 0 <= nms.iou_threshold <= 1):
+        raise ValueError(f"nms: thresholds must be in 0..1, got {nms.score_threshold} and {nms.iou_threshold}")
+    if nms.max_detections < 1 or nms.pre_nms < 1:
+        raise ValueError(f"nms: counts must be at least 1, got {nms.max_detections} and {nms.pre_nms}")
+
+
+def _contract(value: dict[str, Any]) -> Contract:
+    known = {field.name for field in fields(Contract)}
+    missing = {"name", "arch", "variant", "input", "outputs", "anchors", "labels", "model_sha256"} - set(value)
+    if missing:
+        raise ValueError(f"{', '.join(sorted(missing))} missing")
+    # Newer writers of this format may add keys; what they add is optional by definition of the number.
+    kept = {key: item for key, item in value.items() if key in known}
+    if not isinstance(kept["labels"], list) or not all(isinstance(label, str) for label in kept["labels"]):
+        raise ValueError(f"labels: must be a list of strings, got {kept['labels']!r:.60}")
+    kept["labels"] = tuple(kept["labels"])
+    kept["input"] = Input(**_tensor(kept["input"], Input))
+    kept["outputs"] = tuple(Output(**_tensor(output, Output)) for output in kept["outputs"])
+    kept["anchors"] = {
+        str(row): tuple((float(w), float(h)) for w, h in anchors) for row, anchors in kept["anchors"].items()
+    }
+    if "nms" in kept:
+        kept["nms"] = Nms(**{key: item for key, item in kept["nms"].items() if key in Nms.__dataclass_fields__})
+    return Contract(**kept)
+
+
+def _tensor(value: dict[str, Any], kind: type[Input] | type[Output]) -> dict[str, Any]:
+    kept = {key: item for key, item in value.items() if key in kind.__dataclass_fields__}
+    kept["shape"] = tuple(int(side) for side in kept["shape"])
+    return {**kept, "scale": float(kept["scale"]), "zero_point": int(kept["zero_point"])}

@@ -1,0 +1,164 @@
+"""Image in, detections out, from a .tflite and its contract alone. The only place that imports an interpreter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tflite import contract as contracts
+from tflite import inspect
+from tflite.contract import KINDS, Contract
+from tflite.decode import Detections, Grids, decode
+from tflite.image import Fit, resize
+
+
+class Interpreter:
+    """A .tflite ready to run, addressed by the names in its signature. Not for several threads at once."""
+
+    def __init__(self, data: bytes, *, threads: int = 1, name: str | Path = "model") -> None:
+        """Load a model that `tflite.inspect.read` could parse. Raises ValueError if the runtime refuses it."""
+        from ai_edge_litert.interpreter import Interpreter as Runtime
+
+        if threads < 1:
+            raise ValueError(f"threads: must be at least 1, got {threads}")
+        model = inspect.read(data, name)
+        if not model.signature_outputs or len(model.signature_inputs) != 1:
+            raise ValueError(f"{name}: must have a signature with one input, as ours have; not a model of ours")
+        self.input_tensor = model.tensor(next(iter(model.signature_inputs.values())))
+        self.output_tensors = {key: model.tensor(index) for key, index in model.signature_outputs.items()}
+        self._input = next(iter(model.signature_inputs.values()))
+        self._outputs = model.signature_outputs
+        try:
+            self._runtime = Runtime(model_content=data, num_threads=threads)
+            self._runtime.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(f"{name}: the runtime refuses the model: {_first_line(error)}") from None
+
+    def quantize(self, pixels: np.ndarray) -> np.ndarray:
+        """uint8 pixels in the input's dtype, same shape."""
+        tensor = self.input_tensor
+        if tensor.dtype == "float32":
+            return np.asarray(pixels, np.float32)
+        scale, zero_point = tensor.scales[0], tensor.zero_points[0]
+        dtype = np.dtype(tensor.dtype)
+        if dtype == np.uint8 and scale == 1 and zero_point == 0:
+            return np.asarray(pixels, np.uint8)
+        limits = np.iinfo(dtype)
+        stored = np.rint(np.asarray(pixels, np.float32) / scale) + zero_point
+        return np.clip(stored, limits.min, limits.max).astype(dtype)
+
+    def set(self, values: np.ndarray) -> None:
+        """Give the input: its dtype, its shape."""
+        self._runtime.set_tensor(self._input, values)
+
+    def invoke(self) -> None:
+        """Run the graph once. Raises ValueError if the runtime fails."""
+        try:
+            self._runtime.invoke()
+        except RuntimeError as error:
+            raise ValueError(f"the runtime cannot run the model: {_first_line(error)}") from None
+
+    def get(self, name: str) -> np.ndarray:
+        """The output called `name`, as stored."""
+        return self._runtime.get_tensor(self._outputs[name])
+
+    def value(self, name: str) -> np.ndarray:
+        """The output called `name` as float32."""
+        stored, tensor = self.get(name), self.output_tensors[name]
+        if not tensor.scales or stored.dtype == np.float32:
+            return stored
+        return (stored.astype(np.float32) - tensor.zero_points[0]) * np.float32(tensor.scales[0])
+
+
+class Detector:
+    """A .tflite of ours.
+
+    Attributes:
+        contract: what it is.
+        labels: class names by class number.
+        size: (height, width) of its input.
+    """
+
+    def __init__(self, path: str | Path, *, threads: int = 1, contract: Contract | None = None) -> None:
+        """Load `path` and the contract beside it, or `contract`.
+
+        Raises:
+            FileNotFoundError: the file or its contract is missing.
+            ValueError: the file is empty, truncated, not a .tflite, not the one of the contract, or cannot be run.
+        """
+        data = inspect.read_bytes(path)
+        # A damaged file can take the whole process down inside the runtime, so the hash comes first.
+        inspect.read(data, path)
+        self.contract = contract or contracts.load(path)
+        contracts.verify(self.contract, data, path)
+        self.labels = self.contract.labels
+        self.size = self.contract.size
+        self._interpreter = Interpreter(data, threads=threads, name=path)
+        _compare(self.contract, self._interpreter, path)
+
+    def raw(self, pixels: np.ndarray) -> list[Grids]:
+        """uint8 (height, width, 3) of the model's size -> per head (boxes, objectness, classes), float32 in 0..1."""
+        self._interpreter.set(self._interpreter.quantize(pixels)[None])
+        self._interpreter.invoke()
+        grids = [
+            [self._interpreter.value(self.contract.output(head.row_name, kind).name)[0] for kind in KINDS]
+            for head in self.contract.heads
+        ]
+        return [(boxes, objectness, classes) for boxes, objectness, classes in grids]
+
+    def predict_batch(self, pixels: np.ndarray) -> list[Grids]:
+        """`raw` of uint8 (B, height, width, 3), one image after the other; grids get the leading axis B."""
+        images = [self.raw(image) for image in pixels]
+        stacked = [[np.stack([heads[i][kind] for heads in images]) for kind in range(3)] for i in range(len(images[0]))]
+        return [(boxes, objectness, classes) for boxes, objectness, classes in stacked]
+
+    def detect(
+        self, image: np.ndarray, score_threshold: float | None = None, iou_threshold: float | None = None
+    ) -> Detections:
+        """Objects in a uint8 (H, W, 3) RGB image, boxes in its pixels; thresholds default to the contract's.
+
+        Raises ValueError for an array that is no such image.
+        """
+        pixels, fit = resize(image, self.size, self.contract.input.resize)
+        return self.decode(self.raw(pixels), fit, score_threshold, iou_threshold)
+
+    def decode(
+        self,
+        outputs: list[Grids],
+        fit: Fit,
+        score_threshold: float | None = None,
+        iou_threshold: float | None = None,
+    ) -> Detections:
+        """Detections in image pixels of what `raw` gave for an image laid in by `fit`."""
+        nms = self.contract.nms
+        found = decode(
+            outputs,
+            self.contract.heads,
+            self.size,
+            score_threshold=nms.score_threshold if score_threshold is None else score_threshold,
+            iou_threshold=nms.iou_threshold if iou_threshold is None else iou_threshold,
+            max_detections=nms.max_detections,
+            pre_nms=nms.pre_nms,
+        )
+        return Detections(fit.boxes_to_image(found.boxes_xyxy), found.scores, found.classes)
+
+
+def _compare(contract: Contract, interpreter: Interpreter, path: str | Path) -> None:
+    """The contract's view of the tensors must be the file's own."""
+    pairs: list[tuple[Any, inspect.Tensor]] = [(contract.input, interpreter.input_tensor)]
+    for output in contract.outputs:
+        if output.name not in interpreter.output_tensors:
+            raise ValueError(f"{path}: has no output {output.name!r}, which its contract names")
+        pairs.append((output, interpreter.output_tensors[output.name]))
+    for said, found in pairs:
+        if (said.dtype, tuple(said.shape)) != (found.dtype, found.shape):
+            raise ValueError(
+                f"{path}: {said.name} is {found.dtype} {list(found.shape)}, "
+                f"its contract says {said.dtype} {list(said.shape)}"
+            )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
