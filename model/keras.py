@@ -3,13 +3,34 @@
 Keras 2 (tf-keras), because tfmot and keras-cv refuse Keras 3 models.
 """
 
+import contextlib
+import io
 import os
+import sys
+from collections.abc import Iterator
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import tensorflow as tf
-import tf_keras as keras
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what libraries print while they are imported off the screen; their C++ parts ignore log levels then."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+with quiet():
+    import tensorflow as tf
+    import tf_keras as keras
 
 if "tf_keras" not in tf.keras.Model.__module__:
     # tensorflow.keras is resolved once a process, so a tensorflow used earlier has already chosen.
@@ -17,4 +38,4 @@ if "tf_keras" not in tf.keras.Model.__module__:
 
 tf.get_logger().setLevel("ERROR")
 
-__all__ = ["keras", "tf"]
+__all__ = ["keras", "quiet", "tf"]

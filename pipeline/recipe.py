@@ -1,0 +1,78 @@
+"""The settings of a training: how weights are trained, and how far images are changed. No TensorFlow."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+# Learning rate and weight decay of each optimizer.
+OPTIMIZERS = {"adamw": (0.002, 0.05), "sgd": (0.01, 0.0005)}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How weights are trained."""
+
+    epochs: int = 40
+    """Passes over the training images."""
+    optimizer: str = "adamw"
+    """adamw or sgd (Nesterov momentum 0.937)."""
+    learning_rate: float | None = None
+    """Highest learning rate, reached after the warm-up; by default 0.002 for adamw, 0.01 for sgd."""
+    weight_decay: float | None = None
+    """Decoupled weight decay, on convolution kernels only; by default 0.05 for adamw, 0.0005 for sgd."""
+    warmup_epochs: float = 2.0
+    """Epochs in which the learning rate rises from 0; a cosine takes it down to 1 % afterwards."""
+    plain_epochs: int | None = None
+    """Last epochs trained without augmentation; by default a tenth of all."""
+    ema: float = 0.998
+    """Decay of the moving average of the weights, which is what is evaluated and kept; 0 turns it off."""
+    clip_norm: float = 10.0
+    """Gradients are scaled down to this global norm."""
+    evaluate_every: int | None = None
+    """Epochs between evaluations; by default about twenty evaluations a run, closer together towards its end."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "clip_norm"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}: must be above 0, got {getattr(self, name)}")
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer: must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema: must be in 0..1, below 1, got {self.ema}")
+        for name in ("learning_rate", "weight_decay", "warmup_epochs", "plain_epochs", "evaluate_every"):
+            value = getattr(self, name)
+            if value is not None and not (value >= 0 and math.isfinite(value)):
+                raise ValueError(f"{name}: must not be negative, got {value}")
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How far training images are changed."""
+
+    mosaic: float = 0.5
+    """Share of batches made into mosaics of four images, 0..1."""
+    flip: float = 0.5
+    """Share of images mirrored left to right, 0..1; 0 where left and right differ (text, traffic signs)."""
+    scale: float = 0.5
+    """Images grow or shrink by up to this share."""
+    aspect: float = 0.2
+    """Width changes against height by up to this share."""
+    shift: float = 0.1
+    """Images move by up to this share of their size."""
+    hue: float = 0.02
+    """Colours turn by up to this share of the colour circle."""
+    saturation: float = 0.4
+    """Colours fade or deepen by up to this share."""
+    brightness: float = 0.3
+    """Images darken or lighten by up to this share."""
+    contrast: float = 0.3
+    """Contrast falls or rises by up to this share."""
+
+    def __post_init__(self) -> None:
+        for name in ("mosaic", "flip"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"augment.{name}: must be in 0..1, got {getattr(self, name)}")
+        for name in ("scale", "aspect", "shift", "hue", "saturation", "brightness", "contrast"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"augment.{name}: must be in 0..1, below 1, got {getattr(self, name)}")

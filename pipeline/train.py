@@ -1,0 +1,241 @@
+"""Train a detector from labelled images: ``python -m pipeline.train --data PATH --arch micro_yolo --size 320``.
+
+Without --data it draws a small synthetic set and trains quickly on that. See docs/train.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipeline import cli, runs
+from pipeline.recipe import Recipe, Strength
+
+if TYPE_CHECKING:
+    from model.spec import Arch
+    from pipeline.data import Dataset
+
+PROG = "python -m pipeline.train"
+# What training does with no data of your own: small enough to end in a few minutes on two cores.
+QUICK = {"size": "224", "epochs": 30}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Train a detector from labelled images."""
+
+    data: Path | None = None
+    """Folder of labelled images (COCO, Pascal VOC, YOLO or CSV); without it a synthetic set is drawn."""
+    arch: str = "micro_yolo"
+    """Network: a name that `python -m pipeline.summary` lists, or a table in a .json file."""
+    size: str | None = None
+    """Input size in pixels: 320, or 256x320 (height x width); by default the network's own."""
+    run: Path | None = None
+    """Directory of the run; by default a new one in runs/."""
+    batch: int = 16
+    """Images a step, over all devices."""
+    recipe: Recipe = field(default_factory=Recipe)
+    augment: Strength = field(default_factory=Strength)
+    anchors: Literal["fit", "paper"] = "fit"
+    """Anchors fitted to the training boxes, or the network's published ones."""
+    resize: Literal["stretch", "letterbox"] = "stretch"
+    """How photographs become the input's shape, in training and ever after."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Arithmetic of the forward and backward pass; float16 is for GPUs, bfloat16 also for newer CPUs."""
+    val_fraction: float = 0.2
+    """Share of the images held back where the data set has no validation split of its own."""
+    cache_gib: float = 2.0
+    """Memory for decoded images; a larger data set is decoded anew each epoch."""
+    seed: int = 0
+    """Of everything random."""
+    resume: bool = False
+    """Continue a run that was stopped, with the settings it recorded."""
+    overwrite: bool = False
+    """Replace a run of the same name."""
+
+
+def run(config: Config) -> Path:
+    """Train as `config` says and return the run's directory.
+
+    Raises ValueError or OSError, in one line, for what a user can mend.
+    """
+    from model import zoo
+    from pipeline.data import load
+
+    if config.resume:
+        config = _recorded(config)
+    arch = zoo.find(config.arch)
+    if config.data is None:
+        config = _quick(config)
+    if config.size is not None:
+        arch = arch.resized(parse_size(config.size))
+    dataset = (
+        load(config.data, val_fraction=config.val_fraction, seed=config.seed)
+        if config.data
+        else _synthetic(config, arch)
+    )
+    if dataset.warning():
+        print(f"warning: {dataset.warning()}", flush=True)
+    if config.batch > len(dataset.splits["train"]):
+        raise ValueError(
+            f"batch: must not exceed the {len(dataset.splits['train'])} training images, got {config.batch}; use a smaller --batch"
+        )
+    arch = arch.with_classes(len(dataset.names))
+    if config.anchors == "fit":
+        arch = _fit_anchors(arch, dataset, config)
+    if config.resume:
+        directory = runs.resolve_run(config.run)
+        arch = type(arch).from_json(runs.read_json(directory / "train" / runs.ARCH))
+    else:
+        directory = runs.new_run(config.run, overwrite=config.overwrite)
+        settings = runs.record(
+            config,
+            data=dataset.root.absolute(),
+            names=dataset.names,
+            category_ids=dataset.category_ids,
+            images={name: len(split) for name, split in dataset.splits.items()},
+        )
+        runs.write_json(directory / "train" / runs.ARCH, arch.to_json())
+        runs.write_json(directory / "train" / runs.CONFIG, settings)
+    if config.run is None or directory.parent.resolve() == runs.RUNS.resolve():
+        runs.point_latest(directory)
+    _train(config, arch, dataset, directory / "train")
+    return directory
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(height, width) of "320" or "256x320". Raises ValueError."""
+    sides = text.lower().split("x")
+    if len(sides) not in (1, 2) or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise ValueError(f"size: must be pixels like 320 or 256x320 (height x width), got {text!r}")
+    return int(sides[0]), int(sides[-1])
+
+
+def _train(config: Config, arch: Arch, dataset: Dataset, directory: Path) -> None:
+    import numpy as np
+
+    from model.build import build
+    from model.keras import keras, tf
+    from pipeline import devices
+    from pipeline.data.augment import Augment
+    from pipeline.data.input import GIB, Batches, Images
+    from pipeline.metrics import evaluate_split
+    from pipeline.plots import draw_history
+    from pipeline.progress import TrainingProgress
+    from pipeline.trainer import Trainer, keras_predict
+
+    random.seed(config.seed)
+    np.random.seed(config.seed)
+    tf.random.set_seed(config.seed)
+    strategy, worker, workers = devices.strategy()
+    keras.mixed_precision.set_global_policy("float32" if config.precision == "float32" else f"mixed_{config.precision}")
+    with TrainingProgress() as show:
+        images = Images(dataset.splits["train"], arch.size, config.resize, cache_bytes=config.cache_gib * GIB)
+        images.hold(lambda steps, total: show.work("decoding", steps, total))
+        for file, reason in images.unreadable.items():
+            show.console.print(f"warning: skipped {file}: {reason}", soft_wrap=True, highlight=False)
+        batches = Batches(
+            images,
+            config.batch,
+            Augment(config.augment, config.seed),
+            seed=config.seed,
+            replicas=strategy.num_replicas_in_sync,
+            workers=workers,
+            worker=worker,
+        )
+        with strategy.scope():
+            model = build(arch)
+
+        def evaluate(averaged: keras.Model) -> dict[str, Any]:
+            predict = keras_predict(averaged)
+            return evaluate_split(predict, arch.heads, dataset.splits["val"], dataset, arch.size, config.resize)[0]
+
+        trainer = Trainer(
+            model,
+            build(arch),
+            arch.heads,
+            batches,
+            evaluate,
+            config.recipe,
+            directory,
+            strategy=strategy,
+            show=show,
+        )
+        best = trainer.train()
+    if trainer.is_chief:
+        draw_history(trainer.history, directory / "history.png")
+        runs.write_json(directory / runs.METRICS, best)
+        print(f"best: epoch {best['epoch']}, AP {float(best['AP']):.1f}, AP50 {float(best['AP50']):.1f}")
+        print(f"{directory.parent}; next: python -m pipeline.convert --run {directory.parent} --int8")
+
+
+def _fit_anchors(arch: Arch, dataset: Dataset, config: Config) -> Arch:
+    import numpy as np
+
+    from model.anchors import fit_anchors, fit_quality, share_out
+    from tflite.image import fit_to
+
+    split = dataset.splits["train"]
+    scales = np.array(
+        [(f.scale_x, f.scale_y) for f in (fit_to(tuple(s), arch.size, config.resize) for s in split.sizes)]
+    )
+    scales = np.repeat(scales, np.diff(split.starts), axis=0)
+    shapes = ((split.boxes_xyxy[:, 2:] - split.boxes_xyxy[:, :2]) * scales)[~split.crowd]
+    heads = arch.heads
+    anchors = fit_anchors(shapes, sum(len(head.anchors) for head in heads), seed=config.seed)
+    print(
+        f"anchors: mean IoU with the best {fit_quality(shapes, anchors):.2f}, published "
+        f"{fit_quality(shapes, [a for head in heads for a in head.anchors]):.2f}"
+    )
+    return arch.with_anchors(share_out(anchors, [head.stride for head in heads], [len(head.anchors) for head in heads]))
+
+
+def _quick(config: Config) -> Config:
+    print("no --data: training quickly on drawn shapes; your own images: python -m pipeline.train --data FOLDER")
+    quick = {} if config.size else {"size": QUICK["size"]}
+    if config.recipe == Recipe():
+        quick["recipe"] = Recipe(epochs=QUICK["epochs"])
+    return dataclasses.replace(config, **quick)
+
+
+def _synthetic(config: Config, arch: Arch) -> Dataset:
+    from pipeline.data import load, synthetic
+
+    return load(synthetic.make(runs.RUNS / ".synthetic", size=arch.size, seed=config.seed))
+
+
+def _recorded(config: Config) -> Config:
+    """The settings of the run to continue; ValueError if an option asks for others."""
+    run = runs.resolve_run(config.run)
+    stage = run / "train"
+    if runs.is_finished(stage):
+        raise ValueError(f"{run}: its training is finished; train a new one with another --run, or --overwrite")
+    recorded = _from_json(runs.read_json(stage / runs.CONFIG)["settings"])
+    for option in dataclasses.fields(Config):
+        asked, had = getattr(config, option.name), getattr(recorded, option.name)
+        if (
+            option.name not in ("run", "resume", "overwrite")
+            and asked != had
+            and asked != getattr(Config(), option.name)
+        ):
+            raise ValueError(
+                f"{run}: --resume goes on with the recorded {option.name}, {had}, got {asked}; leave the option out"
+            )
+    return dataclasses.replace(recorded, run=run, resume=True)
+
+
+def _from_json(settings: dict[str, Any]) -> Config:
+    settings = dict(settings, recipe=Recipe(**settings["recipe"]), augment=Strength(**settings["augment"]))
+    return Config(**{**settings, **{key: Path(settings[key]) for key in ("data", "run") if settings[key]}})
+
+
+def main() -> None:
+    """The command line."""
+    cli.main(Config, run, prog=PROG, description=__doc__)
+
+
+if __name__ == "__main__":
+    main()

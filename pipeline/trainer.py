@@ -1,0 +1,272 @@
+"""The training loop every stage that trains shares: steps, weight averages, evaluation, checkpoints, history.
+
+After each epoch one checkpoint holds all that the next needs, so that a run killed at any moment goes on from its last
+finished epoch and ends where an uninterrupted one would.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model.keras import keras, tf
+from model.loss import WEIGHTS, detection_loss
+from model.spec import Head
+from pipeline import runs
+from pipeline.data.input import Batches
+from pipeline.metrics import PredictBatch
+from pipeline.recipe import OPTIMIZERS, Recipe
+from tflite.decode import Grids
+
+Metrics = dict[str, Any]
+COLUMNS = (
+    "epoch",
+    "images",
+    "learning_rate",
+    "total",
+    *WEIGHTS,
+    "gradient_norm",
+    "AP",
+    "AP50",
+    "seconds",
+    "images_per_second",
+)
+
+
+def make_optimizer(recipe: Recipe, model: keras.Model, steps: int) -> keras.optimizers.Optimizer:
+    """The recipe's optimizer for `model`, with warm-up and cosine over `epochs * steps` steps."""
+    rate, decay = OPTIMIZERS[recipe.optimizer]
+    rate = rate if recipe.learning_rate is None else recipe.learning_rate
+    decay = decay if recipe.weight_decay is None else recipe.weight_decay
+    total = recipe.epochs * steps
+    warmup = min(round(recipe.warmup_epochs * steps), total // 3)
+    if warmup:
+        schedule = keras.optimizers.schedules.CosineDecay(
+            0.0, max(total - warmup, 1), alpha=0.01, warmup_target=rate, warmup_steps=warmup
+        )
+    else:
+        schedule = keras.optimizers.schedules.CosineDecay(rate, total, alpha=0.01)
+    if recipe.optimizer == "sgd":
+        optimizer = keras.optimizers.SGD(
+            schedule, momentum=0.937, nesterov=True, weight_decay=decay, global_clipnorm=recipe.clip_norm
+        )
+    else:
+        optimizer = keras.optimizers.AdamW(schedule, weight_decay=decay, global_clipnorm=recipe.clip_norm)
+    # Decaying a normalization's scale or a bias moves the function, not its complexity.
+    optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if len(v.shape) < 2])
+    optimizer.build(model.trainable_variables)
+    if keras.mixed_precision.global_policy().name == "mixed_float16":
+        optimizer = keras.mixed_precision.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def evaluation_epochs(recipe: Recipe) -> set[int]:
+    """The epochs (from 1) after which the model is evaluated; the last always is."""
+    every = recipe.evaluate_every or max(1, recipe.epochs // 20)
+    late = range(recipe.epochs - recipe.epochs // 5, recipe.epochs) if recipe.evaluate_every is None else ()
+    return {*range(every, recipe.epochs + 1, every), *list(late)[:: max(1, every // 2)], recipe.epochs}
+
+
+class Trainer:
+    """Trains `model` in `directory`, keeping the average of its weights that scored best in `runs.WEIGHTS`.
+
+    Args:
+      model: outputs the logits of each detection row, built in `strategy`'s scope.
+      averaged: the same network, built outside of it; it takes the moving average.
+      heads: stride and anchors of each detection row.
+      batches: training batches.
+      evaluate: called as `evaluate(averaged)`, gives at least AP and AP50 in points.
+      recipe: how to train.
+      directory: of the stage.
+      strategy: of tf.distribute.
+      show: progress display with `epoch(...)` and `step(...)`; see `pipeline.progress`.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        averaged: keras.Model,
+        heads: Sequence[Head],
+        batches: Batches,
+        evaluate: Callable[[keras.Model], Metrics],
+        recipe: Recipe,
+        directory: Path,
+        *,
+        strategy: tf.distribute.Strategy,
+        show: Any,
+    ) -> None:
+        self.model, self.averaged, self.heads, self.batches = model, averaged, heads, batches
+        self.evaluate, self.recipe, self.directory, self.strategy, self.show = (
+            evaluate,
+            recipe,
+            directory,
+            strategy,
+            show,
+        )
+        self.is_chief = strategy.cluster_resolver is None or strategy.cluster_resolver.task_id in (None, 0)
+        averaged.set_weights(model.get_weights())
+        with strategy.scope():
+            self.optimizer = make_optimizer(recipe, model, batches.steps)
+        self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.checkpoints = tf.train.CheckpointManager(
+            tf.train.Checkpoint(model=model, averaged=averaged, optimizer=self.optimizer, epoch=self.epoch),
+            # Every worker must take part in saving, but only the chief's files are wanted.
+            str(
+                directory / "checkpoint"
+                if self.is_chief
+                else directory / f".checkpoint-{strategy.cluster_resolver.task_id}"
+            ),
+            max_to_keep=1,
+        )
+        self.history: list[dict[str, Any]] = []
+        self._step = tf.function(self._distributed_step, reduce_retracing=True)
+
+    def resume(self) -> int:
+        """Load the last checkpoint, if there is one, and return how many epochs are done."""
+        self.checkpoints.restore_or_initialize()
+        done = int(self.epoch.numpy())
+        path = self.directory / runs.HISTORY
+        if path.is_file():
+            with open(path, newline="") as file:
+                # A row can be one epoch ahead of the checkpoint; that epoch is trained again.
+                self.history = [row for row in csv.DictReader(file) if int(row["epoch"]) <= done]
+        return done
+
+    def train(self) -> Metrics:
+        """Train to the recipe's last epoch and return the best evaluation.
+
+        Raises ValueError when the loss is no longer a number; the best weights so far are kept.
+        """
+        done = self.resume()
+        plain = self.recipe.epochs - (
+            max(1, self.recipe.epochs // 10) if self.recipe.plain_epochs is None else self.recipe.plain_epochs
+        )
+        datasets = {
+            kind: self.strategy.distribute_datasets_from_function(lambda _, k=kind: self.batches.dataset(augmented=k))
+            for kind in (True, False)
+        }
+        evaluated = evaluation_epochs(self.recipe)
+        writer = (
+            tf.summary.create_file_writer(str(self.directory / "logs"))
+            if self.is_chief
+            else tf.summary.create_noop_writer()
+        )
+        for epoch in range(done + 1, self.recipe.epochs + 1):
+            row = self._epoch(epoch, datasets[epoch <= plain])
+            if epoch in evaluated:
+                self._keep_if_best(row, self.evaluate(self.averaged))
+            self._save(row, writer)
+            self.show.epoch(row, self.recipe.epochs)
+        return self.best()
+
+    def best(self) -> Metrics:
+        """The row of the history with the highest AP."""
+        return max(
+            (row for row in self.history if row["AP"] not in ("", None)), key=lambda row: float(row["AP"]), default={}
+        )
+
+    def _epoch(self, epoch: int, dataset: Any) -> dict[str, Any]:
+        self.batches.start_epoch(epoch)
+        started = time.perf_counter()
+        sums: dict[str, float] = {}
+        for step, batch in enumerate(dataset, 1):
+            losses = {name: float(value) for name, value in self._step(batch).items()}
+            if not math.isfinite(losses["total"]):
+                raise ValueError(
+                    f"{self.directory}: epoch {epoch}, step {step}: the loss is {losses['total']}, not a number; the best "
+                    "weights so far are kept; train again with a lower --learning-rate, a longer --warmup-epochs "
+                    "or --precision float32"
+                )
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + value
+            self.show.step(epoch, step, self.batches.steps, {name: value / step for name, value in sums.items()})
+        seconds = time.perf_counter() - started
+        count = self.batches.steps * self.batches.batch
+        inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        return {
+            "epoch": epoch,
+            "images": count,
+            "learning_rate": float(inner.learning_rate),
+            **{name: value / self.batches.steps for name, value in sums.items()},
+            "AP": "",
+            "AP50": "",
+            "seconds": seconds,
+            "images_per_second": count / seconds,
+        }
+
+    def _distributed_step(self, batch: Any) -> dict[str, tf.Tensor]:
+        losses = self.strategy.run(self._replica_step, args=batch)
+        if self.recipe.ema:
+            self._average()
+        else:
+            for mean, weight in zip(self.averaged.weights, self.model.weights, strict=True):
+                mean.assign(weight)
+        return {name: self.strategy.reduce("MEAN", value, axis=None) for name, value in losses.items()}
+
+    def _replica_step(self, images: tf.Tensor, boxes: tf.Tensor, classes: tf.Tensor) -> dict[str, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            losses = detection_loss(self.model(images, training=True), boxes, classes, self.heads)
+            objective = losses["total"] / self.strategy.num_replicas_in_sync
+            scaled = self.optimizer.get_scaled_loss(objective) if _scales(self.optimizer) else objective
+        gradients = tape.gradient(scaled, self.model.trainable_variables)
+        if _scales(self.optimizer):
+            gradients = self.optimizer.get_unscaled_gradients(gradients)
+        self.optimizer.apply_gradients(zip(gradients, self.model.trainable_variables, strict=True))
+        return {**losses, "gradient_norm": tf.linalg.global_norm(gradients)}
+
+    def _average(self) -> None:
+        # Early on the average follows closely, or it would remember the random start.
+        step = tf.cast(self.optimizer.iterations, tf.float32)
+        decay = tf.minimum(self.recipe.ema, (1.0 + step) / (10.0 + step))
+        for mean, weight in zip(self.averaged.weights, self.model.weights, strict=True):
+            mean.assign(decay * mean + (1.0 - decay) * weight)
+
+    def _keep_if_best(self, row: dict[str, Any], metrics: Metrics) -> None:
+        row["AP"], row["AP50"] = metrics["AP"], metrics["AP50"]
+        best = self.best()
+        if self.is_chief and (not best or metrics["AP"] > float(best["AP"])):
+            with runs.writing(self.directory / runs.WEIGHTS) as beside:
+                self.averaged.save_weights(str(beside))
+
+    def _save(self, row: dict[str, Any], writer: tf.summary.SummaryWriter) -> None:
+        self.history.append(row)
+        if self.is_chief:
+            table = io.StringIO()
+            sheet = csv.DictWriter(table, COLUMNS)
+            sheet.writeheader()
+            sheet.writerows(self.history)
+            runs.write_atomic(self.directory / runs.HISTORY, table.getvalue())
+            with writer.as_default(step=row["epoch"]):
+                for name in COLUMNS[2:]:
+                    if row[name] != "":
+                        tf.summary.scalar(name, row[name])
+            writer.flush()
+        self.epoch.assign(row["epoch"])
+        self.checkpoints.save()
+
+
+def _scales(optimizer: keras.optimizers.Optimizer) -> bool:
+    return isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer)
+
+
+def keras_predict(model: keras.Model) -> PredictBatch:
+    """What `pipeline.metrics.evaluate_split` wants of a model whose outputs are logits."""
+
+    @tf.function(reduce_retracing=True)
+    def forward(images: tf.Tensor) -> list[tf.Tensor]:
+        return [
+            tf.sigmoid(tf.cast(logits, tf.float32)) for logits in model(tf.cast(images, tf.float32), training=False)
+        ]
+
+    def predict(images: np.ndarray) -> list[Grids]:
+        grids = [grid.numpy() for grid in forward(tf.constant(images))]
+        return [tuple(grids[i : i + 3]) for i in range(0, len(grids), 3)]
+
+    return predict
