@@ -154,11 +154,7 @@ class Arch:
         """Output channels of each row, and of "input"."""
         found = {INPUT: 3}
         for row in self.rows:
-            widths = [found[name] for name in self.sources[row.name]]
-            if row.op == "detect":
-                found[row.name] = len(row.anchors) * (5 + self.classes)
-            else:
-                found[row.name] = row.out or sum(widths)
+            found[row.name] = _out(row, [found[name] for name in self.sources[row.name]], self.classes)
         return found
 
     @cached_property
@@ -166,8 +162,7 @@ class Arch:
         """Input pixels per cell of each row's output, and of "input"."""
         found = {INPUT: 1}
         for row in self.rows:
-            stride = found[self.sources[row.name][0]]
-            found[row.name] = stride // row.s if row.op == "upsample" else stride * row.s
+            found[row.name] = _stride(row, found[self.sources[row.name][0]])
         return found
 
     @property
@@ -254,6 +249,14 @@ def load(path: str | Path) -> Arch:
     return Arch.load(path)
 
 
+def _out(row: Row, widths: list[int], classes: int) -> int:
+    return len(row.anchors) * (5 + classes) if row.op == "detect" else row.out or sum(widths)
+
+
+def _stride(row: Row, stride: int) -> int:
+    return stride // row.s if row.op == "upsample" else stride * row.s
+
+
 def _check(arch: Arch) -> None:
     """Everything that makes a table a network; ValueError says which row breaks which rule."""
     if not arch.name or not all(c.isalnum() or c in "._-" for c in arch.name):
@@ -281,7 +284,8 @@ def _check(arch: Arch) -> None:
                 # The deployable model divides by 255 inside this kernel.
                 raise ValueError(f"{where}: only conv rows read the image, got {row.op}")
         _check_wiring(row, where, sources, width, stride)
-        width[row.name], stride[row.name], op[row.name] = arch.channels[row.name], arch.strides[row.name], row.op
+        width[row.name] = _out(row, [width[name] for name in sources], arch.classes)
+        stride[row.name], op[row.name] = _stride(row, stride[sources[0]]), row.op
     _check_use(arch)
     _check_size(arch)
 
@@ -309,8 +313,10 @@ def _check_fields(row: Row, where: str) -> None:
         value, used = getattr(row, field.name), field.name in (*OPS[row.op], "name", "op", "src")
         if not used and value != field.default:
             raise ValueError(f"{where}: {row.op} has no {field.name}, got {value!r}; allowed: {', '.join(OPS[row.op])}")
-        if field.type == "int" and (not whole(value) or value < (1 if field.name in ("k", "s") else 0)):
-            raise ValueError(f"{where}: {field.name} must be a whole number, not negative, got {value!r}")
+        least = 1 if field.name in ("k", "s") else 0
+        if field.type == "int" and (not whole(value) or value < least):
+            rule = "above 0" if least else "not negative"
+            raise ValueError(f"{where}: {field.name} must be a whole number, {rule}, got {value!r}")
     must = {"conv": ["out"], "separable": ["out"], "mbconv": ["out"], "pep": ["out", "pre", "mid"], "fca": ["se"]}
     for name in must.get(row.op, []):
         if not getattr(row, name):

@@ -14,7 +14,10 @@ import dataclasses
 from model.spec import Arch, Row
 from model.zoo.yolov3_tiny import COARSE, FINE
 
-SOURCE = "Hu & Li, Micro-YOLO, ICAART 2021, DOI 10.5220/0010234401510158"
+SOURCE = (
+    "Hu & Li 2021, Micro-YOLO, ICAART, DOI 10.5220/0010234401510158; "
+    "unpublished, reconstructed here: expansion 2, gate reduction 32"
+)
 
 MICRO_YOLO = Arch(
     "micro_yolo",

@@ -83,7 +83,8 @@ def yolo_nano(expansion: int = 1) -> Arch:
     detect("head26", YOLOV3_ANCHORS[1])
     ep("ep7", 462, src="conv5")  # 13
     detect("head13", YOLOV3_ANCHORS[2])
-    return Arch("yolo_nano", tuple(rows), source="Wong et al. 2019, YOLO Nano, arXiv 1910.01271")
+    source = f"Wong et al. 2019, YOLO Nano, arXiv 1910.01271; unpublished, chosen here: expansion {expansion}, anchors"
+    return Arch("yolo_nano", tuple(rows), source=source)
 
 
 YOLO_NANO = yolo_nano()

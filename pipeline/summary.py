@@ -1,0 +1,132 @@
+"""What the networks are made of: ``python -m pipeline.summary [ARCH ...] [--size 320] [--classes 3] [--json]``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import tyro
+
+from pipeline import cli
+
+if TYPE_CHECKING:
+    from model.count import Count
+    from model.spec import Arch, Row
+
+PROG = "python -m pipeline.summary"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Show each network's layers with output shape, parameters and multiply-accumulates (MACs)."""
+
+    arch: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Networks to show, by name or as a table in a .json file; all that come with the project if none is given."""
+    size: str | None = None
+    """Input size in pixels: 320, or 256x320 (height x width); by default each network's own."""
+    classes: int | None = None
+    """Number of classes; by default each network's own."""
+    json: bool = False
+    """Print JSON: a list of objects with arch, size, classes, params, macs, rows."""
+
+
+def run(config: Config) -> None:
+    """Print the networks. Raises ValueError for an unknown network, or a size or class count that does not fit."""
+    from model import zoo
+    from model.count import count
+
+    counted = []
+    for name in config.arch or zoo.ARCHS:
+        arch = zoo.find(name)
+        if config.size is not None:
+            from pipeline.train import parse_size
+
+            arch = arch.resized(parse_size(config.size))
+        if config.classes is not None:
+            arch = arch.with_classes(config.classes)
+        counted.append((arch, count(arch)))
+    if config.json:
+        json.dump([as_json(arch, total) for arch, total in counted], sys.stdout, indent=1)
+        print()
+        return
+    for arch, total in counted:
+        _show(arch, total)
+
+
+def as_json(arch: Arch, total: Count) -> dict[str, Any]:
+    """What ``--json`` prints of one network: sizes are (height, width), shapes (height, width, channels)."""
+    return {
+        "arch": arch.name,
+        "source": arch.source,
+        "size": list(arch.size),
+        "classes": arch.classes,
+        "params": total.params,
+        "trainable": total.trainable,
+        "macs": total.macs,
+        "rows": [
+            {"name": row.name, "op": row.op, "shape": list(row.shape), "params": row.params, "macs": row.macs}
+            for row in total.rows
+        ],
+    }
+
+
+def _show(arch: Arch, total: Count) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        title=f"{arch.name}, {arch.size[0]}x{arch.size[1]}, {arch.classes} classes",
+        caption=arch.source or None,
+        box=box.SIMPLE_HEAD,
+        show_footer=True,
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column("row", "total")
+    table.add_column("layer")
+    table.add_column("output")
+    table.add_column("params", f"{total.params:,}", justify="right")
+    table.add_column("MMAC", f"{total.macs / 1e6:,.1f}", justify="right")
+    for row, counts in zip(arch.rows, total.rows, strict=True):
+        table.add_row(
+            row.name,
+            _describe(row),
+            "x".join(map(str, counts.shape)),
+            f"{counts.params:,}" if counts.params else "",
+            f"{counts.macs / 1e6:,.1f}" if counts.macs else "",
+        )
+    console = Console(highlight=False)
+    # A file or a pipe has no edge to break lines at.
+    console = console if console.is_terminal else Console(highlight=False, width=160)
+    console.print(table)
+    console.print(
+        f"{total.params:,} parameters ({total.params - total.trainable:,} of them batch-norm statistics), "
+        f"{total.macs / 1e9:.4f} GMAC (1 GMAC is 2 GFLOP)\n"
+    )
+
+
+def _describe(row: Row) -> str:
+    """A row's fields in a few words: ``mbconv 5x5 mid 64 se 2``."""
+    words = [row.op]
+    if row.k > 1:
+        words.append(f"{row.k}x{row.k}")
+    if row.s > 1:
+        words.append(f"x{row.s}" if row.op == "upsample" else f"/{row.s}")
+    words += [f"{name} {getattr(row, name)}" for name in ("pre", "mid", "se") if getattr(row, name)]
+    if row.skip:
+        words.append("skip")
+    if row.src:
+        words.append(f"of {', '.join(row.src)}")
+    return " ".join(words)
+
+
+def main() -> None:
+    """The command line."""
+    cli.main(Config, run, prog=PROG)
+
+
+if __name__ == "__main__":
+    main()
