@@ -27,7 +27,7 @@ _COLUMNS = 9  # id, image id, category id, x, y, w, h, area, crowd
 
 
 def find(root: Path) -> dict[str, Path] | None:
-    """Split name -> annotation file; {"all": file} if there is but one; None if this is not a COCO folder."""
+    """Split name -> annotation file, of the newest year if there are several; None if no file has such a name."""
     if root.suffix.lower() == ".json":
         return {"all": root}
     found: dict[str, tuple[str, Path]] = {}
@@ -43,8 +43,11 @@ def find(root: Path) -> dict[str, Path] | None:
         path = root / name / "_annotations.coco.json"
         if path.is_file():
             found[_SPLIT_NAMES.get(name, name)] = ("", path)
-    if found:
-        return {name: path for name, (_, path) in found.items()}
+    return {name: path for name, (_, path) in found.items()} or None
+
+
+def find_single(root: Path) -> dict[str, Path] | None:
+    """{"all": file} if there is exactly one JSON file, whatever its name."""
     for folder in (root, root / "annotations"):
         single = [path for path in sorted(folder.glob("*.json")) if path.name != SYNTHETIC_RECIPE]
         if len(single) == 1:
@@ -151,6 +154,7 @@ def _images(records: list[Any], problems: Problems, label: str) -> list[tuple]:
             problems.add(file_name, f"image id {image_id} is already another image's, skipped")
         else:
             seen.add(image_id)
+            file_name = file_name.replace("\\", "/")
             images.append((image_id, file_name, _number(record.get("height")), _number(record.get("width"))))
     return images
 

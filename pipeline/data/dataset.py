@@ -299,7 +299,7 @@ def finish(
 ) -> Dataset:
     """The Dataset, split by seed if there is only one split; test serves as val if there is none.
 
-    UnusableError (a ValueError) if train or val has no images, or train no boxes.
+    UnusableError (a ValueError) if train or val has no images, or train no boxes but crowds.
     """
     found = {split.name: split for split in splits}
     if not names:
@@ -317,7 +317,7 @@ def finish(
     if "train" not in found or "val" not in found:
         whole = found.pop("train", None) or found.pop(next(iter(found)))
         found.update(split_by_seed(whole, val_fraction, seed))
-    if not len(found["train"].classes):
+    if found["train"].crowd.all():
         raise UnusableError(f"{root}: split 'train' needs usable boxes, got 0", root, problems.freeze())
     shared = set(found["train"].files) & set(found["val"].files)
     if shared:

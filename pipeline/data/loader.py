@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pipeline.data import coco, csv_boxes, voc, yolo
 from pipeline.data.dataset import Dataset
 
-READERS = (coco, yolo, voc, csv_boxes)
+READERS: tuple[tuple[Callable[[Path], Any], Callable[..., Dataset]], ...] = (
+    (coco.find, coco.read),
+    (yolo.find, yolo.read),
+    (voc.find, voc.read),
+    (csv_boxes.find, csv_boxes.read),
+    (coco.find_single, coco.read),
+)
+LOOKED_FOR = "; ".join(module.LOOKED_FOR for module in (coco, yolo, voc, csv_boxes))
 
 
 def load(path: str | Path, *, val_fraction: float = 0.2, seed: int = 0) -> Dataset:
@@ -28,9 +37,17 @@ def load(path: str | Path, *, val_fraction: float = 0.2, seed: int = 0) -> Datas
     root = Path(path)
     if not root.exists():
         raise FileNotFoundError(f"{root}: no such folder of labelled images; `python -m pipeline.data --help`")
-    for reader in READERS:
-        found = reader.find(root)
+    for find, read in READERS:
+        found = find(root)
         if found is not None:
-            return reader.read(root, found, val_fraction=val_fraction, seed=seed)
-    looked = "; ".join(reader.LOOKED_FOR for reader in READERS)
-    raise ValueError(f"{root}: no labelled images found; looked for {looked}")
+            return read(root, found, val_fraction=val_fraction, seed=seed)
+    below = [child for child in sorted(root.iterdir()) if _fits(child)] if root.is_dir() else []
+    hint = f"; perhaps you mean {below[0]}" if below else ""
+    raise ValueError(f"{root}: no labelled images found; looked for {LOOKED_FOR}{hint}")
+
+
+def _fits(path: Path) -> bool:
+    try:
+        return path.is_dir() and any(find(path) is not None for find, _ in READERS)
+    except (ValueError, OSError):
+        return False

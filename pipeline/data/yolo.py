@@ -161,10 +161,11 @@ def _listed(base: Path, beside: Path, path: Path) -> Path:
     return beside / path if (beside / path).exists() else base / path
 
 
-def label_file(image: Path) -> Path:
-    """The .txt of an image: beside it, or where the last folder called images is called labels."""
+def label_file(image: Path, base: Path) -> Path:
+    """The .txt of an image: beside it, or where the last folder below `base` called images is called labels."""
     parts = list(image.parts)
-    for i in range(len(parts) - 2, -1, -1):
+    first = len(base.parts) if image.is_relative_to(base) else 0
+    for i in range(len(parts) - 2, first - 1, -1):
         if parts[i] == "images":
             parts[i] = "labels"
             break
@@ -174,7 +175,7 @@ def label_file(image: Path) -> Path:
 def _raw(name: str, files: list[Path], base: Path, first_id: int, problems: Problems) -> Raw:
     with ThreadPoolExecutor() as pool:
         sizes = [size or (np.nan, np.nan) for size in pool.map(size_or_none, files)]
-        texts = list(pool.map(_read_label, [label_file(path) for path in files]))
+        texts = list(pool.map(_read_label, [label_file(path, base) for path in files]))
     index: list[int] = []
     classes: list[int] = []
     boxes: list[tuple[float, float, float, float]] = []
@@ -184,14 +185,14 @@ def _raw(name: str, files: list[Path], base: Path, first_id: int, problems: Prob
                 continue
             parsed = _line(line)
             if parsed is None:
-                problems.add(relative(label_file(path), base), "line that is not a class and a box, skipped")
+                problems.add(relative(label_file(path, base), base), "line that is not a class and a box, skipped")
                 continue
             index.append(i)
             classes.append(parsed[0])
             x1, y1, x2, y2 = parsed[1]
             boxes.append((x1 * width, y1 * height, x2 * width, y2 * height))
     if files and not any(text is not None for text in texts):
-        problems.add(relative(label_file(files[0]).parent, base), "no label file found for any image", len(files))
+        problems.add(relative(label_file(files[0], base).parent, base), "no label file found for any image", len(files))
     return Raw(
         name=name,
         files=files,
@@ -239,7 +240,7 @@ def _numbered(raws: list[Raw]) -> dict[int, str]:
 def _known_classes(raw: Raw, names: dict[int, str], base: Path, problems: Problems) -> Raw:
     known = np.isin(raw.classes, list(names))
     for row in np.flatnonzero(~known):
-        path = label_file(raw.files[raw.image_index[row]])
+        path = label_file(raw.files[raw.image_index[row]], base)
         problems.add(relative(path, base), f"class {raw.classes[row]} that has no name, skipped")
     return Raw(
         raw.name,
