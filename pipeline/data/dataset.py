@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
+from tflite.image import SUFFIXES
+
 CLIP_TOLERANCE_PX = 1.0
 _EXIF_ORIENTATION = 0x0112
 
@@ -165,7 +166,7 @@ def list_files(folder: Path) -> dict[str, int]:
 
 def list_images(folder: Path) -> list[Path]:
     """Image files directly in a folder, sorted by name."""
-    return sorted(folder / name for name in list_files(folder) if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES)
+    return sorted(folder / name for name in list_files(folder) if os.path.splitext(name)[1].lower() in SUFFIXES)
 
 
 def build_split(raw: Raw, root: Path, problems: Problems) -> Split:

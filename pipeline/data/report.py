@@ -47,7 +47,7 @@ def check_images(dataset: Dataset) -> tuple[Problem, ...]:
 def print_report(dataset: Dataset, console: Console) -> None:
     """Prints splits, classes, the spread of box sizes."""
     splits = list(dataset.splits.values())
-    title = f"{dataset.root}: {dataset.format}, {len(dataset.names)} classes"
+    title = f"{dataset.root}: {dataset.format}, classes: {len(dataset.names)}"
     console.print(Text(title, style="bold"))
     console.print(
         _table(

@@ -20,7 +20,6 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse
 
 from pipeline.data.dataset import (
-    IMAGE_SUFFIXES,
     Dataset,
     Problems,
     Raw,
@@ -30,6 +29,7 @@ from pipeline.data.dataset import (
     list_files,
     relative,
 )
+from tflite.image import SUFFIXES
 
 LOOKED_FOR = "Pascal VOC: Annotations/*.xml + JPEGImages/, or XML beside the images, in train/ and test/ folders or not"
 
@@ -136,7 +136,7 @@ def _records(root: Path, files: list[Path], folders: list[Path], problems: Probl
 def _image_file(file_name: str, stem: str, indexed: list[tuple[Path, dict[str, str]]]) -> Path:
     """The image by the name in the XML, else by the XML's own name; letter case is forgiven. May not exist."""
     wanted = os.path.basename(file_name.strip().replace("\\", "/"))
-    for candidate in (wanted, *(stem + suffix for suffix in sorted(IMAGE_SUFFIXES))):
+    for candidate in (wanted, *(stem + suffix for suffix in SUFFIXES)):
         for folder, names in indexed:
             if candidate and candidate.lower() in names:
                 return folder / names[candidate.lower()]

@@ -33,7 +33,7 @@ def test_check_images_decodes_all(tmp_path):
 def test_report_names_everything_and_draws_a_sheet(tmp_path, capsys):
     sheet = command_module.run(REPORT(path=bad_set(tmp_path / "set"), out=tmp_path / "out"))
     printed = capsys.readouterr().out
-    for text in ("coco, 2 classes", "cat", "dog", "Problems: 6 in 6 files", "images/im5.jpg", "instances_train.json"):
+    for text in ("coco, classes: 2", "cat", "dog", "Problems: 6 in 6 files", "images/im5.jpg", "instances_train.json"):
         assert text in printed
     with Image.open(sheet) as image:
         assert image.width > 700 and image.getcolors(1000) is None
