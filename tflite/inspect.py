@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,5 +187,4 @@ def _floats(values: np.ndarray | None) -> tuple[float, ...]:
 
 
 def _ints(values: np.ndarray | None) -> tuple[int, ...]:
-    # math.trunc refuses what is no number, where int() would read a string.
-    return () if values is None else tuple(math.trunc(value) for value in values)
+    return () if values is None else tuple(int(value) for value in values)

@@ -1,0 +1,270 @@
+"""A Keras model and sample images -> the bytes of a .tflite; `check` refuses a result that is not what was asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from tflite import inspect
+from tflite.detector import Interpreter
+
+VARIANTS = ("float32", "float16", "dynamic", "int16x8", "int8")
+CALIBRATED = ("int16x8", "int8")
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D")
+# Mean |difference| to the Keras model's outputs (0..1) above which a conversion is refused as broken, not just coarse.
+TOLERANCE = {"float32": 1e-4, "float16": 5e-3, "dynamic": 0.05, "int16x8": 0.05, "int8": 0.1}
+_FLOATS = ("float16", "float32", "float64", "bfloat16")
+# An output that varies less than this in Keras may well be constant after rounding to 1/256.
+_VISIBLE = 4 / 256
+_DEAD_RANGE = 1.0
+_MIN_SCALE, _MAX_SCALE = 1e-12, 1e6
+
+
+def convert(model: Any, variant: str, samples: Sequence[np.ndarray] = ()) -> bytes:
+    """The bytes of a .tflite with batch size 1 and one signature, whose outputs have the names of the model's.
+
+    float32, float16 (weights) and dynamic (int8 weights) take and give float32. int16x8 is integer only, int16 in and
+    out. int8 is integer only: uint8 pixels in with scale 1 and zero point 0, int8 out; every output has its own scale.
+    Weights are quantized per channel, symmetrically.
+
+    Args:
+        model: Keras model from pixels 0..255, (B, h, w, 3), to sigmoid outputs.
+        variant: one of VARIANTS.
+        samples: uint8 (h, w, 3) images of the training set that set the ranges of the activations (CALIBRATED only).
+
+    Raises:
+        ValueError: unknown variant, no samples where they are needed, or the converter fails.
+    """
+    if variant not in VARIANTS:
+        raise ValueError(f"convert: unknown variant, got {variant!r}; allowed: {', '.join(VARIANTS)}")
+    if variant in CALIBRATED and not len(samples):
+        raise ValueError(f"convert: {variant} needs sample images to calibrate on, got none")
+    with tempfile.TemporaryDirectory(prefix="micro-yolo-") as folder, _quiet():
+        _save(model, folder)
+        try:
+            return _convert(folder, variant, [*samples, _full_range(model.input_shape[1:3])])
+        # The converter has its own exception types besides ValueError and RuntimeError.
+        except Exception as error:
+            text = " ".join(str(error).split())
+            raise ValueError(f"convert: {variant} failed: {text[:300] or type(error).__name__}") from error
+
+
+def check(data: bytes, variant: str, model: Any, samples: Sequence[np.ndarray]) -> dict[str, float]:
+    """Open the converted bytes, look at every tensor and operator, run them, and compare with Keras.
+
+    Args:
+        data: what `convert` gave.
+        variant: one of VARIANTS.
+        model: the Keras model it was made from.
+        samples: uint8 (h, w, 3) images to run, at least one.
+
+    Returns:
+        Output name -> mean |difference| to Keras over the samples, in 0..1.
+
+    Raises:
+        ValueError: the file is not what `variant` promises; the message says why.
+    """
+    found = inspect.read(data)
+    problems = [*_bad_ops(found), *_bad_tensors(found, variant)]
+    if problems:
+        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise ValueError(f"convert: {variant} refused: {'; '.join(problems[:3])}{more}")
+    return _run(data, variant, model, samples)
+
+
+def _save(model: Any, folder: str) -> None:
+    """A SavedModel with a named output per Keras output: what the .tflite's signature is made from."""
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="image")])  # type: ignore[untyped-decorator]
+    def serve(image: Any) -> dict[str, Any]:
+        outputs = model(image, training=False)
+        return dict(zip(model.output_names, outputs if isinstance(outputs, list | tuple) else [outputs], strict=True))
+
+    module = tf.Module()
+    module.model, module.serve = model, serve
+    tf.saved_model.save(module, folder, signatures={inspect.SIGNATURE: serve})
+
+
+def _convert(folder: str, variant: str, samples: Sequence[np.ndarray]) -> bytes:
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[inspect.SIGNATURE])
+    if variant == "float32":
+        return bytes(converter.convert())
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if variant == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if variant not in CALIBRATED:
+        return bytes(converter.convert())
+
+    def representative() -> Iterator[dict[str, np.ndarray]]:
+        for sample in samples:
+            yield {"image": sample[None].astype(np.float32)}
+
+    converter.representative_dataset = representative
+    if variant == "int16x8":
+        opset = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        converter.target_spec.supported_ops = [opset]
+        converter.inference_input_type = converter.inference_output_type = tf.int16
+        return bytes(converter.convert())
+    # In two steps, as convert() itself does it: the ranges can be mended in between.
+    from tensorflow.lite.python.convert import mlir_quantize
+
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type, converter.inference_output_type = tf.uint8, tf.int8
+    converter._experimental_calibrate_only = True
+    calibrated = widen_dead_ranges(bytes(converter.convert()))
+    return bytes(mlir_quantize(calibrated, input_data_type=tf.uint8, output_data_type=tf.int8))
+
+
+def widen_dead_ranges(calibrated: bytes) -> bytes:
+    """Give activations that calibration saw as constant, or nearly, a range that int8 kernels can work with.
+
+    A squeeze ReLU may be zero on every sample. Its scale would be zero, which the runtime refuses. A convolution's
+    output need not resolve more than its accumulator, whose unit is input scale x largest weight scale: a range
+    narrower than 255 such units is widened to that, which loses nothing; any other empty range becomes 0..1.
+
+    Args:
+        calibrated: a float .tflite with the calibrated minimum and maximum of its activations.
+
+    Returns:
+        The same with widened ranges, or unchanged bytes where none is too narrow.
+    """
+    graph = inspect.graph_of(calibrated)
+    widened = 0
+    for subgraph in graph.subgraphs:
+        tensors = subgraph.tensors
+        for op in subgraph.operators:
+            for index in op.outputs:
+                limits = tensors[index].quantization
+                if limits is None or limits.min is None or limits.max is None or not len(limits.min):
+                    continue
+                low, high = min(float(limits.min[0]), 0.0), max(float(limits.max[0]), 0.0)
+                needed = _DEAD_RANGE if high <= low else 0.0
+                if inspect.op_name(graph, op) in WEIGHTED:
+                    needed = _accumulator_range(graph, tensors, op) or needed
+                if high - low < needed:
+                    limits.min = np.array([low], np.float32)
+                    limits.max = np.array([low + needed], np.float32)
+                    widened += 1
+    return inspect.pack(graph) if widened else calibrated
+
+
+def _accumulator_range(graph: Any, tensors: Any, op: Any) -> float:
+    """255 units of a convolution's int32 accumulator; 0 where input range or weights are not known."""
+    limits = tensors[op.inputs[0]].quantization
+    weights = graph.buffers[tensors[op.inputs[1]].buffer].data
+    if limits is None or limits.min is None or not len(limits.min) or weights is None:
+        return 0.0
+    input_range = max(float(limits.max[0]), 0.0) - min(float(limits.min[0]), 0.0)
+    largest = float(np.abs(np.frombuffer(bytes(weights), np.float32)).max(initial=0))
+    return input_range * largest / 127
+
+
+def _full_range(size: tuple[int, int]) -> np.ndarray:
+    """Half black, half white: makes the input's calibrated range exactly 0..255, so that pixels are its integers."""
+    image = np.zeros((*size, 3), np.uint8)
+    image[size[0] // 2 :] = 255
+    return image
+
+
+def _bad_ops(found: inspect.Model) -> list[str]:
+    strange = {op.name for op in found.ops if ":" in op.name}
+    return [f"operator {name} is not a builtin one" for name in sorted(strange)]
+
+
+def _bad_tensors(found: inspect.Model, variant: str) -> list[str]:
+    problems: list[str] = []
+    for tensor in found.tensors:
+        if variant in CALIBRATED and tensor.dtype in _FLOATS:
+            problems.append(f"tensor {tensor.name} is {tensor.dtype} in an integer file")
+        if any(not np.isfinite(scale) or not _MIN_SCALE < scale < _MAX_SCALE for scale in tensor.scales):
+            # Weight and bias scales follow the weights: a channel cut to zero has a tiny one, and that is right.
+            if not tensor.constant or not all(np.isfinite(scale) and scale > 0 for scale in tensor.scales):
+                problems.append(
+                    f"tensor {tensor.name} has scale {min(tensor.scales)}: it was constant on the calibration images; "
+                    "calibrate on more or other images with --samples, or train longer"
+                )
+    if variant not in CALIBRATED:
+        return problems
+    for op in found.ops:
+        if op.name in WEIGHTED:
+            weights = found.tensor(op.inputs[1], op.subgraph)
+            channels = weights.shape[3 if op.name == "DEPTHWISE_CONV_2D" else 0]
+            if len(weights.scales) != channels:
+                problems.append(f"weights {weights.name} have {len(weights.scales)} scales for {channels} channels")
+    if variant == "int8":
+        ((name, index),) = found.signature_inputs.items()
+        given = found.tensor(index)
+        if (given.dtype, given.scales, given.zero_points) != ("uint8", (1.0,), (0,)):
+            problems.append(
+                f"input {name} must be uint8 with scale 1 and zero point 0, got {given.dtype} {given.scales}"
+            )
+        for name, index in found.signature_outputs.items():
+            output = found.tensor(index)
+            if (output.dtype, output.scales) != ("int8", (1 / 256,)):
+                problems.append(f"output {name} must be int8 with scale 1/256, got {output.dtype} {output.scales}")
+    return problems
+
+
+def _run(data: bytes, variant: str, model: Any, samples: Sequence[np.ndarray]) -> dict[str, float]:
+    if not len(samples):
+        raise ValueError("convert: check needs at least one sample image, got none")
+    try:
+        interpreter = Interpreter(data)
+        differences: dict[str, list[float]] = {name: [] for name in model.output_names}
+        spread = {name: [np.inf, -np.inf, np.inf, -np.inf] for name in model.output_names}
+        for sample in samples:
+            interpreter.set(interpreter.quantize(sample)[None])
+            interpreter.invoke()
+            expected = model(sample[None].astype(np.float32), training=False)
+            for name, grid in zip(model.output_names, expected, strict=True):
+                wanted, got = np.asarray(grid), interpreter.value(name)
+                if got.shape != wanted.shape:
+                    raise ValueError(f"output {name} has shape {got.shape}, Keras {wanted.shape}")
+                if not np.isfinite(wanted).all():
+                    raise ValueError(f"output {name} of the Keras model is not finite; train it again")
+                if not np.isfinite(got).all():
+                    raise ValueError(f"output {name} is not finite")
+                differences[name].append(float(np.abs(got - wanted).mean()))
+                low, high, keras_low, keras_high = spread[name]
+                spread[name] = [
+                    min(low, got.min()),
+                    max(high, got.max()),
+                    min(keras_low, wanted.min()),
+                    max(keras_high, wanted.max()),
+                ]
+    except ValueError as error:
+        raise ValueError(f"convert: {variant} refused: {error}") from None
+    means = {name: float(np.mean(values)) for name, values in differences.items()}
+    for name, (low, high, keras_low, keras_high) in spread.items():
+        if low == high and keras_high - keras_low > _VISIBLE:
+            raise ValueError(f"convert: {variant} refused: output {name} is {low:.3f} everywhere, Keras' is not")
+        if means[name] > TOLERANCE[variant]:
+            raise ValueError(
+                f"convert: {variant} refused: output {name} differs from Keras by {means[name]:.4f} on average, "
+                f"allowed: {TOLERANCE[variant]}"
+            )
+    return means
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The converter's C++ part writes notices for its developers to file descriptor 2, and its Python part to 1."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
