@@ -1,0 +1,166 @@
+"""Every network as a Keras model: what it holds, that all of it learns, and that the one to convert says the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from model.build import build, deployable
+from model.count import count
+from model.keras import keras, tf
+from model.spec import Arch, Row
+from model.zoo import ARCHS
+
+SIZE = (96, 128)
+# What tfmot's quantization-aware training takes, and what becomes integer operators.
+LAYERS = {
+    "InputLayer", "Rescaling", "Conv2D", "DepthwiseConv2D", "BatchNormalization", "ReLU", "LeakyReLU", "Activation",
+    "GlobalAveragePooling2D", "Multiply", "Add", "MaxPooling2D", "UpSampling2D", "Concatenate",
+}  # fmt: skip
+PARTS = [
+    ("conv", Row("x", "conv", 24, k=3, s=2)),
+    ("conv without batch norm", Row("x", "conv", 24, k=5, bn=False, act="leaky")),
+    ("separable", Row("x", "separable", 24, k=5, s=2)),
+    ("mbconv", Row("x", "mbconv", 16, k=3, mid=32, se=1, skip=True)),
+    ("mbconv without expansion", Row("x", "mbconv", 24, k=5, s=2)),
+    ("pep", Row("x", "pep", 16, k=3, pre=4, mid=8, skip=True)),
+    ("pep with stride", Row("x", "pep", 24, k=3, s=2, pre=4, mid=8, act="linear")),
+    ("fca", Row("x", "fca", se=2)),
+    ("pool", Row("x", "pool", k=2, s=1)),
+    ("upsample", Row("x", "upsample", s=2)),
+    ("concat", Row("x", "concat", src=("b", "a"))),
+]
+
+
+def small(name: str) -> Arch:
+    return ARCHS[name].resized(SIZE).with_classes(3)
+
+
+def one_block(row: Row) -> Arch:
+    rows = (Row("a", "conv", 8, k=3, s=2), Row("b", "conv", 16, act="relu"), row, Row("d", "detect", anchors=((9, 9),)))
+    return Arch("net", rows, size=(32, 64), classes=2)
+
+
+def images(size: tuple[int, int], count: int = 2) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, *size, 3), dtype=np.uint8)
+
+
+def without_gradient(model: keras.Model, pixels: np.ndarray) -> list[str]:
+    with tf.GradientTape() as tape:
+        loss = tf.add_n([tf.reduce_mean(tf.square(logits - 1)) for logits in model(pixels, training=True)])
+    gradients = tape.gradient(loss, model.trainable_variables)
+    return [
+        variable.name
+        for variable, gradient in zip(model.trainable_variables, gradients, strict=True)
+        if gradient is None or not np.isfinite(gradient).all() or not np.any(gradient)
+    ]
+
+
+@pytest.mark.parametrize("name", ARCHS)
+def test_every_network(name: str) -> None:
+    keras.utils.set_random_seed(1)
+    arch = small(name)
+    model = build(arch)
+    pixels = images(SIZE)
+
+    counted = count(arch)
+    assert model.count_params() == counted.params
+    assert sum(int(np.prod(each.shape)) for each in model.trainable_weights) == counted.trainable
+
+    expected = []
+    for head in arch.heads:
+        grid, anchors = (2, SIZE[0] // head.stride, SIZE[1] // head.stride), len(head.anchors)
+        expected += [(*grid, anchors * 4), (*grid, anchors), (*grid, anchors * 3)]
+    logits = model(pixels, training=False)
+    assert [tuple(each.shape) for each in logits] == expected
+    assert all(np.isfinite(each).all() for each in logits)
+    assert model.output_names == [f"{h.row_name}_{part}" for h in arch.heads for part in ("box", "obj", "cls")]
+
+    assert without_gradient(model, pixels) == []
+    # Not those of a fresh model, but mild: real statistics of sixty layers blow float rounding up to 1e-4.
+    rng = np.random.default_rng(2)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            size = layer.gamma.shape
+            gamma, variance = rng.uniform(0.5, 1, size), rng.uniform(1, 1.5, size)
+            layer.set_weights([gamma, *rng.normal(0, 0.1, (2, *size)), variance])
+    deployed = deployable(arch, model)
+    assert deployed.output_names == [
+        f"{h.row_name}_{part}" for h in arch.heads for part in ("boxes", "objectness", "classes")
+    ]
+    for got, wanted in zip(deployed(pixels.astype(np.float32)), model(pixels, training=False), strict=True):
+        np.testing.assert_allclose(got, tf.sigmoid(wanted), rtol=0, atol=1e-5)
+
+    kinds = [{type(layer).__name__ for layer in each.layers} for each in (model, deployed)]
+    assert kinds[0] <= LAYERS and kinds[1] <= LAYERS - {"Rescaling"}
+
+
+@pytest.mark.parametrize("classes", [1, 80])
+@pytest.mark.parametrize("name", ARCHS)
+def test_params_are_those_of_keras(name: str, classes: int) -> None:
+    arch = ARCHS[name].with_classes(classes)
+    assert build(arch).count_params() == count(arch).params
+
+
+@pytest.mark.parametrize("row", [row for _, row in PARTS], ids=[name for name, _ in PARTS])
+def test_every_block(row: Row) -> None:
+    keras.utils.set_random_seed(1)
+    arch = one_block(row)
+    model = build(arch)
+    assert model.count_params() == count(arch).params
+    assert without_gradient(model, images(arch.size)) == []
+    stride = arch.strides["x"]
+    assert tuple(model.outputs[1].shape) == (None, 32 // stride, 64 // stride, 1)
+    shapes = {layer.name: layer.output_shape for layer in model.layers if layer.name.startswith("x_")}
+    assert list(shapes.values())[-1][1:] == count(arch).rows[2].shape
+
+
+def test_layers_are_named_after_their_rows() -> None:
+    arch = small("micro_yolo")
+    names = {layer.name for layer in build(arch).layers} - {"image", "rescale"}
+    assert {name.split("_")[0] for name in names} == {row.name for row in arch.rows}
+    assert {"l9_expand_bn", "l9_dw", "l9_se_squeeze", "l9_project", "l13_pw", "l1_conv", "l16_obj"} <= names
+
+
+def test_the_same_seed_gives_the_same_weights() -> None:
+    def weights(seed: int) -> list[np.ndarray]:
+        keras.utils.set_random_seed(seed)
+        return build(one_block(Row("x", "mbconv", 16, k=3, mid=32, se=4))).get_weights()
+
+    first, again, other = weights(5), weights(5), weights(6)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_no_squeeze_starts_dead() -> None:
+    keras.utils.set_random_seed(3)
+    model = build(small("micro_yolo"))
+    squeezes = [layer.output for layer in model.layers if layer.name.endswith("_se_relu")]
+    for squeeze in keras.Model(model.input, squeezes)(images(SIZE)):
+        assert np.all(squeeze > 0)
+
+
+def test_scores_start_low() -> None:
+    for classes in (1, 3, 80):
+        arch = ARCHS["yolo_lite"].resized((64, 64)).with_classes(classes)
+        _, objectness, _ = deployable(arch, build(arch))(images((64, 64)).astype(np.float32))
+        assert float(tf.reduce_mean(objectness)) == pytest.approx(0.01, abs=0.005)
+
+
+def test_weights_of_another_table_are_refused() -> None:
+    arch = small("micro_yolo")
+    with pytest.raises(ValueError, match=r"^micro_yolo: the weights do not fit the table at layer l16_cls$"):
+        deployable(arch, build(arch.with_classes(4)))
+    with pytest.raises(ValueError, match=r"^yolo_lite: the weights do not fit the table at layer conv1_conv$"):
+        deployable(ARCHS["yolo_lite"], build(arch))
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_logits_are_float32_under_mixed_precision(policy: str) -> None:
+    keras.mixed_precision.set_global_policy(policy)
+    try:
+        model = build(ARCHS["yolo_lite"].resized((64, 64)).with_classes(2))
+        assert model.get_layer("conv1_conv").compute_dtype == policy.removeprefix("mixed_")
+        assert {each.dtype for each in model(images((64, 64)))} == {tf.float32}
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
