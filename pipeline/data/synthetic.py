@@ -67,9 +67,9 @@ def make(root: str | Path, train: int = 200, val: int = 50, size: tuple[int, int
         _write_split(partial, "val", val, size, [seed, 1], 1 + train)
         (partial / SYNTHETIC_RECIPE).write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8")
         partial.chmod(0o755)
-        if root.is_dir():
-            root.rmdir()
         try:
+            if root.is_dir():
+                root.rmdir()
             os.rename(partial, root)
         except OSError:
             if not _is_made(root, recipe):

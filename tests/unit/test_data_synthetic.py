@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.data import load
+from pipeline.data import load, synthetic
 from pipeline.data.synthetic import SHAPES, draw, make
 
 
@@ -87,6 +87,21 @@ def test_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.undo()
     make(tmp_path / "shapes", train=2, val=1, size=(64, 64))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["shapes"]
+
+
+def test_two_at_once_make_one(tmp_path, monkeypatch):
+    recipe = {"train": 2, "val": 1, "size": (64, 64)}
+    write_split = synthetic._write_split
+
+    def overtaken(*arguments):
+        monkeypatch.setattr(synthetic, "_write_split", write_split)
+        make(tmp_path / "shapes", **recipe)
+        write_split(*arguments)
+
+    monkeypatch.setattr(synthetic, "_write_split", overtaken)
+    make(tmp_path / "shapes", **recipe)
+    assert [path.name for path in tmp_path.iterdir()] == ["shapes"]
+    assert len(load(tmp_path / "shapes").splits["train"]) == 2
 
 
 @pytest.mark.parametrize(
