@@ -159,7 +159,9 @@ def _names(config_type: type) -> Iterator[str]:
         if dataclasses.is_dataclass(kinds[field.name]):
             yield from _names(kinds[field.name])
         elif "Positional" not in repr(kinds[field.name]):
-            yield ("no-" if field.default is True else "") + field.name.replace("_", "-")
+            given = [getattr(note, "name", None) for note in getattr(kinds[field.name], "__metadata__", ())]
+            name = next(filter(None, given), field.name)
+            yield ("no-" if field.default is True else "") + name.replace("_", "-")
 
 
 def _unknown(known: Sequence[str], unknown: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 import tyro
@@ -51,6 +51,8 @@ class Config:
     resume: bool = False
     """Go on with a killed run."""
 
+    from_stage: Annotated[str | None, tyro.conf.arg(name="from")] = None
+    """Where to start."""
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
 
     def __post_init__(self) -> None:
@@ -127,6 +129,7 @@ def test_help_shows_docstrings_and_defaults(capsys: pytest.CaptureFixture[str]) 
         (["--rate", "fast"], "--rate: must be a number, got 'fast'"),
         (["--size"], "--size needs a value"),
         (["--arch", "huge"], "invalid choice 'huge' for argument '--arch'. Expected one of ('small', 'large')"),
+        (["--form", "x"], "unknown option --form; nearest: --from"),
         (["--warmup", "3"], "unknown option --warmup; nearest: --warmup-epochs"),
         (["--warmup-epochs=-1"], "warmup_epochs: must not be negative, got -1.0"),
         (["--size", "33"], f"size: must be a multiple of 32, got 33; allowed: {'/long' * 60}"),
@@ -151,6 +154,10 @@ def test_a_missing_option_is_named(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_misspelt_required_option_is_called_misspelt_not_missing(capsys: pytest.CaptureFixture[str]) -> None:
     assert fails(capsys, Needs, "--modle", "x")[1].startswith("unknown option --modle; nearest: --model")
+
+
+def test_a_value_may_begin_with_a_dash() -> None:
+    assert parse("--rate", "-1").rate == -1
 
 
 def test_an_unexpected_argument_is_named(capsys: pytest.CaptureFixture[str]) -> None:
