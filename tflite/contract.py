@@ -82,6 +82,15 @@ class Nms:
 
 
 @dataclass(frozen=True)
+class Data:
+    """The training data: where it was, and how it was split if it has no splits of its own."""
+
+    path: str | None = None
+    val_fraction: float = 0.2
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Head:
     """A detection row: pixels per cell, and its anchors ((width, height), ...) in pixels."""
 
@@ -105,7 +114,7 @@ class Contract:
         model_sha256: of the .tflite, hexadecimal.
         nms: the thresholds to use unless the user says otherwise.
         parents: what it was made from: path and SHA-256 of each file.
-        data: the data set it was trained on, if known.
+        data: what it was trained on.
         versions: of the packages that made it.
         head: what the outputs are; "raw" are the grids of tflite.decode.
         format: of this JSON.
@@ -121,7 +130,7 @@ class Contract:
     model_sha256: str
     nms: Nms = field(default_factory=Nms)
     parents: dict[str, str] = field(default_factory=dict)
-    data: str | None = None
+    data: Data = field(default_factory=Data)
     versions: dict[str, str] = field(default_factory=dict)
     head: str = "raw"
     format: str = FORMAT
@@ -195,7 +204,7 @@ def verify(contract: Contract, data: bytes, where: str | Path = "model") -> None
 
 
 def describe(
-    data: bytes,
+    model: bytes,
     *,
     name: str,
     arch: str,
@@ -205,13 +214,13 @@ def describe(
     resize: str,
     nms: Nms | None = None,
     parents: Mapping[str, str] | None = None,
-    data_path: str | None = None,
+    data: Data | None = None,
     versions: Mapping[str, str] | None = None,
 ) -> Contract:
     """The contract of a freshly converted .tflite.
 
     Args:
-        data: its bytes, with signature outputs called ``{row}_{kind}``.
+        model: its bytes, with signature outputs called ``{row}_{kind}``.
         name: of the model.
         arch: of the network.
         variant: of the conversion.
@@ -220,19 +229,19 @@ def describe(
         resize: rule of tflite.image.RULES.
         nms: thresholds; default Nms().
         parents: what it was made from.
-        data_path: the data set of the training.
+        data: the data set of the training.
         versions: of packages.
 
     Raises:
         ValueError: an output is missing or has another shape than the heads say.
     """
-    model = inspect.read(data)
-    missing = [f"{h.row_name}_{k}" for h in heads for k in KINDS if f"{h.row_name}_{k}" not in model.signature_outputs]
-    if missing or len(model.signature_inputs) != 1:
+    parsed = inspect.read(model)
+    missing = [f"{h.row_name}_{k}" for h in heads for k in KINDS if f"{h.row_name}_{k}" not in parsed.signature_outputs]
+    if missing or len(parsed.signature_inputs) != 1:
         raise ValueError(f"contract: the file must have one named input and outputs, got no {', '.join(missing)}")
 
     def tensor(index: int) -> dict[str, Any]:
-        found = model.tensor(index)
+        found = parsed.tensor(index)
         scale, zero_point = (*found.scales, 0.0)[0], (*found.zero_points, 0)[0]
         return {
             "shape": found.shape,
@@ -242,12 +251,12 @@ def describe(
             "index": index,
         }
 
-    ((input_name, input_index),) = model.signature_inputs.items()
+    ((input_name, input_index),) = parsed.signature_inputs.items()
     outputs = [
         Output(name=f"{h.row_name}_{k}", kind=k, row=h.row_name, stride=h.stride, **tensor(index))
         for h in heads
         for k in KINDS
-        for index in [model.signature_outputs[f"{h.row_name}_{k}"]]
+        for index in [parsed.signature_outputs[f"{h.row_name}_{k}"]]
     ]
     return Contract(
         name=name,
@@ -257,10 +266,10 @@ def describe(
         outputs=tuple(outputs),
         anchors={head.row_name: tuple((float(w), float(h)) for w, h in head.anchors) for head in heads},
         labels=tuple(labels),
-        model_sha256=hashlib.sha256(data).hexdigest(),
+        model_sha256=hashlib.sha256(model).hexdigest(),
         nms=nms or Nms(),
         parents=dict(parents or {}),
-        data=data_path,
+        data=data or Data(),
         versions=dict(versions or {}),
     )
 
@@ -319,8 +328,9 @@ def _contract(value: dict[str, Any]) -> Contract:
     kept["anchors"] = {
         str(row): tuple((float(w), float(h)) for w, h in anchors) for row, anchors in kept["anchors"].items()
     }
-    if "nms" in kept:
-        kept["nms"] = Nms(**{key: item for key, item in kept["nms"].items() if key in Nms.__dataclass_fields__})
+    for key, kind in (("nms", Nms), ("data", Data)):
+        if key in kept:
+            kept[key] = kind(**{name: item for name, item in kept[key].items() if name in kind.__dataclass_fields__})
     return Contract(**kept)
 
 

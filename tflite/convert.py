@@ -1,10 +1,9 @@
-"""A Keras model and sample images -> the bytes of a .tflite; `check` refuses a result that is not what was asked for."""
+"""A Keras model and sample images -> the bytes of a .tflite; `check` refuses what is not as asked for."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tflite import inspect
-from tflite.detector import Interpreter
+from tflite.detector import Interpreter, quiet
 
 VARIANTS = ("float32", "float16", "dynamic", "int16x8", "int8")
 CALIBRATED = ("int16x8", "int8")
@@ -45,7 +44,11 @@ def convert(model: Any, variant: str, samples: Sequence[np.ndarray] = ()) -> byt
         raise ValueError(f"convert: unknown variant, got {variant!r}; allowed: {', '.join(VARIANTS)}")
     if variant in CALIBRATED and not len(samples):
         raise ValueError(f"convert: {variant} needs sample images to calibrate on, got none")
-    with tempfile.TemporaryDirectory(prefix="micro-yolo-") as folder, _quiet():
+    with (
+        tempfile.TemporaryDirectory(prefix="micro-yolo-") as folder,
+        quiet(),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
         _save(model, folder)
         try:
             return _convert(folder, variant, [*samples, _full_range(model.input_shape[1:3])])
@@ -82,7 +85,7 @@ def _save(model: Any, folder: str) -> None:
     """A SavedModel with a named output per Keras output: what the .tflite's signature is made from."""
     import tensorflow as tf
 
-    @tf.function(input_signature=[tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="image")])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="image")])
     def serve(image: Any) -> dict[str, Any]:
         outputs = model(image, training=False)
         return dict(zip(model.output_names, outputs if isinstance(outputs, list | tuple) else [outputs], strict=True))
@@ -185,13 +188,13 @@ def _bad_tensors(found: inspect.Model, variant: str) -> list[str]:
     for tensor in found.tensors:
         if variant in CALIBRATED and tensor.dtype in _FLOATS:
             problems.append(f"tensor {tensor.name} is {tensor.dtype} in an integer file")
-        if any(not np.isfinite(scale) or not _MIN_SCALE < scale < _MAX_SCALE for scale in tensor.scales):
-            # Weight and bias scales follow the weights: a channel cut to zero has a tiny one, and that is right.
-            if not tensor.constant or not all(np.isfinite(scale) and scale > 0 for scale in tensor.scales):
-                problems.append(
-                    f"tensor {tensor.name} has scale {min(tensor.scales)}: it was constant on the calibration images; "
-                    "calibrate on more or other images with --samples, or train longer"
-                )
+        # The scales of weights and biases follow the weights: a channel near zero has a tiny one, and that is right.
+        least = 0 if tensor.constant else _MIN_SCALE
+        if not all(least < scale < _MAX_SCALE for scale in tensor.scales):
+            problems.append(
+                f"tensor {tensor.name} has scale {min(tensor.scales)}: it was constant on the calibration images; "
+                "calibrate on more images with --samples, or train longer"
+            )
     if variant not in CALIBRATED:
         return problems
     for op in found.ops:
@@ -253,18 +256,3 @@ def _run(data: bytes, variant: str, model: Any, samples: Sequence[np.ndarray]) -
                 f"allowed: {TOLERANCE[variant]}"
             )
     return means
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The converter's C++ part writes notices for its developers to file descriptor 2, and its Python part to 1."""
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)

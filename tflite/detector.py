@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +34,9 @@ class Interpreter:
         self._input = next(iter(model.signature_inputs.values()))
         self._outputs = model.signature_outputs
         try:
-            self._runtime = Runtime(model_content=data, num_threads=threads)
-            self._runtime.allocate_tensors()
+            with quiet():
+                self._runtime = Runtime(model_content=data, num_threads=threads)
+                self._runtime.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"{name}: the runtime refuses the model: {_first_line(error)}") from None
 
@@ -158,6 +162,19 @@ def _compare(contract: Contract, interpreter: Interpreter, path: str | Path) -> 
                 f"{path}: {said.name} is {found.dtype} {list(found.shape)}, "
                 f"its contract says {said.dtype} {list(said.shape)}"
             )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Drop what C++ code writes to file descriptor 2: notices to its developers; its errors come as exceptions too."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _first_line(error: Exception) -> str:

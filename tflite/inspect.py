@@ -123,7 +123,7 @@ def graph_of(data: bytes) -> Any:
 
 def pack(graph: Any) -> bytes:
     """The bytes of a tree of `graph_of`."""
-    import flatbuffers
+    import flatbuffers  # type: ignore[import-untyped]
 
     builder = flatbuffers.Builder(1 << 20)
     builder.Finish(graph.Pack(builder), file_identifier=IDENTIFIER)

@@ -1,0 +1,203 @@
+"""A trained run -> .tflite files that were opened, looked through and run before they got their name.
+
+    python -m pipeline.convert --run runs/cells --int8
+
+See docs/convert.md.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import tyro
+
+from pipeline import cli, runs
+from pipeline.trained import From, Trained, find
+from tflite import contract as contracts
+from tflite.contract import Contract
+from tflite.image import load_image, resize
+
+if TYPE_CHECKING:
+    from pipeline.data import Split
+
+PROG = "python -m pipeline.convert"
+LABELS = "labels.txt"
+# Images the finished file and Keras are compared on; more only cost time.
+COMPARED = 8
+
+
+@dataclass(frozen=True)
+class Config:
+    """Convert a trained run to .tflite; without a variant, to float32."""
+
+    run: Path | None = None
+    """Run to convert; by default the newest."""
+    from_stage: Annotated[From | None, tyro.conf.arg(name="from")] = None
+    """Stage of the run; by default the most finished."""
+    float32: bool = False
+    """Weights and arithmetic as trained."""
+    float16: bool = False
+    """Weights in half precision: half the size."""
+    dynamic: bool = False
+    """Weights in int8, outputs in float: a quarter of the size, no calibration."""
+    int16x8: bool = False
+    """Integers only: activations int16, weights int8."""
+    int8: bool = False
+    """Integers only: uint8 pixels in, int8 out; what phones and edge accelerators run fast."""
+    samples: int = 200
+    """Training images to calibrate int8 and int16x8 on."""
+    data: Path | None = None
+    """Labelled images to calibrate on; by default those of the training."""
+    overwrite: bool = False
+    """Replace files of the same name."""
+
+
+def run(config: Config) -> Path:
+    """Convert as `config` says, print a table, and return the export directory.
+
+    Raises ValueError or OSError, in one line, for what a user can mend; then nothing is written.
+    """
+    if config.samples < 1:
+        raise ValueError(f"samples: must be at least 1, got {config.samples}")
+    trained = find(config.run, config.from_stage)
+    variants = [v for v in ("float32", "float16", "dynamic", "int16x8", "int8") if getattr(config, v)] or ["float32"]
+    export = trained.run / runs.EXPORT
+    parents = {f"{trained.stage.name}/{name}": runs.sha256(trained.stage / name) for name in (runs.ARCH, runs.WEIGHTS)}
+    if not config.overwrite:
+        for variant in variants:
+            _refuse_existing(export / f"model_{variant}.tflite", parents)
+    samples = _samples(trained, config, needed="int8" in variants or "int16x8" in variants)
+
+    from model.build import deployable
+    from tflite import convert as converting
+
+    model = deployable(trained.arch, trained.weighted())
+    rows = []
+    for variant in variants:
+        start = time.perf_counter()
+        data = converting.convert(model, variant, samples if variant in converting.CALIBRATED else ())
+        differences = converting.check(data, variant, model, samples[:COMPARED])
+        contract = contracts.describe(
+            data,
+            name=trained.run.name,
+            arch=trained.arch.name,
+            variant=variant,
+            heads=trained.arch.heads,
+            labels=trained.labels,
+            resize=trained.resize,
+            parents=parents,
+            data=contracts.Data(str(trained.data) if trained.data else None, trained.val_fraction, trained.seed),
+            versions=runs.provenance(),
+        )
+        path = write(export, data, contract)
+        rows.append((path, len(data), float(np.mean(list(differences.values()))), time.perf_counter() - start))
+    _show(trained, rows)
+    return export
+
+
+def write(export: Path, data: bytes, contract: Contract) -> Path:
+    """Write ``model_{variant}.tflite``, its contract and labels.txt into `export`, all of them or none.
+
+    Raises OSError, such as for a full disk.
+    """
+    path = export / f"model_{contract.variant}.tflite"
+    contents = {
+        path: data,
+        contracts.path_of(path): contract.to_json().encode(),
+        export / LABELS: "".join(f"{_one_line(label)}\n" for label in contract.labels).encode(),
+    }
+    with ExitStack() as stack:
+        # Everything is on the disk before the first file gets its name: a full disk changes none of them.
+        for target, content in contents.items():
+            with open(stack.enter_context(runs.writing(target)), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+    return path
+
+
+def _refuse_existing(path: Path, parents: dict[str, str]) -> None:
+    if not path.exists():
+        return
+    try:
+        same = contracts.load(path).parents == parents
+    except (ValueError, OSError):
+        same = False
+    made = "made from these weights" if same else "made from other weights"
+    raise ValueError(f"{path}: already exists, {made}; allowed: --overwrite")
+
+
+def _samples(trained: Trained, config: Config, *, needed: bool) -> list[np.ndarray]:
+    """Training images at the network's size; noise if only float variants are made and the data is gone."""
+    try:
+        split = trained.dataset(config.data).splits["train"]
+    except (ValueError, OSError):
+        if needed or config.data is not None:
+            raise
+        rng = np.random.default_rng(0)
+        return [rng.integers(0, 256, (*trained.arch.size, 3), np.uint8) for _ in range(COMPARED)]
+    wanted = config.samples if needed else COMPARED
+    chosen = np.sort(np.random.default_rng(0).permutation(len(split))[:wanted])
+    return calibration_images(split, chosen.tolist(), trained.arch.size, trained.resize)
+
+
+def calibration_images(split: Split, indices: Sequence[int], size: tuple[int, int], rule: str) -> list[np.ndarray]:
+    """Images of a split as the model sees them, uint8 (h, w, 3); unreadable ones are named on stderr and left out.
+
+    Raises ValueError if none can be read.
+    """
+
+    def read(index: int) -> np.ndarray | str:
+        height, width = split.sizes[index]
+        try:
+            return resize(load_image(split.files[index], (int(height), int(width))), size, rule)[0]
+        except ValueError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(2) as pool:
+        loaded = list(pool.map(read, indices))
+    faults = [item for item in loaded if isinstance(item, str)]
+    images = [item for item in loaded if not isinstance(item, str)]
+    for fault in faults:
+        print(f"warning: not used for calibration: {fault}", file=sys.stderr)
+    if not images:
+        raise ValueError(f"convert: no training image can be read to calibrate on; {faults[0] if faults else 'none'}")
+    return images
+
+
+def _one_line(label: str) -> str:
+    return " ".join(label.split())
+
+
+def _show(trained: Trained, rows: list[tuple[Path, int, float, float]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    table = Table("file", "MiB", "mean |difference| to Keras", "s")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for path, n_bytes, difference, seconds in rows:
+        table.add_row(escape(path.name), f"{n_bytes / 2**20:.2f}", f"{difference:.5f}", f"{seconds:.0f}")
+    console.print(f"{escape(str(trained.stage))} ({trained.arch.name}) -> {escape(str(rows[0][0].parent))}")
+    console.print(table)
+    console.print(f"next: python -m pipeline.evaluate --model {escape(str(rows[-1][0]))}", soft_wrap=True)
+
+
+def main() -> None:
+    """The command line."""
+    cli.main(Config, run, prog=PROG, description=__doc__)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""The trained network of a run, as every stage after training needs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipeline import runs
+
+if TYPE_CHECKING:
+    from model.spec import Arch
+    from pipeline.data import Dataset
+
+From = Literal["train", "prune", "qat"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished stage: where it is, its table, and what its config.json says of the data.
+
+    Attributes:
+        run: the run's directory.
+        stage: the stage's directory.
+        arch: the network's table.
+        labels: class names by class number.
+        resize: rule of tflite.image.RULES.
+        data: the data set it was trained on.
+        val_fraction: share held back where that has no splits of its own.
+        seed: of the training, and so of that split.
+    """
+
+    run: Path
+    stage: Path
+    arch: Arch
+    labels: tuple[str, ...]
+    resize: str
+    data: Path | None
+    val_fraction: float
+    seed: int
+
+    def weighted(self) -> Any:
+        """The Keras model with the stage's weights; its outputs are logits. ValueError if they do not fit the table."""
+        from model.build import build
+
+        model = build(self.arch)
+        path = self.stage / runs.WEIGHTS
+        try:
+            model.load_weights(str(path))
+        # h5py and Keras raise OSError, KeyError, ValueError, AttributeError, ... for a file of something else.
+        except Exception as error:
+            reason = " ".join(str(error).split())[:160]
+            raise ValueError(f"{path}: the weights do not fit the table in {runs.ARCH} ({reason})") from None
+        return model
+
+    def dataset(self, path: Path | None = None) -> Dataset:
+        """The data set at `path`, else the one of the training, split as in training.
+
+        Raises:
+            FileNotFoundError: it is not where it was.
+            ValueError: it cannot be read, or its classes are not those of the network.
+        """
+        from pipeline.data import load
+
+        if path is None and self.data is None:
+            raise ValueError(f"{self.stage / runs.CONFIG}: names no data set; pass --data PATH")
+        if path is None and self.data is not None and not self.data.exists():
+            raise FileNotFoundError(f"{self.data}: the training data is no longer there; pass --data PATH")
+        dataset = load(path or self.data or "", val_fraction=self.val_fraction, seed=self.seed)
+        check_names(dataset, self.labels, self.stage)
+        return dataset
+
+
+def find(run: Path | None = None, from_stage: From | None = None) -> Trained:
+    """The most finished stage of `run` (default: runs/latest), or its stage `from_stage`.
+
+    Raises FileNotFoundError or ValueError, saying which command helps.
+    """
+    from model.spec import Arch
+
+    directory = runs.resolve_run(run)
+    if from_stage is None:
+        path = runs.latest_stage(directory)
+    else:
+        path = directory / from_stage
+        if path.is_dir() and not runs.is_finished(path):
+            raise ValueError(f"{path}: is half-made; `python -m pipeline.{from_stage} --run {directory} --resume`")
+    stage = runs.read_stage(path)
+    arch = Arch.load(path / runs.ARCH)
+    where = path / runs.CONFIG
+    names = stage.config.get("names")
+    settings = stage.config.get("settings", {})
+    if not isinstance(names, list) or len(names) != arch.classes or not isinstance(settings, dict):
+        raise ValueError(
+            f"{where}: must name the {arch.classes} classes of {runs.ARCH} and the settings, got {names!r:.80}"
+        )
+    data = stage.config.get("data")
+    return Trained(
+        run=directory,
+        stage=path,
+        arch=arch,
+        labels=tuple(str(name) for name in names),
+        resize=str(settings.get("resize", "stretch")),
+        data=Path(data) if data else None,
+        val_fraction=float(settings.get("val_fraction", 0.2)),
+        seed=int(settings.get("seed", 0)),
+    )
+
+
+def check_names(dataset: Dataset, labels: tuple[str, ...], model: str | Path) -> None:
+    """Raise ValueError unless the data set's classes are the model's, in the same order."""
+    if tuple(dataset.names) != tuple(labels):
+        raise ValueError(
+            f"{dataset.root}: its classes must be those of {model}, got {', '.join(dataset.names)[:120]}; "
+            f"allowed: {', '.join(labels)[:120]}"
+        )
