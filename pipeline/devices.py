@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import json
 import os
+from typing import TYPE_CHECKING
 
-from model.keras import tf
+if TYPE_CHECKING:
+    from model.keras import tf
 
 
-def strategy() -> tuple[tf.distribute.Strategy, int, int]:
-    """The strategy for what is there, this machine's number and how many machines take part.
+def cluster() -> tuple[int, int]:
+    """Number of this machine (0 is the chief) and how many train together, by TF_CONFIG. No TensorFlow.
 
-    Raises ValueError when TF_CONFIG is set and is not a cluster description.
+    Raises ValueError when TF_CONFIG is set and does not describe a cluster.
     """
-    if os.environ.get("TF_CONFIG"):
-        try:
-            cluster = json.loads(os.environ["TF_CONFIG"])
-            workers, worker = len(cluster["cluster"]["worker"]), int(cluster["task"]["index"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"TF_CONFIG: must be JSON with cluster.worker (a list of host:port) and task.index, got {error!r}"
-            ) from error
-        return tf.distribute.MultiWorkerMirroredStrategy(), worker, workers
+    text = os.environ.get("TF_CONFIG")
+    if not text:
+        return 0, 1
+    try:
+        config = json.loads(text)
+        worker, workers = int(config["task"]["index"]), len(config["cluster"]["worker"])
+    except (ValueError, KeyError, TypeError):
+        worker, workers = -1, 0
+    if not 0 <= worker < workers:
+        raise ValueError(
+            f"TF_CONFIG: must be JSON with cluster.worker (a list of host:port) and its task.index, got {text}"
+        )
+    return worker, workers
+
+
+def strategy() -> tf.distribute.Strategy:
+    """The tf.distribute strategy for what is there."""
+    from model.keras import tf
+
+    if cluster()[1] > 1:
+        return tf.distribute.MultiWorkerMirroredStrategy()
     if len(tf.config.list_physical_devices("GPU")) > 1:
-        return tf.distribute.MirroredStrategy(), 0, 1
-    return tf.distribute.get_strategy(), 0, 1
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -81,29 +82,41 @@ def run(config: Config) -> Path:
         print(f"warning: {dataset.warning()}", flush=True)
     if config.batch > len(dataset.splits["train"]):
         raise ValueError(
-            f"batch: must not exceed the {len(dataset.splits['train'])} training images, got {config.batch}; use a smaller --batch"
+            f"batch: must not exceed the {len(dataset.splits['train'])} training images, got {config.batch}; "
+            "use a smaller --batch"
         )
     arch = arch.with_classes(len(dataset.names))
     if config.anchors == "fit":
         arch = _fit_anchors(arch, dataset, config)
-    if config.resume:
-        directory = runs.resolve_run(config.run)
-        arch = type(arch).from_json(runs.read_json(directory / "train" / runs.ARCH))
-    else:
-        directory = runs.new_run(config.run, overwrite=config.overwrite)
-        settings = runs.record(
-            config,
-            data=dataset.root.absolute(),
-            names=dataset.names,
-            category_ids=dataset.category_ids,
-            images={name: len(split) for name, split in dataset.splits.items()},
-        )
-        runs.write_json(directory / "train" / runs.ARCH, arch.to_json())
-        runs.write_json(directory / "train" / runs.CONFIG, settings)
-    if config.run is None or directory.parent.resolve() == runs.RUNS.resolve():
-        runs.point_latest(directory)
-    _train(config, arch, dataset, directory / "train")
+    directory, stage = _directories(config)
+    if not config.resume:
+        facts = {
+            "data": dataset.root.absolute(),
+            "names": dataset.names,
+            "category_ids": dataset.category_ids,
+            "images": {name: len(split) for name, split in dataset.splits.items()},
+        }
+        runs.write_json(stage / runs.ARCH, arch.to_json())
+        runs.write_json(stage / runs.CONFIG, runs.record(config, **facts))
+    _train(config, arch, dataset, stage)
     return directory
+
+
+def _directories(config: Config) -> tuple[Path, Path]:
+    """The run's directory and the one to write to: its `train`, or beside it for machines that only help."""
+    from pipeline import devices
+
+    worker, workers = devices.cluster()
+    if workers > 1 and config.run is None:
+        raise ValueError("run: several machines must be told the same --run, got none")
+    if worker:
+        stage = Path(config.run or "") / f".worker-{worker}"
+        stage.mkdir(parents=True, exist_ok=True)
+        return stage.parent, stage
+    directory = runs.resolve_run(config.run) if config.resume else runs.new_run(config.run, overwrite=config.overwrite)
+    if directory.parent.resolve() == runs.RUNS.resolve():
+        runs.point_latest(directory)
+    return directory, directory / "train"
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -125,12 +138,13 @@ def _train(config: Config, arch: Arch, dataset: Dataset, directory: Path) -> Non
     from pipeline.metrics import evaluate_split
     from pipeline.plots import draw_history
     from pipeline.progress import TrainingProgress
-    from pipeline.trainer import Trainer, keras_predict
+    from pipeline.trainer import Trainer, keras_predict, weights_digest
 
     random.seed(config.seed)
     np.random.seed(config.seed)
     tf.random.set_seed(config.seed)
-    strategy, worker, workers = devices.strategy()
+    strategy = devices.strategy()
+    worker, workers = devices.cluster()
     keras.mixed_precision.set_global_policy("float32" if config.precision == "float32" else f"mixed_{config.precision}")
     with TrainingProgress() as show:
         images = Images(dataset.splits["train"], arch.size, config.resize, cache_bytes=config.cache_gib * GIB)
@@ -165,7 +179,12 @@ def _train(config: Config, arch: Arch, dataset: Dataset, directory: Path) -> Non
             show=show,
         )
         best = trainer.train()
-    if trainer.is_chief:
+    if workers > 1:
+        print(f"machine {worker} of {workers}: weights {weights_digest(trainer.averaged)}", flush=True)
+    if worker:
+        shutil.rmtree(directory)
+    else:
+        shutil.rmtree(directory / "checkpoint")
         draw_history(trainer.history, directory / "history.png")
         runs.write_json(directory / runs.METRICS, best)
         print(f"best: epoch {best['epoch']}, AP {float(best['AP']):.1f}, AP50 {float(best['AP50']):.1f}")
@@ -209,8 +228,7 @@ def _synthetic(config: Config, arch: Arch) -> Dataset:
 
 def _recorded(config: Config) -> Config:
     """The settings of the run to continue; ValueError if an option asks for others."""
-    run = runs.resolve_run(config.run)
-    stage = run / "train"
+    run, stage = _directories(config)
     if runs.is_finished(stage):
         raise ValueError(f"{run}: its training is finished; train a new one with another --run, or --overwrite")
     recorded = _from_json(runs.read_json(stage / runs.CONFIG)["settings"])

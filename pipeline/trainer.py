@@ -7,6 +7,7 @@ finished epoch and ends where an uninterrupted one would.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import math
 import time
@@ -21,6 +22,7 @@ from model.loss import WEIGHTS, detection_loss
 from model.spec import Head
 from pipeline import runs
 from pipeline.data.input import Batches
+from pipeline.devices import cluster
 from pipeline.metrics import PredictBatch
 from pipeline.recipe import OPTIMIZERS, Recipe
 from tflite.decode import Grids
@@ -110,23 +112,18 @@ class Trainer:
             strategy,
             show,
         )
-        self.is_chief = strategy.cluster_resolver is None or strategy.cluster_resolver.task_id in (None, 0)
+        self.is_chief = cluster()[0] == 0
         averaged.set_weights(model.get_weights())
         with strategy.scope():
             self.optimizer = make_optimizer(recipe, model, batches.steps)
         self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.checkpoints = tf.train.CheckpointManager(
             tf.train.Checkpoint(model=model, averaged=averaged, optimizer=self.optimizer, epoch=self.epoch),
-            # Every worker must take part in saving, but only the chief's files are wanted.
-            str(
-                directory / "checkpoint"
-                if self.is_chief
-                else directory / f".checkpoint-{strategy.cluster_resolver.task_id}"
-            ),
+            str(directory / "checkpoint"),
             max_to_keep=1,
         )
         self.history: list[dict[str, Any]] = []
-        self._step = tf.function(self._distributed_step, reduce_retracing=True)
+        self.step = tf.function(self._distributed_step, reduce_retracing=True)
 
     def resume(self) -> int:
         """Load the last checkpoint, if there is one, and return how many epochs are done."""
@@ -160,7 +157,7 @@ class Trainer:
         )
         for epoch in range(done + 1, self.recipe.epochs + 1):
             row = self._epoch(epoch, datasets[epoch <= plain])
-            if epoch in evaluated:
+            if epoch in evaluated and self.is_chief:
                 self._keep_if_best(row, self.evaluate(self.averaged))
             self._save(row, writer)
             self.show.epoch(row, self.recipe.epochs)
@@ -177,11 +174,11 @@ class Trainer:
         started = time.perf_counter()
         sums: dict[str, float] = {}
         for step, batch in enumerate(dataset, 1):
-            losses = {name: float(value) for name, value in self._step(batch).items()}
+            losses = {name: float(value) for name, value in self.step(batch).items()}
             if not math.isfinite(losses["total"]):
                 raise ValueError(
-                    f"{self.directory}: epoch {epoch}, step {step}: the loss is {losses['total']}, not a number; the best "
-                    "weights so far are kept; train again with a lower --learning-rate, a longer --warmup-epochs "
+                    f"{self.directory}: epoch {epoch}, step {step}: the loss is {losses['total']}, not a number; the "
+                    "best weights so far are kept; train again with a lower --learning-rate, a longer --warmup-epochs "
                     "or --precision float32"
                 )
             for name, value in losses.items():
@@ -193,7 +190,7 @@ class Trainer:
         return {
             "epoch": epoch,
             "images": count,
-            "learning_rate": float(inner.learning_rate),
+            "learning_rate": float(keras.backend.get_value(inner.learning_rate)),
             **{name: value / self.batches.steps for name, value in sums.items()},
             "AP": "",
             "AP50": "",
@@ -231,7 +228,7 @@ class Trainer:
     def _keep_if_best(self, row: dict[str, Any], metrics: Metrics) -> None:
         row["AP"], row["AP50"] = metrics["AP"], metrics["AP50"]
         best = self.best()
-        if self.is_chief and (not best or metrics["AP"] > float(best["AP"])):
+        if not best or metrics["AP"] > float(best["AP"]):
             with runs.writing(self.directory / runs.WEIGHTS) as beside:
                 self.averaged.save_weights(str(beside))
 
@@ -270,3 +267,11 @@ def keras_predict(model: keras.Model) -> PredictBatch:
         return [tuple(grids[i : i + 3]) for i in range(0, len(grids), 3)]
 
     return predict
+
+
+def weights_digest(model: keras.Model) -> str:
+    """SHA-256 of all weights, to see that two machines hold the same."""
+    digest = hashlib.sha256()
+    for weight in model.get_weights():
+        digest.update(weight.tobytes())
+    return digest.hexdigest()
