@@ -189,7 +189,9 @@ def _show(trained: Trained, rows: list[tuple[Path, int, float, float]]) -> None:
         column.justify = "right"
     for path, n_bytes, difference, seconds in rows:
         table.add_row(escape(path.name), f"{n_bytes / 2**20:.2f}", f"{difference:.5f}", f"{seconds:.0f}")
-    console.print(f"{escape(str(trained.stage))} ({trained.arch.name}) -> {escape(str(rows[0][0].parent))}")
+    console.print(
+        f"{escape(str(trained.stage))} ({trained.arch.name}) -> {escape(str(rows[0][0].parent))}", soft_wrap=True
+    )
     console.print(table)
     console.print(f"next: python -m pipeline.evaluate --model {escape(str(rows[-1][0]))}", soft_wrap=True)
 

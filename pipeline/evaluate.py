@@ -195,7 +195,8 @@ def _show(metrics: dict[str, Any]) -> None:
     from rich.table import Table
 
     console = Console()
-    console.print(escape(f"{metrics['model']}: {metrics['images']} images of {metrics['split']} in {metrics['data']}"))
+    title = f"{metrics['model']}: {metrics['images']} images of {metrics['split']} in {metrics['data']}"
+    console.print(escape(title), soft_wrap=True)
     totals = Table(*(name.removeprefix("AP_") for name in _TOTALS), "images/s")
     totals.add_row(*(_points(metrics[name]) for name in _TOTALS), f"{metrics['images_per_second']:.1f}")
     console.print(totals)

@@ -1,0 +1,177 @@
+"""Find objects in pictures with any .tflite of ours; needs its contract beside it, and no TensorFlow.
+
+python -m pipeline.predict --model runs/cells/export/model_int8.tflite photo.jpg folder/ --out out/
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tyro
+
+from pipeline import cli, runs
+
+if TYPE_CHECKING:
+    from tflite.decode import Detections
+    from tflite.detector import Detector
+
+PROG = "python -m pipeline.predict"
+DETECTIONS = "detections.json"
+_WRITTEN_AS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Find objects in pictures; write the pictures with boxes, labels and scores, and detections.json."""
+
+    images: tyro.conf.Positional[tuple[Path, ...]]
+    """Pictures, or folders that are searched for pictures."""
+    model: Path
+    """The .tflite, with its contract (.json) beside it."""
+    out: Path = Path("out")
+    """Folder for the results."""
+    score: float | None = None
+    """Show detections that score more than this, 0..1; by default the contract's."""
+    iou: float | None = None
+    """Of two boxes of a class that overlap more than this the weaker goes; by default the contract's."""
+    threads: int = 1
+    """Threads of the interpreter."""
+    overwrite: bool = False
+    """Replace results that are already in the folder."""
+
+
+def run(config: Config) -> Path:
+    """Predict as `config` says and return the folder of the results.
+
+    Raises ValueError or OSError, in one line, for what a user can mend. Pictures that cannot be read are named on
+    stderr and in detections.json; only if none can be read it is an error.
+    """
+    from tflite.detector import Detector
+
+    for name, value in (("score", config.score), ("iou", config.iou)):
+        if value is not None and not 0 <= value <= 1:
+            raise ValueError(f"{name}: must be in 0..1, got {value}")
+    files = find_pictures(config.images)
+    detector = Detector(config.model, threads=config.threads)
+    targets = _targets(files, config.out)
+    if not config.overwrite:
+        existing = [path for path in (config.out / DETECTIONS, *targets.values()) if path.exists()]
+        if existing:
+            raise ValueError(f"{existing[0]}: already exists; allowed: another --out, or --overwrite")
+    described, unreadable = [], []
+    for file in _shown(files):
+        try:
+            described.append(_predict(detector, file, targets[file], config))
+        except ValueError as error:
+            unreadable.append({"file": str(file), "error": str(error)})
+            print(f"warning: skipped {error}", file=sys.stderr)
+    if not described:
+        raise ValueError(f"none of the {len(files)} pictures can be read; {unreadable[0]['error']}")
+    contract = detector.contract
+    runs.write_json(
+        config.out / DETECTIONS,
+        {
+            "model": str(config.model),
+            "model_sha256": contract.model_sha256,
+            "labels": contract.labels,
+            "score_threshold": contract.nms.score_threshold if config.score is None else config.score,
+            "iou_threshold": contract.nms.iou_threshold if config.iou is None else config.iou,
+            "images": described,
+            "unreadable": unreadable,
+        },
+    )
+    found = sum(len(image["detections"]) for image in described)
+    skipped = f", {len(unreadable)} skipped" if unreadable else ""
+    print(f"{found} objects in {len(described)} pictures{skipped}: {config.out / DETECTIONS}")
+    return config.out
+
+
+def find_pictures(paths: tuple[Path, ...]) -> list[Path]:
+    """The pictures named and those in the folders named, each once, in order.
+
+    Raises FileNotFoundError for a missing path, ValueError for a folder without pictures or no paths at all.
+    """
+    from tflite.image import SUFFIXES, find_images
+
+    if not paths:
+        raise ValueError("pictures: name at least one picture or folder; see `python -m pipeline.predict --help`")
+    found: dict[Path, Path] = {}
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such picture or folder")
+        here = find_images(path) if path.is_dir() else [path]
+        if not here:
+            raise ValueError(f"{path}: no pictures in this folder; looked for {', '.join(SUFFIXES)}")
+        for file in here:
+            found.setdefault(file.absolute(), file)
+    return list(found.values())
+
+
+def describe(found: Detections, labels: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Detections as detections.json has them: label, class, score 0..1 and box_xyxy in pixels of the picture."""
+    return [
+        {
+            "label": labels[category],
+            "class": category,
+            "score": round(score, 4),
+            "box_xyxy": [round(edge, 2) for edge in box],
+        }
+        for box, score, category in zip(
+            found.boxes_xyxy.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True
+        )
+    ]
+
+
+def _predict(detector: Detector, file: Path, target: Path, config: Config) -> dict[str, Any]:
+    from pipeline.draw import draw_boxes
+    from tflite.image import load_image
+
+    image = load_image(file)
+    found = detector.detect(image, config.score, config.iou)
+    picture = draw_boxes(image, found.boxes_xyxy, found.classes, detector.labels, found.scores)
+    with runs.writing(target) as beside:
+        picture.save(beside, format=_WRITTEN_AS[target.suffix.lower()], quality=92)
+    height, width = image.shape[:2]
+    return {
+        "file": str(file),
+        "picture": target.name,
+        "width": width,
+        "height": height,
+        "detections": describe(found, detector.labels),
+    }
+
+
+def _targets(files: list[Path], out: Path) -> dict[Path, Path]:
+    """Where each picture goes: its own name, numbered if several have it, as .jpg unless it is a .png."""
+    targets: dict[Path, Path] = {}
+    taken: set[str] = {DETECTIONS}
+    for file in files:
+        suffix = file.suffix if file.suffix.lower() in _WRITTEN_AS else ".jpg"
+        name, number = f"{file.stem}{suffix}", 1
+        # Lower case, since on some file systems A.jpg and a.jpg are one file.
+        while name.lower() in taken or (out / name).absolute() == file.absolute():
+            number += 1
+            name = f"{file.stem}-{number}{suffix}"
+        taken.add(name.lower())
+        targets[file] = out / name
+    return targets
+
+
+def _shown(files: list[Path]) -> Iterator[Path]:
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(files, "predicting", console=Console(stderr=True), transient=True)
+
+
+def main() -> None:
+    """The command line."""
+    cli.main(Config, run, prog=PROG, description=__doc__)
+
+
+if __name__ == "__main__":
+    main()
