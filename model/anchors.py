@@ -40,7 +40,7 @@ def fit_anchors(shapes: np.ndarray, count: int, *, seed: int = 0, rounds: int = 
     distinct = len(np.unique(shapes.round(), axis=0))
     if distinct < count:
         raise ValueError(
-            f"anchors: {count} anchors need at least {count} different box shapes, got {distinct}; use `--anchors paper`"
+            f"anchors: {count} anchors need at least {count} different box shapes, got {distinct}; use --anchors paper"
         )
     rng = np.random.default_rng(seed)
     centres = shapes[rng.integers(len(shapes))][None]

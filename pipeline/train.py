@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PROG = "python -m pipeline.train"
 # What training does with no data of your own: small enough to end in a few minutes on two cores.
-QUICK = {"size": "224", "epochs": 30}
+QUICK_SIZE, QUICK_EPOCHS = "224", 30
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def run(config: Config) -> Path:
         arch = _fit_anchors(arch, dataset, config)
     directory, stage = _directories(config)
     if not config.resume:
-        facts = {
+        facts: dict[str, Any] = {
             "data": dataset.root.absolute(),
             "names": dataset.names,
             "category_ids": dataset.category_ids,
@@ -214,10 +214,8 @@ def _fit_anchors(arch: Arch, dataset: Dataset, config: Config) -> Arch:
 
 def _quick(config: Config) -> Config:
     print("no --data: training quickly on drawn shapes; your own images: python -m pipeline.train --data FOLDER")
-    quick = {} if config.size else {"size": QUICK["size"]}
-    if config.recipe == Recipe():
-        quick["recipe"] = Recipe(epochs=QUICK["epochs"])
-    return dataclasses.replace(config, **quick)
+    recipe = dataclasses.replace(config.recipe, epochs=QUICK_EPOCHS) if config.recipe == Recipe() else config.recipe
+    return dataclasses.replace(config, size=config.size or QUICK_SIZE, recipe=recipe)
 
 
 def _synthetic(config: Config, arch: Arch) -> Dataset:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -62,11 +62,9 @@ class Images:
             raise ValueError(f"{self.split.name}: not one image can be decoded, the first is {first}: {reason}")
 
     def batch(self, indices: np.ndarray) -> Arrays:
-        """Images uint8 (B, h, w, 3), boxes float32 (B, M, 4) in pixels of the input and classes int32 (B, M), -1: none."""
-        if self._held is not None:
-            images = self._held[indices]
-        else:
-            images = np.stack(list(self._pool.map(self._load, indices)))
+        """Images uint8 (B, h, w, 3), boxes float32 (B, M, 4) in input pixels and classes int32 (B, M), -1: none."""
+        held = self._held
+        images = np.stack(list(self._pool.map(self._load, indices))) if held is None else held[indices]
         return images, self.boxes_xyxy[indices], self.classes[indices]
 
     def _load(self, index: int) -> np.ndarray:
@@ -135,7 +133,7 @@ class Batches:
         """Whole batches in an epoch; the few images left over differ from epoch to epoch."""
         return len(self.images.usable) // self.batch
 
-    def dataset(self, *, augmented: bool):
+    def dataset(self, *, augmented: bool) -> Any:
         """A tf.data.Dataset of one device's share of a batch after the other, in the epoch set by `start_epoch`.
 
         Elements: images (b, h, w, 3) pixels 0..255, boxes (b, M, 4) xyxy pixels of the input, classes (b, M), -1: none.
@@ -143,7 +141,7 @@ class Batches:
         """
         from model.keras import tf
 
-        def fetch(indices):
+        def fetch(indices: Any) -> Any:
             images, boxes, classes = tf.numpy_function(
                 self.images.batch, [indices], (tf.uint8, tf.float32, tf.int32), stateful=False
             )

@@ -27,7 +27,7 @@ def test_fitted_anchors_fit_better_than_strangers():
 
 def test_too_few_shapes_names_the_way_out():
     with pytest.raises(
-        ValueError, match=r"6 anchors need at least 6 different box shapes, got 1; use `--anchors paper`"
+        ValueError, match=r"6 anchors need at least 6 different box shapes, got 1; use --anchors paper"
     ):
         fit_anchors(np.array([[10, 10], [10, 10]]), 6)
 
