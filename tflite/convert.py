@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -101,6 +102,8 @@ def _convert(folder: str, variant: str, samples: Sequence[np.ndarray]) -> bytes:
     converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[inspect.SIGNATURE])
     if variant == "float32":
         return bytes(converter.convert())
+    if variant == "int16x8":
+        return _int16x8(bytes(converter.convert()), samples)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if variant == "float16":
         converter.target_spec.supported_types = [tf.float16]
@@ -112,11 +115,6 @@ def _convert(folder: str, variant: str, samples: Sequence[np.ndarray]) -> bytes:
             yield {"image": sample[None].astype(np.float32)}
 
     converter.representative_dataset = representative
-    if variant == "int16x8":
-        opset = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
-        converter.target_spec.supported_ops = [opset]
-        converter.inference_input_type = converter.inference_output_type = tf.int16
-        return bytes(converter.convert())
     # In two steps, as convert() itself does it: the ranges can be mended in between.
     from tensorflow.lite.python.convert import mlir_quantize
 
@@ -125,6 +123,46 @@ def _convert(folder: str, variant: str, samples: Sequence[np.ndarray]) -> bytes:
     converter._experimental_calibrate_only = True
     calibrated = widen_dead_ranges(bytes(converter.convert()))
     return bytes(mlir_quantize(calibrated, input_data_type=tf.uint8, output_data_type=tf.int8))
+
+
+def _int16x8(data: bytes, samples: Sequence[np.ndarray]) -> bytes:
+    """Quantize a float .tflite as TFLiteConverter does, which offers no place for `split_shared_constants`."""
+    import tensorflow as tf
+    from tensorflow.lite.python.optimize.calibrator import Calibrator, add_intermediate_tensors
+
+    def representative() -> Iterator[list[np.ndarray]]:
+        for sample in samples:
+            yield [sample[None].astype(np.float32)]
+
+    calibrator = Calibrator(add_intermediate_tensors(split_shared_constants(data)))
+    quantized = calibrator.calibrate_and_quantize(
+        representative, tf.int16, tf.int16, allow_float=False, activations_type=tf.int16, bias_type=tf.int64
+    )
+    return bytes(quantized)
+
+
+def split_shared_constants(data: bytes) -> bytes:
+    """Give each convolution its own bias tensor.
+
+    The converter stores equal constants once. The int16x8 quantizer then quantizes that bias for the first convolution
+    only, and the others read it with the wrong scale.
+    """
+    graph = inspect.graph_of(data)
+    for subgraph in graph.subgraphs:
+        used: set[int] = set()
+        for op in subgraph.operators:
+            if inspect.op_name(graph, op) not in WEIGHTED or len(op.inputs) < 3:
+                continue
+            index = int(op.inputs[2])
+            if index in used:
+                own = copy.copy(subgraph.tensors[index])
+                own.name = own.name + b"_" + str(len(subgraph.tensors)).encode()
+                own.buffer = len(graph.buffers)
+                graph.buffers.append(copy.copy(graph.buffers[subgraph.tensors[index].buffer]))
+                op.inputs = np.array([*op.inputs[:2], len(subgraph.tensors), *op.inputs[3:]], np.int32)
+                subgraph.tensors.append(own)
+            used.add(index)
+    return inspect.pack(graph)
 
 
 def widen_dead_ranges(calibrated: bytes) -> bytes:
@@ -203,6 +241,10 @@ def _bad_tensors(found: inspect.Model, variant: str) -> list[str]:
             channels = weights.shape[3 if op.name == "DEPTHWISE_CONV_2D" else 0]
             if len(weights.scales) != channels:
                 problems.append(f"weights {weights.name} have {len(weights.scales)} scales for {channels} channels")
+            elif len(op.inputs) > 2 and op.inputs[2] >= 0:
+                bias, given = found.tensor(op.inputs[2], op.subgraph), found.tensor(op.inputs[0], op.subgraph)
+                if not np.allclose(bias.scales, np.multiply(given.scales, weights.scales), rtol=1e-3, atol=0):
+                    problems.append(f"bias {bias.name} of {weights.name} was quantized for another convolution")
     if variant == "int8":
         ((name, index),) = found.signature_inputs.items()
         given = found.tensor(index)
