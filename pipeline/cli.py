@@ -28,6 +28,10 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 
 ConfigT = TypeVar("ConfigT")
 _MARKERS = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff, tyro.conf.OmitArgPrefixes)
+# What only some users need, and the extra of the package that brings it.
+_EXTRAS = {"pycocotools": "evaluate", "defusedxml": "evaluate", "yaml": "evaluate"} | dict.fromkeys(
+    ("tensorflow", "tf_keras", "keras_cv", "tensorflow_model_optimization", "matplotlib"), "train"
+)
 _REGISTRY = ConstructorRegistry()
 # How Python says it, and how a user who never saw Python would.
 _PLAIN = (
@@ -64,6 +68,11 @@ def main(
         sys.exit(128 + 13)
     except KeyboardInterrupt as stop:
         _leave(prog, str(stop) or _go_on(config_type, prog, args), 130)
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").split(".")[0])
+        if extra is None:
+            raise
+        _leave(prog, f"needs {error.name}, which is not installed; `pip install 'micro-yolo[{extra}]'` brings it", 2)
     except (ValueError, OSError) as error:
         if os.environ.get("MICRO_YOLO_TRACEBACK"):
             traceback.print_exc()

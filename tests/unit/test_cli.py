@@ -191,11 +191,24 @@ def test_a_full_disk_is_told_as_such(capsys: pytest.CaptureFixture[str]) -> None
     assert "free some space" in told
 
 
-def test_a_bug_is_not_hidden() -> None:
+def test_a_missing_extra_says_how_to_get_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def run(config: Config) -> None:
-        raise KeyError("bug")
+        import tensorflow.lite  # noqa: F401
 
-    with pytest.raises(KeyError):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    status, told = fails(capsys, Config, run=run)
+    assert status == 2
+    assert "pip install 'micro-yolo[train]'" in told
+
+
+@pytest.mark.parametrize("bug", [KeyError("bug"), ModuleNotFoundError("bug", name="pipelime")])
+def test_a_bug_is_not_hidden(bug: Exception) -> None:
+    def run(config: Config) -> None:
+        raise bug
+
+    with pytest.raises(type(bug)):
         cli.main(Config, run, prog=PROG, args=[])
 
 

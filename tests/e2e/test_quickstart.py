@@ -1,0 +1,102 @@
+"""`make demo` on a handful of images, and what is left of it on a machine without TensorFlow."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+# What the base installation does not bring.
+ABSENT = (
+    "tensorflow",
+    "tf_keras",
+    "keras",
+    "keras_cv",
+    "tensorflow_model_optimization",
+    "pycocotools",
+    "matplotlib",
+    "yaml",
+    "defusedxml",
+)
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def demo(command: Command, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The directory the demo ran in, and what it printed."""
+    place = tmp_path_factory.mktemp("demo")
+    options = ("--images", 16, "--epochs", 1, "--size", 64, "--pictures", 2)
+    done = command("pipeline.quickstart", *options, cwd=place)
+    assert done.returncode == 0, done.stderr
+    return place, done.stdout
+
+
+@pytest.fixture
+def model(demo: tuple[Path, str]) -> Path:
+    return demo[0] / "runs" / "quickstart" / "export" / "model_int8.tflite"
+
+
+def without(absent: tuple[str, ...], module: str, *args: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    code = (
+        "import runpy, sys\n"
+        f"sys.modules.update(dict.fromkeys({absent}))\n"
+        f"sys.argv = ['x', *{[str(arg) for arg in args]}]\n"
+        f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, "-c", code], cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+
+
+def test_it_ends_in_a_table_of_both_files_and_a_picture(demo: tuple[Path, str]) -> None:
+    place, printed = demo
+    ending = printed[printed.rindex("== predicting") :]
+    rows = re.findall(r"model_(\w+)\.tflite +│ +([\d.]+) │ +([\d.]+) │ +(\d+) │ +([\d.]+) │", ending)
+    assert [row[0] for row in rows] == ["float32", "int8"]
+    kib = [int(row[3]) for row in rows]
+    assert kib[0] > 3 * kib[1]
+    picture = place / printed.strip().splitlines()[-1].split(": ")[-1]
+    with Image.open(picture) as image:
+        assert image.size == (128, 128)
+
+
+def test_the_table_holds_what_evaluate_wrote(demo: tuple[Path, str]) -> None:
+    place, printed = demo
+    for variant in ("float32", "int8"):
+        metrics = json.loads((place / "runs" / "latest" / f"metrics_{variant}.json").read_text())
+        assert re.search(rf"model_{variant}\.tflite +│ +{metrics['AP']:.1f} │ +{metrics['AP50']:.1f} │", printed)
+
+
+@pytest.mark.parametrize("module", ["predict", "benchmark", "inspect"])
+def test_the_runtime_needs_no_training_packages(module: str, model: Path, tmp_path: Path) -> None:
+    picture = next((model.parents[1] / "pictures").glob("*.jpg"))
+    args = ("--model", model, picture, "--out", tmp_path / "out") if module == "predict" else (model,)
+    done = without(ABSENT, f"pipeline.{module}", *args, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    if module == "predict":
+        assert {path.name for path in (tmp_path / "out").iterdir()} == {picture.name, "detections.json"}
+
+
+def test_a_file_is_measured_without_tensorflow(model: Path, demo: tuple[Path, str], tmp_path: Path) -> None:
+    data = next((demo[0] / "runs").glob(".quickstart-*"))
+    absent = tuple(name for name in ABSENT if name != "pycocotools")
+    done = without(
+        absent, "pipeline.evaluate", "--model", model, "--data", data, "--out", tmp_path, "--json", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    written = json.loads((model.parents[1] / "metrics_int8.json").read_text())
+    assert json.loads((tmp_path / "metrics_int8.json").read_text())["AP50"] == written["AP50"]
+
+
+def test_impossible_sizes_are_refused_before_anything_is_drawn(command: Command, tmp_path: Path) -> None:
+    done = command("pipeline.quickstart", "--images", 0, cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "images: must be at least 1, got 0" in done.stderr
+    assert not list(tmp_path.iterdir())
