@@ -13,6 +13,7 @@ import math
 import os
 import platform
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -111,16 +112,33 @@ def sha256(path: Path) -> str:
 def new_run(path: Path | None = None, *, stage: str = "train", overwrite: bool = False) -> Path:
     """Make ``path/stage`` (default: a directory in `RUNS` named by the time) and return the run's path.
 
-    Raises ValueError if the stage is there already, finished or not, unless `overwrite`: then that stage and those
-    made from it are removed. A directory that is no run is never touched. Raises OSError if it cannot be made.
+    With `overwrite` a stage that is there and those made from it are removed. Raises as `check_new_run`.
     """
     run = _unused() if path is None else Path(path)
+    check_new_run(run, stage=stage, overwrite=overwrite)
+    try:
+        for made in (stage, *_after(stage)) if overwrite else ():
+            if (run / made).exists():
+                shutil.rmtree(run / made)
+        (run / stage).mkdir(parents=True)
+    except OSError as error:
+        raise _cannot_be_made(run, error) from None
+    return run
+
+
+def check_new_run(path: Path | None, *, stage: str = "train", overwrite: bool = False) -> None:
+    """What `new_run` would refuse, known before any slow work; changes nothing.
+
+    Raises ValueError if the stage is there already, finished or not, unless `overwrite`, and for a directory that is
+    no run, which is never touched. Raises OSError if it cannot be made.
+    """
+    run = RUNS if path is None else Path(path)
     if run.exists() and not run.is_dir():
         raise ValueError(f"{run}: a run must be a directory, got a file; allowed: another --run")
-    if _is_foreign(run):
+    if path is not None and _is_foreign(run):
         raise ValueError(f"{run}: exists and is not a run; allowed: another --run, or an empty directory")
     target = run / stage
-    if target.exists() and not overwrite:
+    if path is not None and target.exists() and not overwrite:
         if is_finished(target):
             raise ValueError(f"{run}: already holds a finished {stage}; allowed: another --run, or --overwrite")
         raise ValueError(
@@ -128,14 +146,17 @@ def new_run(path: Path | None = None, *, stage: str = "train", overwrite: bool =
             "or another --run"
         )
     try:
-        if overwrite:
-            for made in (stage, *_after(stage)):
-                if (run / made).exists():
-                    shutil.rmtree(run / made)
-        target.mkdir(parents=True)
+        check_writable(run)
     except OSError as error:
-        raise OSError(f"{run}: cannot be made ({error.strerror}); allowed: --run with a writable path") from None
-    return run
+        raise _cannot_be_made(run, error) from None
+
+
+def check_writable(directory: Path) -> None:
+    """Raise OSError unless files can be made in `directory`, or it can be made itself; leaves nothing behind."""
+    there = next((path for path in (directory, *directory.parents) if path.exists()), Path())
+    # Permission bits tell little of read-only and network file systems: what counts is whether a file can be made.
+    with tempfile.TemporaryFile(dir=there):
+        pass
 
 
 def resolve_run(path: Path | None = None) -> Path:
@@ -234,10 +255,15 @@ def _after(stage: str) -> tuple[str, ...]:
     return (*STAGES[STAGES.index(stage) + 1 :], EXPORT) if stage in STAGES else ()
 
 
+def _cannot_be_made(run: Path, error: OSError) -> OSError:
+    return OSError(f"{run}: cannot be made ({error.strerror}); allowed: --run with a writable path")
+
+
 def _is_foreign(run: Path) -> bool:
     if not run.is_dir():
         return False
-    names = {entry.name for entry in run.iterdir()}
+    # Hidden ones are the system's, or those of machines that help to make this run.
+    names = {entry.name for entry in run.iterdir() if not entry.name.startswith(".")}
     return bool(names) and not names & {*STAGES, EXPORT}
 
 

@@ -18,6 +18,8 @@ from pipeline.recipe import Recipe, Strength
 if TYPE_CHECKING:
     from model.spec import Arch
     from pipeline.data import Dataset
+    from pipeline.data.input import Images
+    from pipeline.progress import TrainingProgress
 
 PROG = "python -m pipeline.train"
 # What training does with no data of your own: small enough to end in a few minutes on two cores.
@@ -73,6 +75,7 @@ def run(config: Config) -> Path:
         config = _quick(config)
     if config.size is not None:
         arch = arch.resized(parse_size(config.size))
+    _check(config)
     dataset = (
         load(config.data, val_fraction=config.val_fraction, seed=config.seed)
         if config.data
@@ -88,7 +91,29 @@ def run(config: Config) -> Path:
     arch = arch.with_classes(len(dataset.names))
     if config.anchors == "fit":
         arch = _fit_anchors(arch, dataset, config)
-    directory, stage = _directories(config)
+    return _train(config, arch, dataset)
+
+
+def _check(config: Config) -> None:
+    """Raise ValueError or OSError for what is wrong with the settings alone, before any slow work."""
+    from pipeline import devices
+
+    if config.batch < 1:
+        raise ValueError(f"batch: must be at least 1, got {config.batch}")
+    if config.seed < 0:
+        raise ValueError(f"seed: must not be negative, got {config.seed}")
+    if not 0 < config.val_fraction < 1:
+        raise ValueError(f"val_fraction: must be between 0 and 1, got {config.val_fraction}; allowed: such as 0.2")
+    worker, workers = devices.cluster()
+    if workers > 1 and config.run is None:
+        raise ValueError("run: several machines must be told the same --run, got none")
+    if not worker and not config.resume:
+        runs.check_new_run(config.run, overwrite=config.overwrite)
+
+
+def _begin(config: Config, arch: Arch, dataset: Dataset) -> Path:
+    """Make what this machine writes to, with the table and the settings in it."""
+    stage = _directories(config)[1]
     if not config.resume:
         facts: dict[str, Any] = {
             "data": dataset.root.absolute(),
@@ -96,21 +121,24 @@ def run(config: Config) -> Path:
             "category_ids": dataset.category_ids,
             "images": {name: len(split) for name, split in dataset.splits.items()},
         }
-        runs.write_json(stage / runs.ARCH, arch.to_json())
-        runs.write_json(stage / runs.CONFIG, runs.record(config, **facts))
-    _train(config, arch, dataset, stage)
-    return directory
+        try:
+            runs.write_json(stage / runs.ARCH, arch.to_json())
+            runs.write_json(stage / runs.CONFIG, runs.record(config, **facts))
+        except OSError:
+            shutil.rmtree(stage)
+            raise
+    return stage
 
 
 def _directories(config: Config) -> tuple[Path, Path]:
     """The run's directory and the one to write to: its `train`, or beside it for machines that only help."""
     from pipeline import devices
 
-    worker, workers = devices.cluster()
-    if workers > 1 and config.run is None:
-        raise ValueError("run: several machines must be told the same --run, got none")
+    worker, _ = devices.cluster()
     if worker:
         stage = Path(config.run or "") / f".worker-{worker}"
+        if stage.exists() and not config.resume:
+            shutil.rmtree(stage)
         stage.mkdir(parents=True, exist_ok=True)
         return stage.parent, stage
     directory = runs.resolve_run(config.run) if config.resume else runs.new_run(config.run, overwrite=config.overwrite)
@@ -127,7 +155,7 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(sides[0]), int(sides[-1])
 
 
-def _train(config: Config, arch: Arch, dataset: Dataset, directory: Path) -> None:
+def _train(config: Config, arch: Arch, dataset: Dataset) -> Path:
     import numpy as np
 
     from model.build import build
@@ -149,8 +177,8 @@ def _train(config: Config, arch: Arch, dataset: Dataset, directory: Path) -> Non
     with TrainingProgress() as show:
         images = Images(dataset.splits["train"], arch.size, config.resize, cache_bytes=config.cache_gib * GIB)
         images.hold(lambda steps, total: show.work("decoding", steps, total))
-        for file, reason in images.unreadable.items():
-            show.console.print(f"warning: skipped {file}: {reason}", soft_wrap=True, highlight=False)
+        told: set[str] = set()
+        _tell_unreadable(images, told, show)
         batches = Batches(
             images,
             config.batch,
@@ -160,10 +188,13 @@ def _train(config: Config, arch: Arch, dataset: Dataset, directory: Path) -> Non
             workers=workers,
             worker=worker,
         )
+        # Nothing that a user can have done wrong is left: only now is there a new run, or the old one gone.
+        directory = _begin(config, arch, dataset)
         with strategy.scope():
             model = build(arch)
 
         def evaluate(averaged: keras.Model) -> dict[str, Any]:
+            _tell_unreadable(images, told, show)
             predict = keras_predict(averaged)
             return evaluate_split(predict, arch.heads, dataset.splits["val"], dataset, arch.size, config.resize)[0]
 
@@ -189,6 +220,15 @@ def _train(config: Config, arch: Arch, dataset: Dataset, directory: Path) -> Non
         runs.write_json(directory / runs.METRICS, best)
         print(f"best: epoch {best['epoch']}, AP {float(best['AP']):.1f}, AP50 {float(best['AP50']):.1f}")
         print(f"{directory.parent}; next: python -m pipeline.convert --run {directory.parent} --int8")
+    return directory.parent
+
+
+def _tell_unreadable(images: Images, told: set[str], show: TrainingProgress) -> None:
+    """Name each image that turned out not to be one, once."""
+    for file, reason in images.unreadable.items():
+        if file not in told:
+            told.add(file)
+            show.console.print(f"warning: skipped {reason}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _fit_anchors(arch: Arch, dataset: Dataset, config: Config) -> Arch:
@@ -229,7 +269,9 @@ def _recorded(config: Config) -> Config:
     run, stage = _directories(config)
     if runs.is_finished(stage):
         raise ValueError(f"{run}: its training is finished; train a new one with another --run, or --overwrite")
-    recorded = _from_json(runs.read_json(stage / runs.CONFIG)["settings"])
+    if not (stage / runs.CONFIG).is_file():
+        raise ValueError(f"{run}: was stopped before it recorded its settings; allowed: --overwrite to start again")
+    recorded = _from_json(runs.read_json(stage / runs.CONFIG), stage / runs.CONFIG)
     for option in dataclasses.fields(Config):
         asked, had = getattr(config, option.name), getattr(recorded, option.name)
         if (
@@ -243,9 +285,13 @@ def _recorded(config: Config) -> Config:
     return dataclasses.replace(recorded, run=run, resume=True)
 
 
-def _from_json(settings: dict[str, Any]) -> Config:
-    settings = dict(settings, recipe=Recipe(**settings["recipe"]), augment=Strength(**settings["augment"]))
-    return Config(**{**settings, **{key: Path(settings[key]) for key in ("data", "run") if settings[key]}})
+def _from_json(recorded: Any, file: Path) -> Config:
+    try:
+        settings = dict(recorded["settings"])
+        settings |= {"recipe": Recipe(**settings["recipe"]), "augment": Strength(**settings["augment"])}
+        return Config(**{**settings, **{key: Path(settings[key]) for key in ("data", "run") if settings[key]}})
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{file}: must hold the settings of a training, got {type(error).__name__}: {error}") from None
 
 
 def main() -> None:

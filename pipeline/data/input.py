@@ -58,12 +58,13 @@ class Images:
         names = {str(path): index for index, path in enumerate(self.split.files)}
         self.usable = np.setdiff1d(self.usable, [names[file] for file in self.unreadable])
         if not len(self.usable):
-            first, reason = next(iter(self.unreadable.items()))
-            raise ValueError(f"{self.split.name}: not one image can be decoded, the first is {first}: {reason}")
+            reason = next(iter(self.unreadable.values()))
+            raise ValueError(f"{self.split.name}: not one image can be decoded; the first: {reason}")
 
     def batch(self, indices: np.ndarray) -> Arrays:
         """Images uint8 (B, h, w, 3), boxes float32 (B, M, 4) in input pixels and classes int32 (B, M), -1: none."""
         held = self._held
+        # Loaded before the boxes are taken: what cannot be read loses its boxes.
         images = np.stack(list(self._pool.map(self._load, indices))) if held is None else held[indices]
         return images, self.boxes_xyxy[indices], self.classes[indices]
 
@@ -73,6 +74,7 @@ class Images:
             return resize(load_image(path, tuple(self.split.sizes[index])), self.size, self.rule)[0]
         except (ValueError, OSError) as error:
             self.unreadable.setdefault(str(path), str(error))
+            self.boxes_xyxy[index], self.classes[index] = -1.0, -1
             return np.full((*self.size, 3), 114, np.uint8)
 
     def _boxes(self) -> tuple[np.ndarray, np.ndarray]:
