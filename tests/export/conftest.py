@@ -1,0 +1,125 @@
+"""One small network, one small data set, one run: shared by all export tests, made once a session."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model.spec import Arch, Row
+
+TINY = Arch(
+    "tiny",
+    (
+        Row("l1", "conv", 8, k=3, s=2),  # 64
+        Row("l2", "mbconv", 16, k=3, mid=16, se=1),  # 32
+        Row("l3", "pool", k=2, s=2),
+        Row("l4", "separable", 16, k=3, s=2),  # 16
+        Row("l5", "pool", k=2, s=2),  # 8
+        Row("l6", "mbconv", 16, k=5, mid=32, se=1, skip=True),  # 4
+        Row("d1", "detect", anchors=((30.0, 30.0), (20.0, 44.0))),
+        Row("up", "upsample", s=2, src=("l6",)),
+        Row("cat", "concat", src=("up", "l4")),
+        Row("l7", "conv", 16, k=3),
+        Row("d2", "detect", anchors=((10.0, 12.0), (6.0, 5.0))),
+    ),
+    size=(64, 96),
+    classes=5,
+)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Arch:
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from pipeline.data import synthetic
+
+    return synthetic.make(tmp_path_factory.mktemp("data") / "set", train=12, val=4, size=(72, 100), seed=1)
+
+
+@pytest.fixture(scope="session")
+def inputs(tiny_data: Path) -> list[np.ndarray]:
+    """The training images as the network sees them."""
+    from pipeline.data import load
+    from tflite.image import load_image, resize
+
+    return [resize(load_image(path), TINY.size)[0] for path in load(tiny_data).splits["train"].files]
+
+
+@pytest.fixture(scope="session")
+def weighted(inputs: list[np.ndarray]) -> Any:
+    """The network with random weights and the batch statistics of the inputs, so that its outputs vary."""
+    from model.build import build
+    from model.keras import keras
+
+    keras.utils.set_random_seed(0)
+    model = build(TINY)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+        if layer.name.endswith(("_box", "_obj", "_cls")):
+            kernel, bias = layer.get_weights()
+            layer.set_weights([kernel * 8, np.random.default_rng(0).normal(0, 0.5, bias.shape)])
+    model(np.stack(inputs).astype(np.float32), training=True)
+    return model
+
+
+@pytest.fixture(scope="session")
+def deployed(weighted: Any) -> Any:
+    from model.build import deployable
+
+    return deployable(TINY, weighted)
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory, weighted: Any, tiny_data: Path) -> Path:
+    """A run as training leaves it."""
+    from pipeline import runs
+    from pipeline.data import load
+
+    dataset = load(tiny_data)
+    run = tmp_path_factory.mktemp("runs") / "tiny"
+    stage = run / "train"
+    arch = TINY.with_classes(len(dataset.names))
+    runs.write_json(stage / runs.ARCH, arch.to_json())
+    weighted.save_weights(str(stage / runs.WEIGHTS))
+    settings = {"resize": "stretch", "seed": 0, "val_fraction": 0.2}
+    facts = {"data": dataset.root.absolute(), "names": dataset.names, "category_ids": dataset.category_ids}
+    runs.write_json(stage / runs.CONFIG, runs.record(settings, **facts))
+    runs.write_json(stage / runs.METRICS, {})
+    return run
+
+
+@pytest.fixture
+def own_run(finished_run: Path, tmp_path: Path) -> Path:
+    """A copy of the run, for tests that change it."""
+    return Path(shutil.copytree(finished_run, tmp_path / "run"))
+
+
+@pytest.fixture(scope="session")
+def exported(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run with every variant in its export directory."""
+    from pipeline import convert
+
+    run = Path(shutil.copytree(finished_run, tmp_path_factory.mktemp("exported") / "tiny"))
+    convert.run(convert.Config(run=run, float32=True, float16=True, dynamic=True, int16x8=True, int8=True, samples=8))
+    return run
+
+
+@pytest.fixture
+def model_copy(exported: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """``model_copy("int8")``: the file and its contract, for tests that damage them."""
+
+    def copy(variant: str) -> Path:
+        for suffix in ("tflite", "json"):
+            shutil.copy(exported / "export" / f"model_{variant}.{suffix}", tmp_path)
+        return tmp_path / f"model_{variant}.tflite"
+
+    return copy

@@ -1,0 +1,308 @@
+"""Every variant through the converter and its checks, and what the checks refuse."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model.spec import Arch
+from pipeline import convert as stage
+from pipeline import runs
+from tflite import contract as contracts
+from tflite import inspect
+from tflite.convert import CALIBRATED, VARIANTS, check, convert, split_shared_constants, widen_dead_ranges
+from tflite.detector import Detector, Interpreter
+
+Config = stage.Config
+
+
+def files(run: Path) -> set[str]:
+    folder = run / "export"
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
+
+def read(exported: Path, variant: str) -> tuple[bytes, inspect.Model]:
+    data = (exported / "export" / f"model_{variant}.tflite").read_bytes()
+    return data, inspect.read(data)
+
+
+def test_everything_is_there(exported: Path) -> None:
+    models = {f"model_{variant}.{suffix}" for variant in VARIANTS for suffix in ("tflite", "json")}
+    assert files(exported) == models | {"labels.txt"}
+    labels = (exported / "export" / "labels.txt").read_text().splitlines()
+    assert tuple(labels) == contracts.load(exported / "export" / "model_int8.tflite").labels
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_contract_says_where_it_came_from(exported: Path, variant: str) -> None:
+    path = exported / "export" / f"model_{variant}.tflite"
+    contract = contracts.load(path)
+    contracts.verify(contract, path.read_bytes())
+    assert contract.variant == variant
+    assert contract.arch == "tiny"
+    assert contract.parents == {
+        f"train/{name}": runs.sha256(exported / "train" / name) for name in ("arch.json", "model.weights.h5")
+    }
+    assert contract.input.resize == "stretch"
+    assert contract.versions["tensorflow"].startswith("2.")
+    assert [head.stride for head in contract.heads] == [16, 8]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_file_agrees_with_keras(exported: Path, variant: str, deployed: Any, inputs: list[np.ndarray]) -> None:
+    detector = Detector(exported / "export" / f"model_{variant}.tflite")
+    expected = [np.asarray(grid)[0] for grid in deployed(inputs[0][None].astype(np.float32), training=False)]
+    found = [grid for head in detector.raw(inputs[0]) for grid in head]
+    assert [grid.shape for grid in found] == [grid.shape for grid in expected]
+    worst = max(float(np.abs(a - b).mean()) for a, b in zip(found, expected, strict=True))
+    assert worst < {"float32": 1e-5, "float16": 2e-3, "dynamic": 0.01, "int16x8": 0.01, "int8": 0.02}[variant]
+
+
+def test_int8_is_integers_throughout(exported: Path) -> None:
+    data, found = read(exported, "int8")
+    assert {tensor.dtype for tensor in found.tensors} <= {"uint8", "int8", "int32"}
+    image = found.tensor(found.signature_inputs["image"])
+    assert (image.dtype, image.scales, image.zero_points) == ("uint8", (1.0,), (0,))
+    assert len(found.signature_outputs) == 6
+    for index in found.signature_outputs.values():
+        output = found.tensor(index)
+        assert (output.dtype, output.scales, output.zero_points) == ("int8", (1 / 256,), (-128,))
+    assert len(data) < 0.7 * len(read(exported, "float32")[0])
+
+
+def test_int16x8_is_integers_throughout(exported: Path) -> None:
+    _, found = read(exported, "int16x8")
+    assert {tensor.dtype for tensor in found.tensors} <= {"int16", "int8", "int32", "int64"}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_only_builtin_operators(exported: Path, variant: str) -> None:
+    _, found = read(exported, variant)
+    assert not [op.name for op in found.ops if ":" in op.name]
+    assert "CONV_2D" in found.op_counts()
+
+
+def test_weights_are_per_channel(exported: Path) -> None:
+    _, found = read(exported, "int8")
+    for op in found.ops:
+        if op.name in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+            weights = found.tensor(op.inputs[1])
+            assert len(weights.scales) == weights.shape[3 if op.name.startswith("DEPTH") else 0]
+            assert set(weights.zero_points) == {0}
+
+
+def kill_squeeze(model: Any, names: tuple[str, ...] = ("l2_se_squeeze", "l6_se_squeeze")) -> list[Any]:
+    before = [model.get_layer(name).get_weights() for name in names]
+    for name, weights in zip(names, before, strict=True):
+        model.get_layer(name).set_weights([-np.abs(weights[0]), *weights[1:]])
+    return before
+
+
+def test_a_dead_squeeze_still_converts_to_int8(deployed: Any, inputs: list[np.ndarray]) -> None:
+    before = kill_squeeze(deployed)
+    try:
+        data = convert(deployed, "int8", inputs)
+        differences = check(data, "int8", deployed, inputs[:3])
+        with pytest.raises(ValueError, match=r"int16x8 refused: tensor .* has scale .*calibrate on more images"):
+            check(convert(deployed, "int16x8", inputs), "int16x8", deployed, inputs[:3])
+    finally:
+        for name, weights in zip(("l2_se_squeeze", "l6_se_squeeze"), before, strict=True):
+            deployed.get_layer(name).set_weights(weights)
+    assert max(differences.values()) < 0.02
+    assert min(scale for tensor in inspect.read(data).tensors for scale in tensor.scales) > 0
+
+
+def test_widening_leaves_a_healthy_model_alone(exported: Path) -> None:
+    data, _ = read(exported, "float32")
+    assert widen_dead_ranges(data) == data
+
+
+def test_equal_biases_do_not_spoil_int16x8(deployed: Any, inputs: list[np.ndarray]) -> None:
+    """The converter stores equal constants once, and its int16 quantizer scales them for the first reader only."""
+    layers = [deployed.get_layer(f"{row}_{part}") for part in ("obj", "cls") for row in ("d1", "d2")]
+    before = [layer.get_weights() for layer in layers]
+    for layer, (kernel, bias) in zip(layers, before, strict=True):
+        layer.set_weights([kernel, np.full_like(bias, -3.0)])
+    try:
+        data = convert(deployed, "int16x8", inputs)
+        assert max(check(data, "int16x8", deployed, inputs[:3]).values()) < 0.01
+    finally:
+        for layer, weights in zip(layers, before, strict=True):
+            layer.set_weights(weights)
+
+
+def test_splitting_constants_changes_no_output(exported: Path, inputs: list[np.ndarray]) -> None:
+    data, _ = read(exported, "float32")
+    outputs = []
+    for content in (data, split_shared_constants(data)):
+        interpreter = Interpreter(content)
+        interpreter.set(inputs[0][None].astype(np.float32))
+        interpreter.invoke()
+        outputs.append({name: interpreter.value(name) for name in interpreter.output_tensors})
+    for name, grid in outputs[0].items():
+        np.testing.assert_allclose(outputs[1][name], grid, atol=1e-6)
+
+
+def test_convert_refuses(deployed: Any) -> None:
+    with pytest.raises(ValueError, match=r"unknown variant, got 'int4'; allowed: float32, float16"):
+        convert(deployed, "int4")
+    for variant in CALIBRATED:
+        with pytest.raises(ValueError, match=f"{variant} needs sample images"):
+            convert(deployed, variant)
+
+
+def edited(data: bytes, edit: Any) -> bytes:
+    graph = inspect.graph_of(data)
+    edit(graph)
+    return inspect.pack(graph)
+
+
+def set_scale(graph: Any) -> None:
+    tensors = graph.subgraphs[0].tensors
+    written = (tensors[int(index)] for op in graph.subgraphs[0].operators for index in op.outputs)
+    inner = next(tensor for tensor in written if len(tensor.quantization.scale) == 1)
+    inner.quantization.scale = [0.0]
+
+
+def one_weight_scale(graph: Any) -> None:
+    op = next(op for op in graph.subgraphs[0].operators if inspect.op_name(graph, op) == "CONV_2D")
+    quantization = graph.subgraphs[0].tensors[op.inputs[1]].quantization
+    quantization.scale, quantization.zeroPoint = quantization.scale[:1], quantization.zeroPoint[:1]
+
+
+def custom_operator(graph: Any) -> None:
+    graph.operatorCodes[0].builtinCode = graph.operatorCodes[0].deprecatedBuiltinCode = 32
+    graph.operatorCodes[0].customCode = b"FlexErf"
+
+
+@pytest.mark.parametrize(
+    ("edit", "reason"),
+    [
+        (set_scale, r"has scale 0\.0: it was constant on the calibration images"),
+        (one_weight_scale, "have 1 scales for 8 channels"),
+        (custom_operator, "operator CUSTOM:FlexErf is not a builtin one"),
+    ],
+)
+def test_check_refuses_a_bad_int8_file(
+    exported: Path, deployed: Any, inputs: list[np.ndarray], edit: Any, reason: str
+) -> None:
+    data, _ = read(exported, "int8")
+    with pytest.raises(ValueError, match=f"int8 refused: .*{reason}"):
+        check(edited(data, edit), "int8", deployed, inputs[:1])
+
+
+def test_check_refuses_floats_in_an_int8_file(exported: Path, deployed: Any, inputs: list[np.ndarray]) -> None:
+    data, _ = read(exported, "dynamic")
+    with pytest.raises(ValueError, match=r"int8 refused: tensor .* is float32 in an integer file"):
+        check(data, "int8", deployed, inputs[:1])
+
+
+def test_check_refuses_another_networks_file(
+    exported: Path, tiny: Arch, weighted: Any, inputs: list[np.ndarray]
+) -> None:
+    from model.build import deployable
+
+    other = deployable(tiny, weighted)
+    layer = other.get_layer("d1_obj")
+    layer.set_weights([-layer.get_weights()[0], layer.get_weights()[1] - 3])
+    with pytest.raises(ValueError, match=r"float32 refused: output d1_objectness differs from Keras by"):
+        check(read(exported, "float32")[0], "float32", other, inputs[:2])
+
+
+def test_check_refuses_an_output_that_is_not_finite(tiny: Arch, weighted: Any, inputs: list[np.ndarray]) -> None:
+    from model.build import deployable
+
+    broken = deployable(tiny, weighted)
+    layer = broken.get_layer("l7_conv")
+    layer.set_weights([np.full_like(weights, np.nan) for weights in layer.get_weights()])
+    with pytest.raises(ValueError, match=r"float32 refused: output .* is not finite"):
+        check(convert(broken, "float32"), "float32", broken, inputs[:1])
+
+
+def test_nothing_is_overwritten_unless_asked(own_run: Path) -> None:
+    stage.run(Config(run=own_run))
+    assert files(own_run) == {"model_float32.tflite", "model_float32.json", "labels.txt"}
+    with pytest.raises(
+        ValueError, match=r"model_float32\.tflite: already exists, made from these weights; .*--overwrite"
+    ):
+        stage.run(Config(run=own_run, float32=True, int8=True))
+    assert "model_int8.tflite" not in files(own_run)
+    weights = own_run / "train" / "model.weights.h5"
+    weights.write_bytes(weights.read_bytes() + b"0")
+    with pytest.raises(ValueError, match="made from other weights"):
+        stage.run(Config(run=own_run))
+
+
+def test_a_full_disk_leaves_what_was_there(own_run: Path, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = exported / "export" / "model_int8.tflite"
+    contract = contracts.load(path)
+    export = own_run / "export"
+    stage.write(export, path.read_bytes(), contract)
+    before = {file.name: file.read_bytes() for file in export.iterdir()}
+    calls = []
+
+    def full(number: int) -> None:
+        calls.append(number)
+        if len(calls) >= 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        stage.write(export, b"other", contracts.load(path))
+    assert {file.name: file.read_bytes() for file in export.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("weights", r"model\.weights\.h5: the weights do not fit the table in arch\.json"),
+        ("other weights", r"model\.weights\.h5: the weights do not fit the table in arch\.json"),
+        ("arch", r"arch\.json"),
+        ("names", r"config\.json: must name the 5 classes"),
+        ("metrics", "train is half-made"),
+        ("data", r"gone: the training data is no longer there; pass --data PATH"),
+    ],
+)
+def test_a_run_that_cannot_be_converted(own_run: Path, damage: str, message: str) -> None:
+    train = own_run / "train"
+    config = json.loads((train / runs.CONFIG).read_text())
+    if damage == "weights":
+        (train / runs.WEIGHTS).write_bytes(b"not hdf5")
+    elif damage == "other weights":
+        arch = json.loads((train / runs.ARCH).read_text())
+        arch["rows"][9]["out"] = 24
+        (train / runs.ARCH).write_text(json.dumps(arch))
+    elif damage == "arch":
+        (train / runs.ARCH).write_text("{")
+    elif damage == "names":
+        (train / runs.CONFIG).write_text(json.dumps({**config, "names": ["one"]}))
+    elif damage == "metrics":
+        (train / runs.METRICS).unlink()
+    elif damage == "data":
+        (train / runs.CONFIG).write_text(json.dumps({**config, "data": str(own_run / "gone")}))
+    with pytest.raises((ValueError, OSError), match=message) as raised:
+        stage.run(Config(run=own_run, int8=True))
+    assert "\n" not in str(raised.value)
+    assert files(own_run) == set()
+
+
+def test_float_variants_do_not_need_the_data(own_run: Path) -> None:
+    path = own_run / "train" / runs.CONFIG
+    path.write_text(json.dumps({**json.loads(path.read_text()), "data": "/gone"}))
+    stage.run(Config(run=own_run, float32=True))
+    assert "model_float32.tflite" in files(own_run)
+
+
+def test_bad_options(own_run: Path) -> None:
+    with pytest.raises(ValueError, match="samples: must be at least 1, got 0"):
+        stage.run(Config(run=own_run, samples=0))
+    with pytest.raises(FileNotFoundError, match="no such stage"):
+        stage.run(Config(run=own_run, from_stage="prune"))
+    with pytest.raises(FileNotFoundError, match="no such"):
+        stage.run(Config(run=own_run, int8=True, data=own_run / "nothing"))

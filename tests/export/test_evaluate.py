@@ -1,0 +1,66 @@
+"""The same measurement for Keras and for every file made from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline import evaluate as stage
+
+Config = stage.Config
+
+
+def test_keras_and_float32_agree(exported: Path, tmp_path: Path) -> None:
+    keras = stage.run(Config(run=exported, out=tmp_path))
+    file = stage.run(Config(model=exported / "export" / "model_float32.tflite", out=tmp_path))
+    assert keras["images"] == file["images"] == 4
+    assert file["AP"] == pytest.approx(keras["AP"], abs=0.1)
+    assert file["AP50"] == pytest.approx(keras["AP50"], abs=0.1)
+    first, second = (json.loads((tmp_path / f"coco_{name}.json").read_text()) for name in ("train", "float32"))
+    assert len(first) == pytest.approx(len(second), rel=0.02)
+    assert set(first[0]) == {"image_id", "category_id", "bbox", "score"}
+
+
+@pytest.mark.parametrize("variant", ["int8", "int16x8", "dynamic", "float16"])
+def test_every_variant_is_measured(
+    exported: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], variant: str
+) -> None:
+    model = exported / "export" / f"model_{variant}.tflite"
+    metrics = stage.run(Config(model=model, data=tiny_data, split="train", out=tmp_path))
+    assert metrics["images"] == 12
+    written = json.loads((tmp_path / f"metrics_{variant}_train.json").read_text())
+    assert written["AP50"] == pytest.approx(metrics["AP50"])
+    assert written["sha256"] == metrics["sha256"]
+    shown = capsys.readouterr().out
+    assert "AP50" in shown
+    assert all(name[:8] in shown for name in metrics["per_class"])
+
+
+def test_results_go_to_the_run(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stage.run(Config(model=exported / "export" / "model_int8.tflite", json=True))
+    assert (exported / "coco_int8.json").is_file()
+    assert json.loads(capsys.readouterr().out)["split"] == "val"
+
+
+def test_bad_requests(exported: Path, model_copy: Callable[[str], Path], tiny_data: Path, tmp_path: Path) -> None:
+    model = model_copy("int8")
+    with pytest.raises(ValueError, match="has no 'test'; allowed: train, val"):
+        stage.run(Config(model=model, data=tiny_data, split="test"))
+    with pytest.raises(FileNotFoundError, match="nowhere: no such data set; pass --data PATH"):
+        stage.run(Config(model=model, data=tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match="--model measures a file, --run a Keras model"):
+        stage.run(Config(model=model, run=exported))
+    with pytest.raises(ValueError, match="batch, threads: must be at least 1"):
+        stage.run(Config(run=exported, batch=0))
+    contract = json.loads(model.with_suffix(".json").read_text())
+    contract["labels"][0] = "zebra"
+    model.with_suffix(".json").write_text(json.dumps(contract))
+    with pytest.raises(ValueError, match=r"its classes must be those of .*zebra"):
+        stage.run(Config(model=model, data=tiny_data))
+    contract["data"] = {}
+    model.with_suffix(".json").write_text(json.dumps(contract))
+    with pytest.raises(ValueError, match="its contract names no data set; pass --data PATH"):
+        stage.run(Config(model=model))
