@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 import math
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -126,8 +127,18 @@ class Trainer:
         self.step = tf.function(self._distributed_step, reduce_retracing=True)
 
     def resume(self) -> int:
-        """Load the last checkpoint, if there is one, and return how many epochs are done."""
-        self.checkpoints.restore_or_initialize()
+        """Load the last checkpoint, if there is one, and return how many epochs are done.
+
+        Raises ValueError if it is damaged or of another network.
+        """
+        try:
+            self.checkpoints.restore_or_initialize()
+        except (tf.errors.OpError, IndexError, ValueError) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise ValueError(
+                f"{self.checkpoints.directory}: damaged or of another network ({reason}); allowed: --overwrite to "
+                "start again"
+            ) from None
         done = int(self.epoch.numpy())
         path = self.directory / runs.HISTORY
         if path.is_file():
@@ -157,6 +168,7 @@ class Trainer:
         )
         for epoch in range(done + 1, self.recipe.epochs + 1):
             row = self._epoch(epoch, datasets[epoch <= plain])
+            self._check_space()
             if epoch in evaluated and self.is_chief:
                 self._keep_if_best(row, self.evaluate(self.averaged))
             self._save(row, writer)
@@ -232,6 +244,21 @@ class Trainer:
             with runs.writing(self.directory / runs.WEIGHTS) as beside:
                 self.averaged.save_weights(str(beside))
 
+    def _check_space(self) -> None:
+        # Asked for beforehand, as HDF5 ends in a wall of text when the disk is full. Weights, and a checkpoint of two
+        # copies and the optimizer's two moments, while the one before is still there.
+        n_bytes = 6 * sum(weight.size * weight.itemsize for weight in self.averaged.get_weights())
+        if shutil.disk_usage(self.directory).free < n_bytes:
+            raise _full(self.directory, f"less than {n_bytes >> 20} MiB left")
+
+    def _save_checkpoint(self) -> None:
+        try:
+            self.checkpoints.save()
+        except tf.errors.OpError as error:
+            for half in (self.directory / "checkpoint").glob("*_temp"):
+                shutil.rmtree(half, ignore_errors=True)
+            raise _full(self.directory, " ".join(error.message.split())[-120:]) from None
+
     def _save(self, row: dict[str, Any], writer: tf.summary.SummaryWriter) -> None:
         self.history.append(row)
         if self.is_chief:
@@ -246,7 +273,11 @@ class Trainer:
                         tf.summary.scalar(name, row[name])
             writer.flush()
         self.epoch.assign(row["epoch"])
-        self.checkpoints.save()
+        self._save_checkpoint()
+
+
+def _full(directory: Path, reason: str) -> OSError:
+    return OSError(f"{directory}: the epoch cannot be saved ({reason}); make room, then --resume goes on before it")
 
 
 def _scales(optimizer: keras.optimizers.Optimizer) -> bool:
