@@ -63,7 +63,7 @@ def run(config: Config) -> None:
             build(arch),
             arch.heads,
             batches,
-            lambda model: {},
+            dict,
             Recipe(),
             Path(folder),
             strategy=tf.distribute.get_strategy(),

@@ -17,16 +17,14 @@ def draw_history(history: Sequence[dict[str, Any]], path: Path) -> Path:
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    epochs = [int(row["epoch"]) for row in history]
+    epochs = [row["epoch"] for row in history]
     for name in _LOSSES:
-        left.plot(epochs, [float(row[name]) for row in history], label=name)
+        left.plot(epochs, [row[name] for row in history], label=name)
     left.set(xlabel="epoch", ylabel="training loss", yscale="log")
     left.legend()
-    measured = [row for row in history if row["AP"] not in ("", None)]
+    measured = [row for row in history if row["AP"] is not None]
     for name, label in (("AP50", "AP50"), ("AP", "AP50:95")):
-        right.plot(
-            [int(row["epoch"]) for row in measured], [float(row[name]) for row in measured], marker=".", label=label
-        )
+        right.plot([row["epoch"] for row in measured], [row[name] for row in measured], marker=".", label=label)
     right.set(xlabel="epoch", ylabel="points on validation", ylim=(0, 100))
     right.grid(alpha=0.3)
     right.legend()

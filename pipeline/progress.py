@@ -50,7 +50,7 @@ class TrainingProgress:
         self._epochs_here += 1
         left = (time.perf_counter() - self._started) / self._epochs_here * (epochs - row["epoch"])
         losses = "  ".join(f"{name} {row[name]:.3f}" for name in _LOSSES)
-        measured = f"  AP {row['AP']:.1f}  AP50 {row['AP50']:.1f}" if row["AP"] != "" else ""
+        measured = f"  AP {row['AP']:.1f}  AP50 {row['AP50']:.1f}" if row["AP"] is not None else ""
         self.console.print(
             f"epoch {row['epoch']}/{epochs}  {losses}{measured}  {row['images_per_second']:.1f} images/s  "
             f"{int(left // 60)}:{int(left % 60):02d} left",

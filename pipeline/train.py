@@ -193,14 +193,16 @@ def _train(config: Config, arch: Arch, dataset: Dataset) -> Path:
         with strategy.scope():
             model = build(arch)
 
-        def evaluate(averaged: keras.Model) -> dict[str, Any]:
+        averaged = build(arch)
+        predict = keras_predict(averaged)
+
+        def evaluate() -> dict[str, Any]:
             _tell_unreadable(images, told, show)
-            predict = keras_predict(averaged)
             return evaluate_split(predict, arch.heads, dataset.splits["val"], dataset, arch.size, config.resize)[0]
 
         trainer = Trainer(
             model,
-            build(arch),
+            averaged,
             arch.heads,
             batches,
             evaluate,
@@ -215,10 +217,10 @@ def _train(config: Config, arch: Arch, dataset: Dataset) -> Path:
     if worker:
         shutil.rmtree(directory)
     else:
-        shutil.rmtree(directory / "checkpoint")
         draw_history(trainer.history, directory / "history.png")
         runs.write_json(directory / runs.METRICS, best)
-        print(f"best: epoch {best['epoch']}, AP {float(best['AP']):.1f}, AP50 {float(best['AP50']):.1f}")
+        shutil.rmtree(directory / "checkpoint")
+        print(f"best: epoch {best['epoch']}, AP {best['AP']:.1f}, AP50 {best['AP50']:.1f}")
         print(f"{directory.parent}; next: python -m pipeline.convert --run {directory.parent} --int8")
     return directory.parent
 

@@ -85,7 +85,7 @@ class Trainer:
       averaged: the same network, built outside of it; it takes the moving average.
       heads: stride and anchors of each detection row.
       batches: training batches.
-      evaluate: called as `evaluate(averaged)`, gives at least AP and AP50 in points.
+      evaluate: measures `averaged`; gives at least AP and AP50 in points.
       recipe: how to train.
       directory: of the stage.
       strategy: of tf.distribute.
@@ -98,7 +98,7 @@ class Trainer:
         averaged: keras.Model,
         heads: Sequence[Head],
         batches: Batches,
-        evaluate: Callable[[keras.Model], Metrics],
+        evaluate: Callable[[], Metrics],
         recipe: Recipe,
         directory: Path,
         *,
@@ -142,9 +142,10 @@ class Trainer:
         done = int(self.epoch.numpy())
         path = self.directory / runs.HISTORY
         if path.is_file():
+            # A row can be one epoch ahead of the checkpoint; that epoch is trained again.
             with open(path, newline="") as file:
-                # A row can be one epoch ahead of the checkpoint; that epoch is trained again.
-                self.history = [row for row in csv.DictReader(file) if int(row["epoch"]) <= done]
+                rows = [{name: _number(text) for name, text in row.items()} for row in csv.DictReader(file)]
+            self.history = [row for row in rows if int(row["epoch"] or 0) <= done]
         return done
 
     def train(self) -> Metrics:
@@ -170,16 +171,14 @@ class Trainer:
             row = self._epoch(epoch, datasets[epoch <= plain])
             self._check_space()
             if epoch in evaluated and self.is_chief:
-                self._keep_if_best(row, self.evaluate(self.averaged))
+                self._keep_if_best(row, self.evaluate())
             self._save(row, writer)
             self.show.epoch(row, self.recipe.epochs)
         return self.best()
 
     def best(self) -> Metrics:
         """The row of the history with the highest AP."""
-        return max(
-            (row for row in self.history if row["AP"] not in ("", None)), key=lambda row: float(row["AP"]), default={}
-        )
+        return max((row for row in self.history if row["AP"] is not None), key=lambda row: row["AP"], default={})
 
     def _epoch(self, epoch: int, dataset: Any) -> dict[str, Any]:
         self.batches.start_epoch(epoch)
@@ -204,8 +203,8 @@ class Trainer:
             "images": count,
             "learning_rate": float(keras.backend.get_value(inner.learning_rate)),
             **{name: value / self.batches.steps for name, value in sums.items()},
-            "AP": "",
-            "AP50": "",
+            "AP": None,
+            "AP50": None,
             "seconds": seconds,
             "images_per_second": count / seconds,
         }
@@ -240,7 +239,7 @@ class Trainer:
     def _keep_if_best(self, row: dict[str, Any], metrics: Metrics) -> None:
         row["AP"], row["AP50"] = metrics["AP"], metrics["AP50"]
         best = self.best()
-        if not best or metrics["AP"] > float(best["AP"]):
+        if not best or metrics["AP"] > best["AP"]:
             with runs.writing(self.directory / runs.WEIGHTS) as beside:
                 self.averaged.save_weights(str(beside))
 
@@ -269,7 +268,7 @@ class Trainer:
             runs.write_atomic(self.directory / runs.HISTORY, table.getvalue())
             with writer.as_default(step=row["epoch"]):
                 for name in COLUMNS[2:]:
-                    if row[name] != "":
+                    if row[name] is not None:
                         tf.summary.scalar(name, row[name])
             writer.flush()
         self.epoch.assign(row["epoch"])
@@ -278,6 +277,10 @@ class Trainer:
 
 def _full(directory: Path, reason: str) -> OSError:
     return OSError(f"{directory}: the epoch cannot be saved ({reason}); make room, then --resume goes on before it")
+
+
+def _number(text: str) -> float | int | None:
+    return None if text == "" else int(text) if text.isdecimal() else float(text)
 
 
 def _scales(optimizer: keras.optimizers.Optimizer) -> bool:
