@@ -53,7 +53,8 @@ def run(config: Config) -> list[Timing]:
         raise ValueError(f"threads: must be numbers like 1,2, got {config.threads!r}")
     if config.json is not None and config.json.exists() and not config.overwrite:
         raise ValueError(f"{config.json}: already exists; allowed: --overwrite, or another name")
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("measuring", total=len(counts) * (config.runs + WARM_UP))
         timings = benchmark(
             config.models,

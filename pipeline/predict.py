@@ -165,7 +165,8 @@ def _shown(files: list[Path]) -> Iterator[Path]:
     from rich.console import Console
     from rich.progress import track
 
-    yield from track(files, "predicting", console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    yield from track(files, "predicting", console=console, transient=True, disable=not console.is_terminal)
 
 
 def main() -> None:

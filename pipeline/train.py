@@ -113,7 +113,7 @@ def _check(config: Config) -> None:
 
 def _begin(config: Config, arch: Arch, dataset: Dataset) -> Path:
     """Make what this machine writes to, with the table and the settings in it."""
-    stage = _directories(config)[1]
+    directory, stage = _directories(config)
     if not config.resume:
         facts: dict[str, Any] = {
             "data": dataset.root.absolute(),
@@ -127,6 +127,8 @@ def _begin(config: Config, arch: Arch, dataset: Dataset) -> Path:
         except OSError:
             shutil.rmtree(stage)
             raise
+    if stage.name == "train" and directory.parent.resolve() == runs.RUNS.resolve():
+        runs.point_latest(directory)
     return stage
 
 
@@ -142,8 +144,6 @@ def _directories(config: Config) -> tuple[Path, Path]:
         stage.mkdir(parents=True, exist_ok=True)
         return stage.parent, stage
     directory = runs.resolve_run(config.run) if config.resume else runs.new_run(config.run, overwrite=config.overwrite)
-    if directory.parent.resolve() == runs.RUNS.resolve():
-        runs.point_latest(directory)
     return directory, directory / "train"
 
 
