@@ -13,15 +13,16 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from pipeline import cli, runs
-from pipeline.metrics import PredictBatch, coco_metrics, coco_results, evaluate_split
+from pipeline.metrics import SCORE_THRESHOLD, PredictBatch, coco_metrics, coco_results, evaluate_split
 from pipeline.trained import From, check_names, find
+from tflite.contract import Nms
 
 if TYPE_CHECKING:
     from pipeline.data import Dataset
@@ -51,6 +52,8 @@ class Config:
     """Threads of the .tflite interpreter."""
     iou: float | None = None
     """Of two boxes of a class that overlap more than this the weaker goes; by default the contract's."""
+    plain_nms: bool = False
+    """Suppress by overlap alone: no softened scores, no averaged boxes."""
     out: Path | None = None
     """Folder for coco_NAME.json and metrics_NAME.json; by default the run's."""
     json: bool = False
@@ -68,7 +71,7 @@ class _Subject:
     heads: Any
     size: tuple[int, int]
     resize: str
-    iou_threshold: float
+    nms: Nms
     batch: int
     dataset: Dataset
     out: Path | None
@@ -99,7 +102,7 @@ def run(config: Config) -> dict[str, Any]:
             subject.size,
             subject.resize,
             subject.batch,
-            iou_threshold=subject.iou_threshold,
+            nms=subject.nms,
             advance=advance,
         )
     for message in measured["skipped"]:
@@ -111,7 +114,7 @@ def run(config: Config) -> dict[str, Any]:
         "split": config.split,
         "size": subject.size,
         "resize": subject.resize,
-        "iou_threshold": subject.iou_threshold,
+        "nms": subject.nms,
         **measured,
         "versions": runs.provenance(),
     }
@@ -132,7 +135,6 @@ def _keras(config: Config) -> _Subject:
     trained = find(config.run, config.from_stage)
     dataset = trained.dataset(config.data)
     from pipeline.trainer import keras_predict
-    from tflite.contract import Nms
 
     return _Subject(
         name=trained.stage.name,
@@ -142,7 +144,7 @@ def _keras(config: Config) -> _Subject:
         heads=trained.arch.heads,
         size=trained.arch.size,
         resize=trained.resize,
-        iou_threshold=Nms().iou_threshold if config.iou is None else config.iou,
+        nms=_nms(config, Nms()),
         batch=config.batch,
         dataset=dataset,
         out=config.out or trained.run,
@@ -171,11 +173,21 @@ def _file(config: Config) -> _Subject:
         heads=contract.heads,
         size=contract.size,
         resize=contract.input.resize,
-        iou_threshold=contract.nms.iou_threshold if config.iou is None else config.iou,
+        nms=_nms(config, contract.nms),
         batch=1,
         dataset=dataset,
         out=config.out or (path.absolute().parent.parent if path.absolute().parent.name == runs.EXPORT else None),
     )
+
+
+def _nms(config: Config, nms: Nms) -> Nms:
+    """The settings to measure with; its score threshold is for showing detections, not for measuring."""
+    if config.iou is not None:
+        if not 0 <= config.iou <= 1:
+            raise ValueError(f"iou: must be in 0..1, got {config.iou}")
+        nms = replace(nms, iou_threshold=config.iou)
+    nms = replace(nms, score_threshold=SCORE_THRESHOLD)
+    return replace(nms, soft_sigma=0.0, vote_iou=1.0) if config.plain_nms else nms
 
 
 @contextmanager
