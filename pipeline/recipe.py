@@ -24,7 +24,7 @@ class Recipe:
     warmup_epochs: float = 2.0
     """Epochs in which the learning rate rises from 0; a cosine takes it down to 1 % afterwards."""
     plain_epochs: int | None = None
-    """Last epochs trained without augmentation; by default a tenth of all."""
+    """Last epochs trained without augmentation; by default a quarter of all."""
     ema: float = 0.998
     """Decay of the moving average of the weights, which is what is evaluated and kept; 0 turns it off."""
     clip_norm: float = 10.0
@@ -50,7 +50,7 @@ class Recipe:
 class Strength:
     """How far training images are changed."""
 
-    mosaic: float = 0.5
+    mosaic: float = 0.3
     """Share of batches made into mosaics of four images, 0..1."""
     flip: float = 0.5
     """Share of images mirrored left to right, 0..1; 0 where left and right differ (text, traffic signs)."""

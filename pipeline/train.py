@@ -38,7 +38,7 @@ class Config:
     """Input size in pixels: 320, or 256x320 (height x width); by default the network's own."""
     run: Path | None = None
     """Directory of the run; by default a new one in runs/."""
-    batch: int = 16
+    batch: int = 8
     """Images a step, over all devices."""
     recipe: Recipe = field(default_factory=Recipe)
     augment: Strength = field(default_factory=Strength)

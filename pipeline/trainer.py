@@ -155,7 +155,7 @@ class Trainer:
         """
         done = self.resume()
         plain = self.recipe.epochs - (
-            max(1, self.recipe.epochs // 10) if self.recipe.plain_epochs is None else self.recipe.plain_epochs
+            max(1, self.recipe.epochs // 4) if self.recipe.plain_epochs is None else self.recipe.plain_epochs
         )
         datasets = {
             kind: self.strategy.distribute_datasets_from_function(lambda _, k=kind: self.batches.dataset(augmented=k))

@@ -1,7 +1,8 @@
 """The built-in data set: textured shapes over cluttered backgrounds, drawn by seed, written as flat COCO.
 
 Five classes at several scales, turned, squeezed, overlapping and cut by the image's edge; bars, flat ellipses and blobs
-that are no class lie below them. A box encloses the part of a shape that can be seen.
+that are no class lie below them. Shapes of a class lean to one hue, the others have any: a short training finds the
+easy clue, a longer one the outline. A box encloses the part of a shape that can be seen.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from PIL import Image, ImageDraw
 
 from pipeline.data.coco import SYNTHETIC_RECIPE
 
-VERSION = 1
+VERSION = 2
 _JPEG_QUALITY = 92
-_SMALLEST, _LARGEST = 0.07, 0.42  # of the image's shorter side
+_SMALLEST, _LARGEST = 0.09, 0.45  # of the image's shorter side
 _MIN_VISIBLE_NEW, _MIN_VISIBLE_COVERED = 0.7, 0.5
 _MAX_OBJECTS, _TRIES = 8, 6
+_HUE_SPREAD = 0.05  # standard deviation, of the colour circle
 _CELLS = 48  # of the background's finest patches, per side
 
 
@@ -128,12 +130,12 @@ def draw(size: tuple[int, int], seed: list[int]) -> tuple[np.ndarray, list[dict[
             label = int(rng.integers(len(SHAPES)))
             radius = 0.5 * min(size) * _SMALLEST * (_LARGEST / _SMALLEST) ** rng.random()
             outline = _turn(list(SHAPES.values())[label], radius, rng)
-            if _place(canvas, owner, outline, _centre(size, rng), drawn, rng):
+            if _place(canvas, owner, outline, _centre(size, rng), drawn, _hue(label, rng), rng):
                 classes.append(label)
                 break
     if not classes:
         radius = 0.2 * min(size)
-        _place(canvas, owner, _turn(SHAPES["circle"], radius, rng), np.array(size[::-1]) / 2, drawn, rng)
+        _place(canvas, owner, _turn(SHAPES["circle"], radius, rng), np.array(size[::-1]) / 2, drawn, _hue(0, rng), rng)
         classes.append(0)
 
     noise = rng.integers(-9, 10, (*size, 3), np.int16)
@@ -153,6 +155,7 @@ def _place(
     outline: np.ndarray,
     centre: np.ndarray,
     drawn: list[int],
+    hue: float,
     rng: np.random.Generator,
 ) -> bool:
     """Draws the shape and takes its pixels, unless too little of it, or of one it covers, would be seen."""
@@ -167,7 +170,7 @@ def _place(
     for i in np.flatnonzero(covered):
         if (owner == i).sum() - covered[i] < _MIN_VISIBLE_COVERED * drawn[i]:
             return False
-    _blend(canvas[window], mask[part], rng)
+    _blend(canvas[window], mask[part], hue, rng)
     below[solid] = len(drawn)
     drawn.append(total)
     return True
@@ -177,7 +180,7 @@ def _paste(canvas: np.ndarray, outline: np.ndarray, centre: np.ndarray, rng: np.
     mask, corner = _mask(outline, centre)
     window, part = _window(mask.shape, corner, canvas.shape)
     if mask[part].size:
-        _blend(canvas[window], mask[part], rng)
+        _blend(canvas[window], mask[part], rng.random(), rng)
 
 
 def _mask(outline: np.ndarray, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -200,9 +203,14 @@ def _window(
     return (slice(top, bottom), slice(left, right)), (slice(top - y, bottom - y), slice(left - x, right - x))
 
 
-def _blend(region: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> None:
+def _blend(region: np.ndarray, mask: np.ndarray, hue: float, rng: np.random.Generator) -> None:
     cover = mask[..., None] / np.float32(255)
-    region += cover * (_texture(mask.shape, rng) - region)
+    region += cover * (_texture(mask.shape, hue, rng) - region)
+
+
+def _hue(label: int, rng: np.random.Generator) -> float:
+    """Near the class's place on the colour circle, 0..1."""
+    return (label / len(SHAPES) + rng.normal(0, _HUE_SPREAD)) % 1
 
 
 def _background(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
@@ -217,7 +225,7 @@ def _background(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     return np.asarray(small.resize(size[::-1], Image.Resampling.BICUBIC)).astype(np.float32)
 
 
-def _texture(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+def _texture(shape: tuple[int, ...], hue: float, rng: np.random.Generator) -> np.ndarray:
     """float32 (h, w, 3) 0..255: two colours of one hue family in one of five patterns."""
     height, width = shape[:2]
     ys, xs = np.mgrid[:height, :width].astype(np.float32)
@@ -226,8 +234,8 @@ def _texture(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     u = (xs * np.cos(angle) + ys * np.sin(angle)) / np.float32(period)
     v = (ys * np.cos(angle) - xs * np.sin(angle)) / np.float32(period)
     pattern = PATTERNS[int(rng.integers(len(PATTERNS)))](u, v)
-    hue, saturation, value = rng.random(), rng.uniform(0.35, 1.0), rng.uniform(0.45, 1.0)
-    other = ((hue + rng.uniform(-0.12, 0.12)) % 1, saturation * rng.uniform(0.5, 1.0), value * rng.uniform(0.35, 0.75))
+    saturation, value = rng.uniform(0.45, 1.0), rng.uniform(0.45, 1.0)
+    other = ((hue + rng.uniform(-0.06, 0.06)) % 1, saturation * rng.uniform(0.5, 1.0), value * rng.uniform(0.35, 0.75))
     first = np.array(colorsys.hsv_to_rgb(hue, saturation, value), np.float32) * 255
     second = np.array(colorsys.hsv_to_rgb(*other), np.float32) * 255
     return first + (second - first) * pattern[..., None].astype(np.float32)
