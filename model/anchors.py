@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 Anchor = tuple[float, float]
+# Boxes drawn by weight; enough that the draw itself does not show in the anchors.
+_DRAWN = 20_000
 
 
 def shape_iou(shapes: np.ndarray, anchors: np.ndarray) -> np.ndarray:
@@ -24,12 +26,24 @@ def shape_iou(shapes: np.ndarray, anchors: np.ndarray) -> np.ndarray:
     return overlap / (shapes.prod(axis=1)[:, None] + anchors.prod(axis=1)[None] - overlap)
 
 
-def fit_anchors(shapes: np.ndarray, count: int, *, seed: int = 0, rounds: int = 100) -> list[Anchor]:
+def class_weights(classes: np.ndarray) -> np.ndarray:
+    """How much each box counts: 1 / sqrt(boxes of its class).
+
+    Counted alike, the boxes of a class that is everywhere would take all anchors; a rare, small class would be left
+    with one that hardly fits.
+    """
+    return 1 / np.sqrt(np.bincount(classes)[classes])
+
+
+def fit_anchors(
+    shapes: np.ndarray, count: int, *, weights: np.ndarray | None = None, seed: int = 0, rounds: int = 100
+) -> list[Anchor]:
     """Cluster box shapes into `count` anchors, smallest area first.
 
     Args:
       shapes: (n, 2) widths and heights of the training boxes, pixels at the network's input size.
       count: how many anchors.
+      weights: (n,) how much each box counts, above 0; all alike by default.
       seed: of the starting centres (chosen far apart, as in k-means++).
       rounds: at most this many updates; it ends earlier when no box changes its cluster.
 
@@ -37,12 +51,14 @@ def fit_anchors(shapes: np.ndarray, count: int, *, seed: int = 0, rounds: int = 
       ValueError: fewer different box shapes than anchors.
     """
     shapes = np.asarray(shapes, np.float64)
+    rng = np.random.default_rng(seed)
+    if weights is not None:
+        shapes = shapes[rng.choice(len(shapes), _DRAWN, p=weights / weights.sum())]
     distinct = len(np.unique(shapes.round(), axis=0))
     if distinct < count:
         raise ValueError(
             f"anchors: {count} anchors need at least {count} different box shapes, got {distinct}; use --anchors paper"
         )
-    rng = np.random.default_rng(seed)
     centres = shapes[rng.integers(len(shapes))][None]
     while len(centres) < count:
         far = (1 - shape_iou(shapes, centres).max(axis=1)) ** 2

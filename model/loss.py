@@ -15,7 +15,7 @@ with quiet():
     import keras_cv
 
 # A box and an anchor fit when neither side is more than this many times the other's.
-FIT_RATIO = 2.0
+FIT_RATIO = 2.5
 WEIGHTS = {"box": 10.0, "objectness": 1.0, "classes": 1.0}
 
 _ciou = keras_cv.losses.CIoULoss("xyxy", reduction="none")

@@ -13,16 +13,15 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from pipeline import cli, runs
-from pipeline.metrics import SCORE_THRESHOLD, PredictBatch, coco_metrics, coco_results, evaluate_split
+from pipeline.metrics import PredictBatch, coco_metrics, coco_results, evaluate_split
 from pipeline.trained import From, check_names, find
-from tflite.contract import Nms
 
 if TYPE_CHECKING:
     from pipeline.data import Dataset
@@ -52,8 +51,6 @@ class Config:
     """Threads of the .tflite interpreter."""
     iou: float | None = None
     """Of two boxes of a class that overlap more than this the weaker goes; by default the contract's."""
-    plain_nms: bool = False
-    """Suppress by overlap alone: no softened scores, no averaged boxes."""
     out: Path | None = None
     """Folder for coco_NAME.json and metrics_NAME.json; by default the run's."""
     json: bool = False
@@ -71,7 +68,7 @@ class _Subject:
     heads: Any
     size: tuple[int, int]
     resize: str
-    nms: Nms
+    iou_threshold: float
     batch: int
     dataset: Dataset
     out: Path | None
@@ -84,6 +81,8 @@ def run(config: Config) -> dict[str, Any]:
     """
     if config.batch < 1 or config.threads < 1:
         raise ValueError(f"batch, threads: must be at least 1, got {config.batch} and {config.threads}")
+    if config.iou is not None and not 0 <= config.iou <= 1:
+        raise ValueError(f"iou: must be in 0..1, got {config.iou}")
     if config.model is not None and (config.run is not None or config.from_stage is not None):
         raise ValueError("--model measures a file, --run a Keras model: allowed is one of them")
     subject = _file(config) if config.model is not None else _keras(config)
@@ -102,7 +101,7 @@ def run(config: Config) -> dict[str, Any]:
             subject.size,
             subject.resize,
             subject.batch,
-            nms=subject.nms,
+            iou_threshold=subject.iou_threshold,
             advance=advance,
         )
     for message in measured["skipped"]:
@@ -114,7 +113,7 @@ def run(config: Config) -> dict[str, Any]:
         "split": config.split,
         "size": subject.size,
         "resize": subject.resize,
-        "nms": subject.nms,
+        "iou_threshold": subject.iou_threshold,
         **measured,
         "versions": runs.provenance(),
     }
@@ -135,6 +134,7 @@ def _keras(config: Config) -> _Subject:
     trained = find(config.run, config.from_stage)
     dataset = trained.dataset(config.data)
     from pipeline.trainer import keras_predict
+    from tflite.contract import Nms
 
     return _Subject(
         name=trained.stage.name,
@@ -144,7 +144,7 @@ def _keras(config: Config) -> _Subject:
         heads=trained.arch.heads,
         size=trained.arch.size,
         resize=trained.resize,
-        nms=_nms(config, Nms()),
+        iou_threshold=Nms().iou_threshold if config.iou is None else config.iou,
         batch=config.batch,
         dataset=dataset,
         out=config.out or trained.run,
@@ -173,21 +173,11 @@ def _file(config: Config) -> _Subject:
         heads=contract.heads,
         size=contract.size,
         resize=contract.input.resize,
-        nms=_nms(config, contract.nms),
+        iou_threshold=contract.nms.iou_threshold if config.iou is None else config.iou,
         batch=1,
         dataset=dataset,
         out=config.out or (path.absolute().parent.parent if path.absolute().parent.name == runs.EXPORT else None),
     )
-
-
-def _nms(config: Config, nms: Nms) -> Nms:
-    """The settings to measure with; its score threshold is for showing detections, not for measuring."""
-    if config.iou is not None:
-        if not 0 <= config.iou <= 1:
-            raise ValueError(f"iou: must be in 0..1, got {config.iou}")
-        nms = replace(nms, iou_threshold=config.iou)
-    nms = replace(nms, score_threshold=SCORE_THRESHOLD)
-    return replace(nms, soft_sigma=0.0, vote_iou=1.0) if config.plain_nms else nms
 
 
 @contextmanager

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from pipeline.data import Dataset, Split
-from tflite.contract import Nms
 from tflite.decode import Grids, Head, decode
 from tflite.image import Fit, load_image, resize
 
 # uint8 (B, h, w, 3) -> per head boxes (B, h, w, A*4), objectness (B, h, w, A), classes (B, h, w, A*C), floats in 0..1
 PredictBatch = Callable[[np.ndarray], Sequence[Grids]]
 SCORE_THRESHOLD = 0.001
+IOU_THRESHOLD = 0.6
+MAX_DETECTIONS = 100
 _SIZES = ("all", "small", "medium", "large")
 
 
@@ -38,7 +39,9 @@ def evaluate_split(
     rule: str,
     batch_size: int = 16,
     *,
-    nms: Nms | None = None,
+    iou_threshold: float = IOU_THRESHOLD,
+    score_threshold: float = SCORE_THRESHOLD,
+    max_detections: int = MAX_DETECTIONS,
     advance: Callable[[int], None] | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Detect on every image of `split` and measure.
@@ -53,7 +56,9 @@ def evaluate_split(
         size: (height, width) of the model's input.
         rule: of tflite.image.RULES.
         batch_size: images per call.
-        nms: how to suppress, default Nms(); its score threshold does not apply, detections above SCORE_THRESHOLD count.
+        iou_threshold: of the suppression.
+        score_threshold: detections below it do not count.
+        max_detections: per image.
         advance: called with the number of images done after each batch.
 
     Returns:
@@ -63,7 +68,6 @@ def evaluate_split(
     Raises:
         ValueError: no image of the split can be read.
     """
-    nms = nms or Nms()
     results: list[dict[str, Any]] = []
     done: list[int] = []
     skipped: list[str] = []
@@ -94,12 +98,9 @@ def evaluate_split(
                     [(boxes[row], objectness[row], classes[row]) for boxes, objectness, classes in outputs],
                     heads,
                     size,
-                    score_threshold=SCORE_THRESHOLD,
-                    iou_threshold=nms.iou_threshold,
-                    max_detections=nms.max_detections,
-                    pre_nms=nms.pre_nms,
-                    soft_sigma=nms.soft_sigma,
-                    vote_iou=nms.vote_iou,
+                    score_threshold=score_threshold,
+                    iou_threshold=iou_threshold,
+                    max_detections=max_detections,
                 )
                 done.append(index)
                 boxes_xyxy = _to_recorded(item.fit, found.boxes_xyxy, split.sizes[index])

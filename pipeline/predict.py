@@ -5,6 +5,7 @@ python -m pipeline.predict --model runs/cells/export/model_int8.tflite photo.jpg
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -133,8 +134,10 @@ def _predict(detector: Detector, file: Path, target: Path, config: Config) -> di
     image = load_image(file)
     found = detector.detect(image, config.score, config.iou)
     picture = draw_boxes(image, found.boxes_xyxy, found.classes, detector.labels, found.scores)
-    with runs.writing(target) as beside:
-        picture.save(beside, format=_WRITTEN_AS[target.suffix.lower()], quality=92)
+    # By way of memory: on a full disk Pillow itself ends with part of the picture written and no error.
+    encoded = io.BytesIO()
+    picture.save(encoded, format=_WRITTEN_AS[target.suffix.lower()], quality=92)
+    runs.write_atomic(target, encoded.getvalue())
     height, width = image.shape[:2]
     return {
         "file": str(file),

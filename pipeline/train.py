@@ -236,7 +236,7 @@ def _tell_unreadable(images: Images, told: set[str], show: TrainingProgress) -> 
 def _fit_anchors(arch: Arch, dataset: Dataset, config: Config) -> Arch:
     import numpy as np
 
-    from model.anchors import fit_anchors, fit_quality, share_out
+    from model.anchors import class_weights, fit_anchors, fit_quality, share_out
     from tflite.image import fit_to
 
     split = dataset.splits["train"]
@@ -246,7 +246,8 @@ def _fit_anchors(arch: Arch, dataset: Dataset, config: Config) -> Arch:
     scales = np.repeat(scales, np.diff(split.starts), axis=0)
     shapes = ((split.boxes_xyxy[:, 2:] - split.boxes_xyxy[:, :2]) * scales)[~split.crowd]
     heads = arch.heads
-    anchors = fit_anchors(shapes, sum(len(head.anchors) for head in heads), seed=config.seed)
+    weights = class_weights(split.classes[~split.crowd])
+    anchors = fit_anchors(shapes, sum(len(head.anchors) for head in heads), weights=weights, seed=config.seed)
     print(
         f"anchors: mean IoU with the best {fit_quality(shapes, anchors):.2f}, published "
         f"{fit_quality(shapes, [a for head in heads for a in head.anchors]):.2f}"

@@ -73,14 +73,12 @@ class Output:
 
 @dataclass(frozen=True)
 class Nms:
-    """How raw grids become detections: see tflite.decode.decode. soft_sigma 0 and vote_iou 1 are plain NMS."""
+    """How raw grids become detections: see tflite.decode.decode."""
 
     score_threshold: float = 0.25
     iou_threshold: float = 0.6
     max_detections: int = 100
     pre_nms: int = 1000
-    soft_sigma: float = 0.3
-    vote_iou: float = 0.7
 
 
 @dataclass(frozen=True)
@@ -311,10 +309,6 @@ def _check(contract: Contract) -> None:
     nms = contract.nms
     if not (0 <= nms.score_threshold <= 1 and 0 <= nms.iou_threshold <= 1):
         raise ValueError(f"nms: thresholds must be in 0..1, got {nms.score_threshold} and {nms.iou_threshold}")
-    if not (nms.soft_sigma >= 0 and 0 <= nms.vote_iou <= 1):
-        raise ValueError(
-            f"nms: soft_sigma must not be negative and vote_iou in 0..1, got {nms.soft_sigma}, {nms.vote_iou}"
-        )
     if nms.max_detections < 1 or nms.pre_nms < 1:
         raise ValueError(f"nms: counts must be at least 1, got {nms.max_detections} and {nms.pre_nms}")
 

@@ -58,8 +58,6 @@ def decode(
     iou_threshold: float,
     max_detections: int,
     pre_nms: int = 1000,
-    soft_sigma: float = 0.0,
-    vote_iou: float = 1.0,
 ) -> Detections:
     """Boxes of one image.
 
@@ -72,8 +70,6 @@ def decode(
         max_detections: at most this many come back.
         pre_nms: at most this many candidates, the best, reach the suppression. Equal scores keep the order
             head, row, column, anchor, class.
-        soft_sigma: see `suppress`.
-        vote_iou: see `suppress`.
 
     Raises:
         ValueError: the grids do not fit the heads or the size.
@@ -91,67 +87,25 @@ def decode(
     height, width = size
     boxes = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
     solid = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(axis=1)
-    boxes, found_scores, classes = boxes[solid], scores[solid], classes[solid]
-    keep, scores = suppress(boxes, found_scores, classes, iou_threshold, max_detections, soft_sigma, score_threshold)
-    return Detections(_vote(boxes, found_scores, classes, keep, vote_iou), scores, classes[keep])
+    boxes, scores, classes = boxes[solid], scores[solid], classes[solid]
+    keep = nms(boxes, classes, iou_threshold, max_detections)
+    return Detections(boxes[keep], scores[keep], classes[keep])
 
 
-def suppress(
-    boxes_xyxy: np.ndarray,
-    scores: np.ndarray,
-    classes: np.ndarray,
-    iou_threshold: float,
-    max_detections: int,
-    soft_sigma: float = 0.0,
-    score_threshold: float = 0.0,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Keep the best box again and again, until none is left; what overlaps it in its class goes or loses score.
-
-    With soft_sigma, a box that overlaps a kept one by IoU o, up to iou_threshold, has its score multiplied by
-    exp(-o^2 / soft_sigma) (Soft-NMS, Bodla et al. 2017, arXiv 1704.04503). Without, its score stays.
-
-    Args:
-        boxes_xyxy: (n, 4).
-        scores: (n,); of equal ones the first comes first.
-        classes: (n,).
-        iou_threshold: what overlaps a kept box more than this goes.
-        max_detections: at most this many are kept.
-        soft_sigma: 0 for plain suppression.
-        score_threshold: a box goes when its score is no more than this.
-
-    Returns:
-        Indices of the kept boxes, best first, and their scores, float32.
-    """
-    left = scores.astype(np.float64)
+def nms(boxes_xyxy: np.ndarray, classes: np.ndarray, iou_threshold: float, max_detections: int) -> np.ndarray:
+    """Greedy suppression within each class; boxes (n, 4) come best first. Returns the kept indices, best first."""
+    overlaps = iou(boxes_xyxy, boxes_xyxy) > iou_threshold
+    overlaps &= classes[:, None] == classes[None, :]
+    alive = np.ones(len(boxes_xyxy), bool)
     keep: list[int] = []
-    kept_scores: list[float] = []
-    while len(left) and len(keep) < max_detections:
-        best = int(np.argmax(left))
-        if not left[best] > score_threshold:
+    for index in range(len(boxes_xyxy)):
+        if not alive[index]:
+            continue
+        keep.append(index)
+        if len(keep) == max_detections:
             break
-        keep.append(best)
-        kept_scores.append(float(left[best]))
-        rivals = np.flatnonzero((classes == classes[best]) & (left > score_threshold))
-        overlaps = iou(boxes_xyxy[best : best + 1], boxes_xyxy[rivals])[0]
-        if soft_sigma > 0:
-            left[rivals] *= np.exp(-(overlaps**2) / soft_sigma)
-        left[rivals[overlaps > iou_threshold]] = -1
-        left[best] = -1
-    return np.array(keep, np.int64), np.array(kept_scores, np.float32)
-
-
-def _vote(
-    boxes_xyxy: np.ndarray, scores: np.ndarray, classes: np.ndarray, keep: np.ndarray, vote_iou: float
-) -> np.ndarray:
-    """The kept boxes, each the mean of all candidates of its class that overlap it more than vote_iou.
-
-    Weighted by IoU times score (box voting, Gidaris & Komodakis 2015, arXiv 1505.01749); 1 leaves them as they are.
-    """
-    if vote_iou >= 1 or not len(keep):
-        return boxes_xyxy[keep]
-    overlaps = iou(boxes_xyxy[keep], boxes_xyxy) * (classes[keep][:, None] == classes[None, :])
-    weights = np.where(overlaps > vote_iou, overlaps * scores, 0).astype(np.float64)
-    return (weights @ boxes_xyxy / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+        alive &= ~overlaps[index]
+    return np.array(keep, np.int64)
 
 
 def iou(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:

@@ -145,8 +145,6 @@ class Detector:
             iou_threshold=nms.iou_threshold if iou_threshold is None else iou_threshold,
             max_detections=nms.max_detections,
             pre_nms=nms.pre_nms,
-            soft_sigma=nms.soft_sigma,
-            vote_iou=nms.vote_iou,
         )
         return Detections(fit.boxes_to_image(found.boxes_xyxy), found.scores, found.classes)
 

@@ -2,12 +2,18 @@
 
 import csv
 import json
+import os
+import resource
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
 NAMES = ("large dog", "AC/DC", "été ❤ 漢字", "../up")
@@ -187,6 +193,23 @@ def test_a_damaged_file_of_ours(damage, exported, messy, tmp_path, capfd):
     (line,) = capfd.readouterr().err.splitlines()
     assert "model_int8" in line
     assert not (tmp_path / "out").exists()
+
+
+def test_no_picture_is_left_half_written(exported, messy, tmp_path):
+    """A limit on file sizes acts as a full disk does: the write that meets it is cut short, only the next one fails."""
+    command = [sys.executable, "-m", "pipeline.predict", "--model", exported[0], messy / "images/RGB.png", "--out", "o"]
+    done = subprocess.run(
+        [*map(str, command)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024)),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "File too large" in line
+    assert not list((tmp_path / "o").iterdir())
 
 
 def test_stopped_in_the_first_epoch_then_a_full_disk_then_on(messy, tmp_path, capfd, monkeypatch):

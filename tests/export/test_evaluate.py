@@ -55,6 +55,8 @@ def test_bad_requests(exported: Path, model_copy: Callable[[str], Path], tiny_da
         stage.run(Config(model=model, run=exported))
     with pytest.raises(ValueError, match="batch, threads: must be at least 1"):
         stage.run(Config(run=exported, batch=0))
+    with pytest.raises(ValueError, match=r"iou: must be in 0\.\.1, got 2"):
+        stage.run(Config(model=model, iou=2.0))
     contract = json.loads(model.with_suffix(".json").read_text())
     contract["labels"][0] = "zebra"
     model.with_suffix(".json").write_text(json.dumps(contract))

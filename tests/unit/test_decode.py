@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tflite.contract import Head
-from tflite.decode import decode, iou, suppress
+from tflite.decode import decode, iou, nms
 
 HEADS = (Head("coarse", 32, ((60.0, 40.0), (20.0, 90.0))), Head("fine", 16, ((10.0, 12.0), (30.0, 8.0))))
 SIZE = (64, 96)
@@ -114,41 +114,8 @@ def test_nms_against_the_definition() -> None:
         rivals = [j for j in expected if classes[j] == classes[i]]
         if all(iou(boxes[i : i + 1], boxes[j : j + 1])[0, 0] <= 0.4 for j in rivals):
             expected.append(i)
-    scores = np.linspace(0.9, 0.1, 200, dtype=np.float32)
-    keep, kept_scores = suppress(boxes, scores, classes, 0.4, 1000)
-    assert keep.tolist() == expected
-    np.testing.assert_array_equal(kept_scores, scores[keep])
-    assert suppress(boxes, scores, classes, 0.4, 5)[0].tolist() == expected[:5]
-
-
-def test_soft_suppression_by_hand() -> None:
-    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 5], [0, 0, 10, 9.5], [0, 0, 10, 5]], np.float32)
-    scores = np.array([0.9, 0.8, 0.7, 0.6], np.float32)
-    classes = np.array([0, 0, 0, 1])
-    keep, kept_scores = suppress(boxes, scores, classes, 0.9, 10, soft_sigma=0.3)
-    assert keep.tolist() == [0, 3, 1]
-    np.testing.assert_allclose(kept_scores, [0.9, 0.6, 0.8 * math.exp(-0.25 / 0.3)], rtol=1e-6)
-    assert suppress(boxes, scores, classes, 0.9, 10, 0.3, score_threshold=0.4)[0].tolist() == [0, 3]
-
-
-def test_votes_move_a_box_to_the_mean_of_its_rivals() -> None:
-    grids = empty_grids()
-    boxes, objectness, classes = grids[0]
-    boxes[0, 0, :4], boxes[0, 0, 4:8] = (
-        (0.75, 0.75, 0.5, 0.5),
-        (0.75, 0.75, 0.5 + math.log(3) / 4, 0.5 - math.log(2) / 4),
-    )
-    objectness[0, 0, :] = (0.8, 0.4)
-    classes[0, 0, [0, CLASSES]] = 1
-    options = {"score_threshold": 0.1, "iou_threshold": 0.5, "max_detections": 10}
-    plain = decode(grids, HEADS, SIZE, **options)
-    np.testing.assert_allclose(plain.boxes_xyxy, [[2, 12, 62, 52]], atol=1e-4)
-    voted = decode(grids, HEADS, SIZE, **options, vote_iou=0.7)
-    overlap = 40 / 45
-    weight = 0.4 * overlap / (0.8 + 0.4 * overlap)
-    np.testing.assert_allclose(voted.boxes_xyxy, [[2, 12 - 2.5 * weight, 62, 52 + 2.5 * weight]], atol=1e-4)
-    np.testing.assert_allclose(voted.scores, plain.scores)
-    assert len(decode(empty_grids(), HEADS, SIZE, **options, vote_iou=0.7)) == 0
+    assert nms(boxes, classes, 0.4, 1000).tolist() == expected
+    assert nms(boxes, classes, 0.4, 5).tolist() == expected[:5]
 
 
 def test_iou() -> None:
