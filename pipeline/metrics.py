@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 
 from pipeline.data import Dataset, Split
+from tflite.contract import Nms
 from tflite.decode import Grids, Head, decode
 from tflite.image import Fit, load_image, resize
 
 # uint8 (B, h, w, 3) -> per head boxes (B, h, w, A*4), objectness (B, h, w, A), classes (B, h, w, A*C), floats in 0..1
 PredictBatch = Callable[[np.ndarray], Sequence[Grids]]
 SCORE_THRESHOLD = 0.001
-IOU_THRESHOLD = 0.6
-MAX_DETECTIONS = 100
+IOU_THRESHOLD = Nms.iou_threshold
+MAX_DETECTIONS = Nms.max_detections
 _SIZES = ("all", "small", "medium", "large")
 
 
