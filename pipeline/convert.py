@@ -75,6 +75,7 @@ def run(config: Config) -> Path:
     if not config.overwrite:
         for variant in variants:
             _refuse_existing(export / f"model_{variant}.tflite", parents)
+    runs.check_writable(export)
     samples = _samples(trained, config, needed="int8" in variants or "int16x8" in variants)
 
     from model.build import deployable

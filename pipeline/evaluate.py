@@ -89,6 +89,8 @@ def run(config: Config) -> dict[str, Any]:
     dataset = subject.dataset
     if config.split not in dataset.splits:
         raise ValueError(f"split: {dataset.root} has no {config.split!r}; allowed: {', '.join(dataset.splits)}")
+    if subject.out is not None:
+        runs.check_writable(subject.out)
     if dataset.warning():
         print(f"warning: {dataset.warning()}", file=sys.stderr)
     split = dataset.splits[config.split]

@@ -16,8 +16,6 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
 import numpy as np
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import parse
 
 from pipeline.data.dataset import (
     Dataset,
@@ -107,6 +105,10 @@ def _read_list(root: Path, name: str) -> list[str] | None:
 
 def _records(root: Path, files: list[Path], folders: list[Path], problems: Problems) -> list[tuple]:
     """One (image file, (height, width), boxes) per readable XML; a box is (name, four numbers, difficult)."""
+    # Here, so that evaluating on other formats needs no XML library.
+    from defusedxml import DefusedXmlException
+    from defusedxml.ElementTree import parse
+
     indexed = [(folder, {name.lower(): name for name in list_files(folder)}) for folder in folders]
     images: list[tuple] = []
     seen: set[Path] = set()

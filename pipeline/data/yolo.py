@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from pipeline.data.dataset import (
     Dataset,
@@ -85,6 +84,8 @@ def _yaml_file(root: Path) -> Path | None:
 
 
 def _from_yaml(path: Path) -> Found:
+    import yaml
+
     try:
         table = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
