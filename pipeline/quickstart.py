@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import cli, runs
+from pipeline import cli, runs, train
 
 if TYPE_CHECKING:
     from tflite.benchmark import Timing
@@ -28,11 +28,11 @@ class Config:
     """Directory of the run; one that is there is replaced."""
     arch: str = "micro_yolo"
     """Network: a name that `python -m pipeline.summary` lists."""
-    size: int = 160
+    size: int = train.QUICK_SIZE
     """Side of the network's input in pixels."""
-    images: int = 400
+    images: int = train.QUICK_IMAGES
     """Images to train on; a fifth as many to measure with."""
-    epochs: int = 45
+    epochs: int = train.QUICK_EPOCHS
     """Passes over them."""
     pictures: int = 6
     """Images to draw the int8 file's boxes on."""
@@ -45,17 +45,13 @@ def run(config: Config) -> Path:
     for name in ("size", "images", "epochs", "pictures"):
         if getattr(config, name) < 1:
             raise ValueError(f"{name}: must be at least 1, got {getattr(config, name)}")
-    from pipeline import convert, evaluate, predict, train
-    from pipeline.data import load, synthetic
-    from pipeline.recipe import Recipe, Strength
+    from pipeline import convert, evaluate, predict
+    from pipeline.data import load
+    from pipeline.recipe import Recipe
     from tflite.benchmark import benchmark
 
     _step("drawing images")
-    measured = max(config.images // 5, 1)
-    # Drawn at twice the input's size, to be worth a look.
-    drawn = (2 * config.size, 2 * config.size)
-    data = runs.RUNS / f".quickstart-{config.images}-{drawn[0]}-{config.seed}"
-    synthetic.make(data, train=config.images, val=measured, size=drawn, seed=config.seed)
+    data = train.drawn(config.images, (config.size, config.size), config.seed)
     _step("training")
     made = train.run(
         train.Config(
@@ -65,8 +61,7 @@ def run(config: Config) -> Path:
             run=config.run,
             batch=min(8, config.images),
             recipe=Recipe(epochs=config.epochs),
-            # A short training has more from images as they are, and these are told apart by their hue too.
-            augment=Strength(mosaic=0, hue=0),
+            augment=train.QUICK_AUGMENT,
             seed=config.seed,
             overwrite=True,
         )
