@@ -27,7 +27,7 @@ class Mosaic(keras_cv.layers.Mosaic):
     """keras-cv's mosaic of four images of the batch, drawing from a generator that can be set."""
 
     def __init__(self, generator: tf.random.Generator) -> None:
-        super().__init__(bounding_box_format="xyxy")
+        super().__init__(bounding_box_format="xyxy", dtype="float32")
         self.generator = generator
 
     def get_random_transformation_batch(self, batch_size: tf.Tensor, **_: object) -> Batch:
@@ -43,7 +43,7 @@ class Warp(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
     """Mirror, scale, change the aspect and shift, all in one bilinear resampling; what is uncovered becomes grey."""
 
     def __init__(self, generator: tf.random.Generator, strength: Strength) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")
         self.generator = generator
         self.strength = strength
 
@@ -112,7 +112,7 @@ class ColourJitter(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
     """Brightness, contrast, saturation and hue as one 3x3 matrix and offset an image."""
 
     def __init__(self, generator: tf.random.Generator, strength: Strength) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")
         self.generator = generator
         self.strength = strength
 

@@ -168,3 +168,33 @@ def test_a_cluster_that_is_none_is_refused(tmp_path, shapes, command):
     assert done.returncode == 2
     assert "TF_CONFIG" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("more", [("--precision", "bfloat16"), ("--precision", "float16", "--optimizer", "sgd")])
+def test_mixed_precision_learns(more, tmp_path, shapes, command):
+    done = command(PROG, "--data", shapes, *FAST, "--epochs", 4, "--run", tmp_path / "run", *more)
+    assert done.returncode == 0, done.stderr
+    losses = [float(row["total"]) for row in history(tmp_path / "run")]
+    assert losses[-1] < losses[0]
+
+
+MIRRORED = """
+import sys
+from model.keras import tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from pipeline import cli, devices, train
+devices.strategy = lambda: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+cli.main(train.Config, train.run, prog="mirrored", args=sys.argv[1:])
+"""
+
+
+def test_two_devices_of_one_machine_share_a_batch(tmp_path, shapes):
+    arguments = ["--data", shapes, *FAST, "--epochs", 2, "--run", tmp_path / "run"]
+    done = subprocess.run(
+        [sys.executable, "-c", MIRRORED, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    rows = history(tmp_path / "run")
+    assert [int(row["epoch"]) for row in rows] == [1, 2]
+    assert float(rows[1]["total"]) < float(rows[0]["total"])
