@@ -1,8 +1,8 @@
 """The built-in data set: textured shapes over cluttered backgrounds, drawn by seed, written as flat COCO.
 
 Five classes at several scales, turned, squeezed, overlapping and cut by the image's edge; bars, flat ellipses and blobs
-that are no class lie below them. Shapes of a class lean to one hue, the others have any: a short training finds the
-easy clue, a longer one the outline. A box encloses the part of a shape that can be seen.
+that are no class lie below them. Shapes of a class lean to one hue, the others are dull: a short training finds the
+easy clues, a longer one the outline. A box encloses the part of a shape that can be seen.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw
 
 from pipeline.data.coco import SYNTHETIC_RECIPE
 
-VERSION = 2
+VERSION = 3
 _JPEG_QUALITY = 92
 _SMALLEST, _LARGEST = 0.09, 0.45  # of the image's shorter side
 _MIN_VISIBLE_NEW, _MIN_VISIBLE_COVERED = 0.7, 0.5
@@ -170,7 +170,7 @@ def _place(
     for i in np.flatnonzero(covered):
         if (owner == i).sum() - covered[i] < _MIN_VISIBLE_COVERED * drawn[i]:
             return False
-    _blend(canvas[window], mask[part], hue, rng)
+    _blend(canvas[window], mask[part], hue, rng.uniform(0.5, 1.0), rng)
     below[solid] = len(drawn)
     drawn.append(total)
     return True
@@ -180,7 +180,7 @@ def _paste(canvas: np.ndarray, outline: np.ndarray, centre: np.ndarray, rng: np.
     mask, corner = _mask(outline, centre)
     window, part = _window(mask.shape, corner, canvas.shape)
     if mask[part].size:
-        _blend(canvas[window], mask[part], rng.random(), rng)
+        _blend(canvas[window], mask[part], rng.random(), rng.uniform(0.0, 0.25), rng)
 
 
 def _mask(outline: np.ndarray, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -203,9 +203,9 @@ def _window(
     return (slice(top, bottom), slice(left, right)), (slice(top - y, bottom - y), slice(left - x, right - x))
 
 
-def _blend(region: np.ndarray, mask: np.ndarray, hue: float, rng: np.random.Generator) -> None:
+def _blend(region: np.ndarray, mask: np.ndarray, hue: float, saturation: float, rng: np.random.Generator) -> None:
     cover = mask[..., None] / np.float32(255)
-    region += cover * (_texture(mask.shape, hue, rng) - region)
+    region += cover * (_texture(mask.shape, hue, saturation, rng) - region)
 
 
 def _hue(label: int, rng: np.random.Generator) -> float:
@@ -220,12 +220,12 @@ def _background(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
         patches = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), np.uint8))
         canvas += np.float32(strength) * np.asarray(patches.resize((_CELLS, _CELLS), Image.Resampling.BICUBIC))
     grey = canvas.mean(2, keepdims=True)
-    canvas = grey + (canvas - grey) * np.float32(rng.uniform(0.2, 1.0))
+    canvas = grey + (canvas - grey) * np.float32(rng.uniform(0.1, 0.5))
     small = Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8))
     return np.asarray(small.resize(size[::-1], Image.Resampling.BICUBIC)).astype(np.float32)
 
 
-def _texture(shape: tuple[int, ...], hue: float, rng: np.random.Generator) -> np.ndarray:
+def _texture(shape: tuple[int, ...], hue: float, saturation: float, rng: np.random.Generator) -> np.ndarray:
     """float32 (h, w, 3) 0..255: two colours of one hue family in one of five patterns."""
     height, width = shape[:2]
     ys, xs = np.mgrid[:height, :width].astype(np.float32)
@@ -234,7 +234,7 @@ def _texture(shape: tuple[int, ...], hue: float, rng: np.random.Generator) -> np
     u = (xs * np.cos(angle) + ys * np.sin(angle)) / np.float32(period)
     v = (ys * np.cos(angle) - xs * np.sin(angle)) / np.float32(period)
     pattern = PATTERNS[int(rng.integers(len(PATTERNS)))](u, v)
-    saturation, value = rng.uniform(0.45, 1.0), rng.uniform(0.45, 1.0)
+    value = rng.uniform(0.45, 1.0)
     other = ((hue + rng.uniform(-0.06, 0.06)) % 1, saturation * rng.uniform(0.5, 1.0), value * rng.uniform(0.35, 0.75))
     first = np.array(colorsys.hsv_to_rgb(hue, saturation, value), np.float32) * 255
     second = np.array(colorsys.hsv_to_rgb(*other), np.float32) * 255
