@@ -85,7 +85,7 @@ def test_the_runtime_needs_no_training_packages(module: str, model: Path, tmp_pa
 
 
 def test_a_file_is_measured_without_tensorflow(model: Path, demo: tuple[Path, str], tmp_path: Path) -> None:
-    data = next((demo[0] / "runs").glob(".quickstart-*"))
+    data = next((demo[0] / "runs").glob(".synthetic-*"))
     # What the extra "evaluate" brings.
     absent = tuple(name for name in ABSENT if name not in ("pycocotools", "yaml", "defusedxml"))
     done = without(
