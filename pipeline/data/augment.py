@@ -5,7 +5,7 @@ epoch's number. That is what lets a killed run continue where the uninterrupted 
 
 Mosaic is keras-cv's. Geometry and colour are layers of our own on its base class: keras-cv's chain of RandomFlip,
 JitteredResize and RandomColorJitter has no aspect jitter and resamples or changes colour space at each step; one
-affine warp and one colour matrix do the same for a sixth of the time (`benchmarks/augmentation.py`).
+affine warp and one colour matrix do the same in a third of the time (`benchmarks/augmentation.py`).
 """
 
 from __future__ import annotations
