@@ -24,7 +24,6 @@ from pipeline import cli, runs
 from pipeline.trained import From, Trained, find
 from tflite import contract as contracts
 from tflite.contract import Contract
-from tflite.image import load_image, resize
 
 if TYPE_CHECKING:
     from pipeline.data import Split
@@ -158,9 +157,8 @@ def calibration_images(split: Split, indices: Sequence[int], size: tuple[int, in
     """
 
     def read(index: int) -> np.ndarray | str:
-        height, width = split.sizes[index]
         try:
-            return resize(load_image(split.files[index], (int(height), int(width))), size, rule)[0]
+            return split.picture(index, size, rule)[0]
         except ValueError as error:
             return str(error)
 

@@ -15,13 +15,11 @@ import numpy as np
 from pipeline.data import Dataset, Split
 from tflite.contract import Nms
 from tflite.decode import Grids, Head, decode
-from tflite.image import Fit, load_image, resize
+from tflite.image import Fit
 
 # uint8 (B, h, w, 3) -> per head boxes (B, h, w, A*4), objectness (B, h, w, A), classes (B, h, w, A*C), floats in 0..1
 PredictBatch = Callable[[np.ndarray], Sequence[Grids]]
 SCORE_THRESHOLD = 0.001
-IOU_THRESHOLD = Nms.iou_threshold
-MAX_DETECTIONS = Nms.max_detections
 _SIZES = ("all", "small", "medium", "large")
 
 
@@ -40,9 +38,7 @@ def evaluate_split(
     rule: str,
     batch_size: int = 16,
     *,
-    iou_threshold: float = IOU_THRESHOLD,
-    score_threshold: float = SCORE_THRESHOLD,
-    max_detections: int = MAX_DETECTIONS,
+    iou_threshold: float = Nms.iou_threshold,
     advance: Callable[[int], None] | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Detect on every image of `split` and measure.
@@ -58,8 +54,6 @@ def evaluate_split(
         rule: of tflite.image.RULES.
         batch_size: images per call.
         iou_threshold: of the suppression.
-        score_threshold: detections below it do not count.
-        max_detections: per image.
         advance: called with the number of images done after each batch.
 
     Returns:
@@ -99,9 +93,9 @@ def evaluate_split(
                     [(boxes[row], objectness[row], classes[row]) for boxes, objectness, classes in outputs],
                     heads,
                     size,
-                    score_threshold=score_threshold,
+                    score_threshold=SCORE_THRESHOLD,
                     iou_threshold=iou_threshold,
-                    max_detections=max_detections,
+                    max_detections=Nms.max_detections,
                 )
                 done.append(index)
                 boxes_xyxy = _to_recorded(item.fit, found.boxes_xyxy, split.sizes[index])
@@ -232,9 +226,8 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _load(split: Split, index: int, size: tuple[int, int], rule: str) -> _Loaded | str:
-    height, width = split.sizes[index]
     try:
-        return _Loaded(*resize(load_image(split.files[index], (int(height), int(width))), size, rule))
+        return _Loaded(*split.picture(index, size, rule))
     except ValueError as error:
         return str(error)
 

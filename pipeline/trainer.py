@@ -211,11 +211,7 @@ class Trainer:
 
     def _distributed_step(self, batch: Any) -> dict[str, tf.Tensor]:
         losses = self.strategy.run(self._replica_step, args=batch)
-        if self.recipe.ema:
-            self._average()
-        else:
-            for mean, weight in zip(self.averaged.weights, self.model.weights, strict=True):
-                mean.assign(weight)
+        self._average()
         return {name: self.strategy.reduce("MEAN", value, axis=None) for name, value in losses.items()}
 
     def _replica_step(self, images: tf.Tensor, boxes: tf.Tensor, classes: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -246,7 +242,7 @@ class Trainer:
     def _check_space(self) -> None:
         # Asked for beforehand, as HDF5 ends in a wall of text when the disk is full. Weights, and a checkpoint of two
         # copies and the optimizer's two moments, while the one before is still there.
-        n_bytes = 6 * sum(weight.size * weight.itemsize for weight in self.averaged.get_weights())
+        n_bytes = 6 * sum(weight.shape.num_elements() * weight.dtype.size for weight in self.averaged.weights)
         if shutil.disk_usage(self.directory).free < n_bytes:
             raise _full(self.directory, f"less than {n_bytes >> 20} MiB left")
 

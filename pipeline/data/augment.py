@@ -39,13 +39,17 @@ class Mosaic(keras_cv.layers.Mosaic):
         }
 
 
-class Warp(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
-    """Mirror, scale, change the aspect and shift, all in one bilinear resampling; what is uncovered becomes grey."""
+class _Seeded(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
+    """A keras-cv layer that draws from a generator that can be set."""
 
     def __init__(self, generator: tf.random.Generator, strength: Strength) -> None:
         super().__init__(dtype="float32")
         self.generator = generator
         self.strength = strength
+
+
+class Warp(_Seeded):
+    """Mirror, scale, change the aspect and shift, all in one bilinear resampling; what is uncovered becomes grey."""
 
     def get_random_transformation_batch(self, batch_size: tf.Tensor, **_: object) -> tf.Tensor:
         """(B, 4): scale x, scale y (negative: mirrored), shift x, shift y as shares of the image's size."""
@@ -108,13 +112,8 @@ class Warp(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
         return self.generator.uniform((batch_size,), -span, span)
 
 
-class ColourJitter(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
+class ColourJitter(_Seeded):
     """Brightness, contrast, saturation and hue as one 3x3 matrix and offset an image."""
-
-    def __init__(self, generator: tf.random.Generator, strength: Strength) -> None:
-        super().__init__(dtype="float32")
-        self.generator = generator
-        self.strength = strength
 
     def get_random_transformation_batch(self, batch_size: tf.Tensor, **_: object) -> tf.Tensor:
         """(B, 3, 4): the matrix that a column (R, G, B, 1) of pixel values 0..255 is multiplied by."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tflite.image import SUFFIXES
+from tflite.image import SUFFIXES, Fit, load_image, resize
 
 CLIP_TOLERANCE_PX = 1.0
 _EXIF_ORIENTATION = 0x0112
@@ -67,6 +67,14 @@ class Split:
     def rows(self, index: int) -> slice:
         """The rows of image `index` in boxes_xyxy, classes, crowd and areas."""
         return slice(int(self.starts[index]), int(self.starts[index + 1]))
+
+    def picture(self, index: int, size: tuple[int, int], rule: str) -> tuple[np.ndarray, Fit]:
+        """Image `index` as a model of this input (height, width) sees it: uint8 (h, w, 3), and how it was laid there.
+
+        Raises ValueError, naming the file, if it cannot be read.
+        """
+        height, width = self.sizes[index]
+        return resize(load_image(self.files[index], (int(height), int(width))), size, rule)
 
     def subset(self, indices: Sequence[int] | np.ndarray, name: str | None = None) -> Split:
         """The images `indices`, in that order, as a Split of their own."""

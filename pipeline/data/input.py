@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.data.dataset import Split
-from tflite.image import fit_to, load_image, resize
+from tflite.image import fit_to
 
 if TYPE_CHECKING:
     from pipeline.data.augment import Augment
@@ -36,11 +36,6 @@ class Images:
         self._pool = ThreadPoolExecutor(max_workers=os.cpu_count())
         fits = len(split) * size[0] * size[1] * 3 <= cache_bytes
         self._held = np.empty((len(split), *size, 3), np.uint8) if fits else None
-
-    @property
-    def held(self) -> bool:
-        """Whether `hold` will keep all images in memory."""
-        return self._held is not None
 
     def hold(self, progress: Callable[[Iterator[int], int], Iterator[int]] = lambda steps, _: steps) -> None:
         """Decode all images into memory. `progress` wraps an iterator of known length, to show how far it is.
@@ -69,11 +64,10 @@ class Images:
         return images, self.boxes_xyxy[indices], self.classes[indices]
 
     def _load(self, index: int) -> np.ndarray:
-        path = self.split.files[index]
         try:
-            return resize(load_image(path, tuple(self.split.sizes[index])), self.size, self.rule)[0]
+            return self.split.picture(index, self.size, self.rule)[0]
         except (ValueError, OSError) as error:
-            self.unreadable.setdefault(str(path), str(error))
+            self.unreadable.setdefault(str(self.split.files[index]), str(error))
             self.boxes_xyxy[index], self.classes[index] = -1.0, -1
             return np.full((*self.size, 3), 114, np.uint8)
 
