@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline import cli, runs
+from pipeline import cli, runs, settings
 from pipeline.recipe import Recipe, Strength
 
 if TYPE_CHECKING:
@@ -279,31 +279,7 @@ def drawn(images: int, size: tuple[int, int], seed: int) -> Path:
 def _recorded(config: Config) -> Config:
     """The settings of the run to continue; ValueError if an option asks for others."""
     run, stage = _directories(config)
-    if runs.is_finished(stage):
-        raise ValueError(f"{run}: its training is finished; train a new one with another --run, or --overwrite")
-    if not (stage / runs.CONFIG).is_file():
-        raise ValueError(f"{run}: was stopped before it recorded its settings; allowed: --overwrite to start again")
-    recorded = _from_json(runs.read_json(stage / runs.CONFIG), stage / runs.CONFIG)
-    for option in dataclasses.fields(Config):
-        asked, had = getattr(config, option.name), getattr(recorded, option.name)
-        if (
-            option.name not in ("run", "resume", "overwrite")
-            and asked != had
-            and asked != getattr(Config(), option.name)
-        ):
-            raise ValueError(
-                f"{run}: --resume goes on with the recorded {option.name}, {had}, got {asked}; leave the option out"
-            )
-    return dataclasses.replace(recorded, run=run, resume=True)
-
-
-def _from_json(recorded: Any, file: Path) -> Config:
-    try:
-        settings = dict(recorded["settings"])
-        settings |= {"recipe": Recipe(**settings["recipe"]), "augment": Strength(**settings["augment"])}
-        return Config(**{**settings, **{key: Path(settings[key]) for key in ("data", "run") if settings[key]}})
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{file}: must hold the settings of a training, got {type(error).__name__}: {error}") from None
+    return dataclasses.replace(settings.recorded(config, stage, prog=PROG), run=run)
 
 
 def main() -> None:

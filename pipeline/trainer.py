@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from model.keras import keras, tf
-from model.loss import WEIGHTS, detection_loss
+from model.loss import detection_loss
 from model.spec import Head
 from pipeline import runs
 from pipeline.data.input import Batches
@@ -29,22 +29,13 @@ from pipeline.recipe import OPTIMIZERS, Recipe
 from tflite.decode import Grids
 
 Metrics = dict[str, Any]
-COLUMNS = (
-    "epoch",
-    "images",
-    "learning_rate",
-    "total",
-    *WEIGHTS,
-    "gradient_norm",
-    "AP",
-    "AP50",
-    "seconds",
-    "images_per_second",
-)
+# (images, logits of each detection row) -> scalar
+Penalty = Callable[[tf.Tensor, Sequence[tf.Tensor]], tf.Tensor]
+PENALTY = "distillation"
 
 
-def make_optimizer(recipe: Recipe, model: keras.Model, steps: int) -> keras.optimizers.Optimizer:
-    """The recipe's optimizer for `model`, with warm-up and cosine over `epochs * steps` steps."""
+def make_optimizer(recipe: Recipe, variables: Sequence[tf.Variable], steps: int) -> keras.optimizers.Optimizer:
+    """The recipe's optimizer for `variables`, with warm-up and cosine over `epochs * steps` steps."""
     rate, decay = OPTIMIZERS[recipe.optimizer]
     rate = rate if recipe.learning_rate is None else recipe.learning_rate
     decay = decay if recipe.weight_decay is None else recipe.weight_decay
@@ -63,8 +54,8 @@ def make_optimizer(recipe: Recipe, model: keras.Model, steps: int) -> keras.opti
     else:
         optimizer = keras.optimizers.AdamW(schedule, weight_decay=decay, global_clipnorm=recipe.clip_norm)
     # Decaying a normalization's scale or a bias moves the function, not its complexity.
-    optimizer.exclude_from_weight_decay([v for v in model.trainable_variables if len(v.shape) < 2])
-    optimizer.build(model.trainable_variables)
+    optimizer.exclude_from_weight_decay([v for v in variables if len(v.shape) < 2])
+    optimizer.build(variables)
     if keras.mixed_precision.global_policy().name == "mixed_float16":
         optimizer = keras.mixed_precision.LossScaleOptimizer(optimizer)
     return optimizer
@@ -90,6 +81,11 @@ class Trainer:
       directory: of the stage.
       strategy: of tf.distribute.
       show: progress display with `epoch(...)` and `step(...)`; see `pipeline.progress`.
+      plain: the model whose weights are averaged into `averaged`, where `model` is wrapped around it.
+      variables: those to train; by default all trainable ones of `model`.
+      callbacks: Keras' own, told of the beginning of training, of each epoch (from 1) and step, and of an epoch's end.
+      penalty: added to the loss, called `PENALTY` in the history.
+      rank_by: metric by which the best epoch is chosen.
     """
 
     def __init__(
@@ -104,6 +100,11 @@ class Trainer:
         *,
         strategy: tf.distribute.Strategy,
         show: Any,
+        plain: keras.Model | None = None,
+        variables: Sequence[tf.Variable] | None = None,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        penalty: Penalty | None = None,
+        rank_by: str = "AP",
     ) -> None:
         self.model, self.averaged, self.heads, self.batches = model, averaged, heads, batches
         self.evaluate, self.recipe, self.directory, self.strategy, self.show = (
@@ -114,9 +115,15 @@ class Trainer:
             show,
         )
         self.is_chief = cluster()[0] == 0
-        averaged.set_weights(model.get_weights())
+        self.plain = model if plain is None else plain
+        self.variables = model.trainable_variables if variables is None else list(variables)
+        self.penalty, self.rank_by = penalty, rank_by
+        averaged.set_weights(self.plain.get_weights())
         with strategy.scope():
-            self.optimizer = make_optimizer(recipe, model, batches.steps)
+            self.optimizer = make_optimizer(recipe, self.variables, batches.steps)
+        # Where Keras' callbacks look for the number of steps done.
+        model.optimizer = self.optimizer
+        self.callbacks = keras.callbacks.CallbackList(list(callbacks), model=model)
         self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.checkpoints = tf.train.CheckpointManager(
             tf.train.Checkpoint(model=model, averaged=averaged, optimizer=self.optimizer, epoch=self.epoch),
@@ -167,6 +174,7 @@ class Trainer:
             if self.is_chief
             else tf.summary.create_noop_writer()
         )
+        self.callbacks.on_train_begin()
         for epoch in range(done + 1, self.recipe.epochs + 1):
             row = self._epoch(epoch, datasets[epoch <= plain])
             self._check_space()
@@ -177,14 +185,17 @@ class Trainer:
         return self.best()
 
     def best(self) -> Metrics:
-        """The row of the history with the highest AP."""
-        return max((row for row in self.history if row["AP"] is not None), key=lambda row: row["AP"], default={})
+        """The row of the history that scored highest."""
+        rank = self.rank_by
+        return max((row for row in self.history if row[rank] is not None), key=lambda row: row[rank], default={})
 
     def _epoch(self, epoch: int, dataset: Any) -> dict[str, Any]:
         self.batches.start_epoch(epoch)
+        self.callbacks.on_epoch_begin(epoch)
         started = time.perf_counter()
         sums: dict[str, float] = {}
         for step, batch in enumerate(dataset, 1):
+            self.callbacks.on_train_batch_begin(step)
             losses = {name: float(value) for name, value in self.step(batch).items()}
             if not math.isfinite(losses["total"]):
                 raise ValueError(
@@ -195,6 +206,7 @@ class Trainer:
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + value
             self.show.step(epoch, step, self.batches.steps, {name: value / step for name, value in sums.items()})
+        self.callbacks.on_epoch_end(epoch)
         seconds = time.perf_counter() - started
         count = self.batches.steps * self.batches.batch
         inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
@@ -216,26 +228,30 @@ class Trainer:
 
     def _replica_step(self, images: tf.Tensor, boxes: tf.Tensor, classes: tf.Tensor) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:
-            losses = detection_loss(self.model(images, training=True), boxes, classes, self.heads)
+            logits = self.model(images, training=True)
+            losses = detection_loss(logits, boxes, classes, self.heads)
+            if self.penalty is not None:
+                losses[PENALTY] = self.penalty(images, logits)
+                losses["total"] += losses[PENALTY]
             objective = losses["total"] / self.strategy.num_replicas_in_sync
             scaled = self.optimizer.get_scaled_loss(objective) if _scales(self.optimizer) else objective
-        gradients = tape.gradient(scaled, self.model.trainable_variables)
+        gradients = tape.gradient(scaled, self.variables)
         if _scales(self.optimizer):
             gradients = self.optimizer.get_unscaled_gradients(gradients)
-        self.optimizer.apply_gradients(zip(gradients, self.model.trainable_variables, strict=True))
+        self.optimizer.apply_gradients(zip(gradients, self.variables, strict=True))
         return {**losses, "gradient_norm": tf.linalg.global_norm(gradients)}
 
     def _average(self) -> None:
         # Early on the average follows closely, or it would remember the random start.
         step = tf.cast(self.optimizer.iterations, tf.float32)
         decay = tf.minimum(self.recipe.ema, (1.0 + step) / (10.0 + step))
-        for mean, weight in zip(self.averaged.weights, self.model.weights, strict=True):
-            mean.assign(decay * mean + (1.0 - decay) * weight)
+        for mean, weight in zip(self.averaged.weights, self.plain.weights, strict=True):
+            mean.assign(decay * mean + (1.0 - decay) * weight if mean.dtype.is_floating else weight)
 
     def _keep_if_best(self, row: dict[str, Any], metrics: Metrics) -> None:
         row["AP"], row["AP50"] = metrics["AP"], metrics["AP50"]
         best = self.best()
-        if not best or metrics["AP"] > best["AP"]:
+        if not best or metrics[self.rank_by] > best[self.rank_by]:
             with runs.writing(self.directory / runs.WEIGHTS) as beside:
                 self.averaged.save_weights(str(beside))
 
@@ -258,14 +274,14 @@ class Trainer:
         self.history.append(row)
         if self.is_chief:
             table = io.StringIO()
-            sheet = csv.DictWriter(table, COLUMNS)
+            sheet = csv.DictWriter(table, list(row))
             sheet.writeheader()
             sheet.writerows(self.history)
             runs.write_atomic(self.directory / runs.HISTORY, table.getvalue())
             with writer.as_default(step=row["epoch"]):
-                for name in COLUMNS[2:]:
-                    if row[name] is not None:
-                        tf.summary.scalar(name, row[name])
+                for name, value in row.items():
+                    if value is not None and name not in ("epoch", "images"):
+                        tf.summary.scalar(name, value)
             writer.flush()
         self.epoch.assign(row["epoch"])
         self._save_checkpoint()

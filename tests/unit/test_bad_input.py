@@ -106,9 +106,9 @@ def test_a_failed_overwrite_keeps_the_old_run(args, capfd):
     ("run", "message"),
     [
         ("runs/none", "runs/none: no such run; `python -m pipeline.train --run runs/none` makes one"),
-        ("runs/done", "runs/done: its training is finished"),
+        ("runs/done", "runs/done: its train stage is finished"),
         ("runs/bare", "runs/bare: was stopped before it recorded its settings; allowed: --overwrite"),
-        ("runs/half", "runs/half/train/config.json: must hold the settings of a training"),
+        ("runs/half", "runs/half/train/config.json: must hold the settings of this command"),
         ("home", "home: a run must hold one of train"),
     ],
 )

@@ -1,0 +1,137 @@
+"""What the stages behind training share: a trained run's data, ready to train on and to measure with again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.recipe import Recipe, Strength
+from pipeline.trained import Trained
+
+if TYPE_CHECKING:
+    from model.keras import keras
+    from pipeline.data import Dataset
+    from pipeline.progress import TrainingProgress
+    from pipeline.trainer import Metrics
+
+
+class Retraining:
+    """The images and boxes of a run, as its training saw them.
+
+    Attributes:
+      trained: the stage that was read.
+      dataset: what it was trained on.
+      val: the images that are measured.
+      show: progress display.
+    """
+
+    def __init__(
+        self,
+        trained: Trained,
+        show: TrainingProgress,
+        *,
+        data: Path | None = None,
+        batch: int = 8,
+        augment: Strength | None = None,
+        cache_gib: float = 2.0,
+        seed: int = 0,
+        eval_images: int | None = None,
+    ) -> None:
+        """Read the data and hold it in memory where it fits.
+
+        Args:
+          trained: the stage to go on from.
+          show: progress display.
+          data: labelled images; by default those of the training.
+          batch: images a step.
+          augment: how far training images are changed.
+          cache_gib: memory for decoded images.
+          seed: of everything random.
+          eval_images: measure on so many of the validation images, drawn by seed; by default on all.
+
+        Raises:
+          ValueError, FileNotFoundError: a setting is wrong, or the data is not there or not the run's.
+        """
+        from pipeline.data.input import GIB, Images
+
+        if batch < 1 or seed < 0:
+            raise ValueError(f"batch must be at least 1 and seed not negative, got {batch} and {seed}")
+        if eval_images is not None and eval_images < 1:
+            raise ValueError(f"eval_images: must be at least 1, got {eval_images}")
+        self.trained, self.show = trained, show
+        self.dataset: Dataset = trained.dataset(data)
+        train, self.val = self.dataset.splits["train"], self.dataset.splits["val"]
+        if batch > len(train):
+            raise ValueError(f"batch: must not exceed the {len(train)} training images, got {batch}")
+        if eval_images is not None and eval_images < len(self.val):
+            drawn = np.random.default_rng(seed).permutation(len(self.val))[:eval_images]
+            self.val = self.val.subset(np.sort(drawn).tolist())
+        self._batch, self._augment, self._seed = batch, augment or Strength(), seed
+        self._images = Images(train, trained.arch.size, trained.resize, cache_bytes=cache_gib * GIB)
+        self._images.hold(lambda steps, total: show.work("decoding", steps, total))
+        for reason in self._images.unreadable.values():
+            show.console.print(f"warning: skipped {reason}", soft_wrap=True, highlight=False, markup=False)
+
+    @property
+    def steps(self) -> int:
+        """Training steps in an epoch."""
+        return len(self._images.usable) // self._batch
+
+    def measure(self, model: keras.Model) -> Callable[[], Metrics]:
+        """A function that measures `model`, whose outputs are logits, on the validation images."""
+        from pipeline.metrics import evaluate_split
+        from pipeline.trainer import keras_predict
+
+        predict, arch = keras_predict(model), self.trained.arch
+
+        def measured() -> Metrics:
+            return evaluate_split(predict, arch.heads, self.val, self.dataset, arch.size, self.trained.resize)[0]
+
+        return measured
+
+    def train(
+        self,
+        model: keras.Model,
+        averaged: keras.Model,
+        evaluate: Callable[[], Metrics],
+        recipe: Recipe,
+        directory: Path,
+        *,
+        seed: int = 0,
+        **options: Any,
+    ) -> Metrics:
+        """Train `model`, its average going to `averaged`, as `pipeline.trainer.Trainer` does; the best epoch's metrics.
+
+        Args:
+          model: outputs logits.
+          averaged: of the same weights as `model` (or as the option `plain`).
+          evaluate: measures `averaged`.
+          recipe: how to train.
+          directory: where checkpoint, history and best weights go; a checkpoint that is there is continued.
+          seed: added to the run's, so that each training sees its own order and changes.
+          **options: of the Trainer.
+        """
+        from model.keras import tf
+        from pipeline.data.augment import Augment
+        from pipeline.data.input import Batches
+        from pipeline.trainer import Trainer
+
+        seed += self._seed
+        tf.random.set_seed(seed)
+        batches = Batches(self._images, self._batch, Augment(self._augment, seed), seed=seed)
+        trainer = Trainer(
+            model,
+            averaged,
+            self.trained.arch.heads,
+            batches,
+            evaluate,
+            recipe,
+            directory,
+            strategy=tf.distribute.get_strategy(),
+            show=self.show,
+            **options,
+        )
+        return trainer.train()

@@ -1,0 +1,72 @@
+"""Settings that outlive a process: a stage's Config read back from its config.json, for ``--resume``. No TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pipeline import runs
+
+ConfigT = TypeVar("ConfigT")
+# What a command is told anew each time: where the stage is and what to do with it.
+ASKED_ANEW = ("run", "resume", "overwrite")
+
+
+def recorded(config: ConfigT, stage: Path, *, prog: str) -> ConfigT:
+    """The settings with which the half-made `stage` was begun; `config` brings only where it is.
+
+    Args:
+      config: a frozen dataclass, as the command line gave it.
+      stage: the stage's directory.
+      prog: how the user starts the command, such as ``python -m pipeline.train``.
+
+    Raises:
+      ValueError: the stage is finished, recorded no settings, or `config` asks for others than it recorded.
+    """
+    where = stage.parent
+    if runs.is_finished(stage):
+        raise ValueError(f"{where}: its {stage.name} stage is finished; allowed: another --run, or --overwrite")
+    if not stage.is_dir():
+        raise ValueError(f"{where}: has no {stage.name} stage to continue; `{prog} --run {where}` begins one")
+    file = stage / runs.CONFIG
+    if not file.is_file():
+        raise ValueError(f"{where}: was stopped before it recorded its settings; allowed: --overwrite to start again")
+    found = from_json(type(config), runs.read_json(file), file)
+    for option in dataclasses.fields(typing.cast(Any, config)):
+        asked, had = getattr(config, option.name), getattr(found, option.name)
+        if option.name not in ASKED_ANEW and asked not in (had, _default(option)):
+            raise ValueError(
+                f"{where}: --resume goes on with the recorded {option.name}, {had}, got {asked}; leave the option out"
+            )
+    anew = {name: getattr(config, name) for name in ASKED_ANEW}
+    return dataclasses.replace(typing.cast(Any, found), **anew)
+
+
+def from_json(config_type: type[ConfigT], value: Any, file: Path) -> ConfigT:
+    """A `config_type` from what `runs.record` wrote. Raises ValueError if it is not one."""
+    try:
+        return typing.cast(ConfigT, _build(config_type, value["settings"]))
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{file}: must hold the settings of this command, got {reason}") from None
+
+
+def _build(kind: Any, value: Any) -> Any:
+    """`value`, plain JSON, as the type annotation `kind` wants it."""
+    if dataclasses.is_dataclass(kind):
+        kinds = typing.get_type_hints(kind)
+        return typing.cast(Any, kind)(**{name: _build(kinds.get(name), item) for name, item in dict(value).items()})
+    if value is None or kind is None:
+        return value
+    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
+        return _build(next(each for each in typing.get_args(kind) if each is not type(None)), value)
+    if kind is Path:
+        return Path(value)
+    return tuple(value) if typing.get_origin(kind) is tuple else value
+
+
+def _default(option: dataclasses.Field[Any]) -> Any:
+    return option.default_factory() if option.default_factory is not dataclasses.MISSING else option.default
