@@ -27,7 +27,7 @@ class Trained:
         resize: rule of tflite.image.RULES.
         data: the data set it was trained on.
         val_fraction: share held back where that has no splits of its own.
-        seed: of the training, and so of that split.
+        seed: of that split.
     """
 
     run: Path
@@ -53,6 +53,16 @@ class Trained:
             raise ValueError(f"{path}: the weights do not fit the table in {runs.ARCH} ({reason})") from None
         return model
 
+    def facts(self) -> dict[str, Any]:
+        """What the config.json of a stage made from this one says of classes and data; `find` reads it back."""
+        return {
+            "names": self.labels,
+            "data": self.data,
+            "resize": self.resize,
+            "val_fraction": self.val_fraction,
+            "split_seed": self.seed,
+        }
+
     def dataset(self, path: Path | None = None) -> Dataset:
         """The data set at `path`, else the one of the training, split as in training.
 
@@ -71,8 +81,8 @@ class Trained:
         return dataset
 
 
-def find(run: Path | None = None, from_stage: From | None = None) -> Trained:
-    """The most finished stage of `run` (default: runs/latest), or its stage `from_stage`.
+def find(run: Path | None = None, from_stage: From | None = None, *, before: From | None = None) -> Trained:
+    """The most finished stage of `run` (default: runs/latest), of those before `before`, or its stage `from_stage`.
 
     Raises FileNotFoundError or ValueError, saying which command helps.
     """
@@ -80,7 +90,7 @@ def find(run: Path | None = None, from_stage: From | None = None) -> Trained:
 
     directory = runs.resolve_run(run)
     if from_stage is None:
-        path = runs.latest_stage(directory)
+        path = runs.latest_stage(directory, before)
     else:
         path = directory / from_stage
         if path.is_dir() and not runs.is_finished(path):
@@ -95,15 +105,17 @@ def find(run: Path | None = None, from_stage: From | None = None) -> Trained:
             f"{where}: must name the {arch.classes} classes of {runs.ARCH} and the settings, got {names!r:.80}"
         )
     data = stage.config.get("data")
+    # A training's settings say how its data was read; later stages have settings of their own and repeat it as facts.
+    facts = {"split_seed": settings.get("seed", 0), **settings, **stage.config}
     return Trained(
         run=directory,
         stage=path,
         arch=arch,
         labels=tuple(str(name) for name in names),
-        resize=str(settings.get("resize", "stretch")),
+        resize=str(facts.get("resize", "stretch")),
         data=Path(data) if data else None,
-        val_fraction=float(settings.get("val_fraction", 0.2)),
-        seed=int(settings.get("seed", 0)),
+        val_fraction=float(facts.get("val_fraction", 0.2)),
+        seed=int(facts["split_seed"]),
     )
 
 
