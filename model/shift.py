@@ -27,6 +27,8 @@ _EXACT = 8
 _RATIOS = np.geomspace(0.3, 1.3, 129)
 _REFITS = 8
 _BISECTIONS = 50
+# Softmax of weights below this is uniform to all but a few digits.
+_INVISIBLE = 1e-6
 
 
 def limits(bits: int) -> tuple[int, int]:
@@ -56,7 +58,7 @@ def fit(
         refitted by turns; never worse than scaling the largest weight to the largest integer. "kl" is the paper's other
         start: least KL divergence of softmax(shift * integers) from softmax(kernel) over a block, the best of 33 scales
         and of "l2", the shift then moved to the minimum for these integers. It does not see a block's mean. Where it
-        sees nothing at all (all integers equal), the shift is that of least squares.
+        sees nothing at all (all integers equal, or weights below 1e-6), it is "l2".
 
     Returns:
       vqk: int8, (k,k,Cin,Cout), within `limits(bits)`.
@@ -212,10 +214,11 @@ def _best_scale(rows: np.ndarray, low: int, high: int) -> np.ndarray:
 def _least_divergence(rows: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
     """Integers and scales of least KL divergence, (N,n) and (N,); 0 is the scale of zeros."""
     target = _softmax(rows)
-    unclipped = _unclipped(rows, low, high)
+    unclipped, largest = _unclipped(rows, low, high), np.abs(rows).max(1)
+    nearest, nearest_scales = _least_squares(rows, low, high)
     least = np.full(len(rows), np.inf)
     integers = np.zeros_like(rows)
-    for scales in (*(ratio * unclipped for ratio in _RATIOS[::4]), _least_squares(rows, low, high)[1]):
+    for scales in (*(ratio * unclipped for ratio in _RATIOS[::4]), nearest_scales):
         tried = _nearest(rows, scales, low, high)
         found = _softmax(scales[:, None] * tried)
         divergence = (target * (np.log(target) - np.log(found))).sum(1)
@@ -223,13 +226,15 @@ def _least_divergence(rows: np.ndarray, low: int, high: int) -> tuple[np.ndarray
         integers[better], least[better] = tried[better], divergence[better]
     # For fixed integers the divergence is convex in the scale. Its slope: the mean integer it gives less the target's.
     wanted = (target * integers).sum(1)
-    below, above = np.zeros(len(rows)), 4 * unclipped
+    below, above = np.zeros(len(rows)), 2 * largest
     for _ in range(_BISECTIONS):
         middle = (below + above) / 2
         rising = (_softmax(middle[:, None] * integers) * integers).sum(1) > wanted
         below, above = np.where(rising, below, middle), np.where(rising, middle, above)
-    blind = integers.max(1) == integers.min(1)
-    return integers.astype(np.int8), np.where(blind, _refit(rows, integers), (below + above) / 2)
+    blind = (integers.max(1) == integers.min(1)) | (largest < _INVISIBLE)
+    return np.where(blind[:, None], nearest, integers).astype(np.int8), np.where(
+        blind, nearest_scales, (below + above) / 2
+    )
 
 
 def _unclipped(rows: np.ndarray, low: int, high: int) -> np.ndarray:
