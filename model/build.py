@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
 from model.blocks import BLOCKS, Tensor, detect
 from model.keras import keras
 from model.spec import INPUT, Arch
@@ -53,4 +57,23 @@ def deployable(arch: Arch, trained: keras.Model) -> keras.Model:
         if layer.name in reads_image:
             weights = [weights[0] / 255, *weights[1:]]
         layer.set_weights(weights)
+    return model
+
+
+def weights_of(model: keras.Model) -> dict[str, list[np.ndarray]]:
+    """Layer name -> its weights, of every layer that has any: what `model.channels` works on."""
+    return {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
+
+
+def put_weights(model: keras.Model, weights: Mapping[str, Sequence[np.ndarray]]) -> None:
+    """Give a model what `weights_of` took from another of the same table."""
+    for layer in model.layers:
+        if layer.weights:
+            layer.set_weights(weights[layer.name])
+
+
+def with_weights(arch: Arch, weights: Mapping[str, Sequence[np.ndarray]]) -> keras.Model:
+    """`build(arch)` with the weights `weights_of` gave."""
+    model = build(arch)
+    put_weights(model, weights)
     return model

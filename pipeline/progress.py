@@ -13,10 +13,14 @@ _LOSSES = ("total", "box", "objectness", "classes")
 
 
 class TrainingProgress:
-    """Use as a context manager around a `Trainer`'s work."""
+    """Use as a context manager around a `Trainer`'s work.
+
+    `title` stands before the number of each epoch, for those who train more than once.
+    """
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console()
+        self.title = ""
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -43,7 +47,7 @@ class TrainingProgress:
         if self._task is None:
             self._task = self._bar.add_task("", total=steps, losses="")
         text = "  ".join(f"{name} {losses[name]:.3f}" for name in _LOSSES)
-        self._bar.update(self._task, completed=step, total=steps, description=f"epoch {epoch}", losses=text)
+        self._bar.update(self._task, completed=step, total=steps, description=f"{self.title}epoch {epoch}", losses=text)
 
     def epoch(self, row: dict[str, Any], epochs: int) -> None:
         """One epoch is done; `row` is its line of the history."""
@@ -52,7 +56,7 @@ class TrainingProgress:
         losses = "  ".join(f"{name} {row[name]:.3f}" for name in _LOSSES)
         measured = f"  AP {row['AP']:.1f}  AP50 {row['AP50']:.1f}" if row["AP"] is not None else ""
         self.console.print(
-            f"epoch {row['epoch']}/{epochs}  {losses}{measured}  {row['images_per_second']:.1f} images/s  "
+            f"{self.title}epoch {row['epoch']}/{epochs}  {losses}{measured}  {row['images_per_second']:.1f} images/s  "
             f"{int(left // 60)}:{int(left % 60):02d} left",
             soft_wrap=True,
             highlight=False,

@@ -34,6 +34,10 @@ Penalty = Callable[[tf.Tensor, Sequence[tf.Tensor]], tf.Tensor]
 PENALTY = "distillation"
 
 
+class DivergedError(ValueError):
+    """The loss is no longer a number."""
+
+
 def make_optimizer(recipe: Recipe, variables: Sequence[tf.Variable], steps: int) -> keras.optimizers.Optimizer:
     """The recipe's optimizer for `variables`, with warm-up and cosine over `epochs * steps` steps."""
     rate, decay = OPTIMIZERS[recipe.optimizer]
@@ -158,7 +162,7 @@ class Trainer:
     def train(self) -> Metrics:
         """Train to the recipe's last epoch and return the best evaluation.
 
-        Raises ValueError when the loss is no longer a number; the best weights so far are kept.
+        Raises DivergedError when the loss is no longer a number; the best weights so far are kept.
         """
         done = self.resume()
         plain = self.recipe.epochs - (
@@ -198,7 +202,7 @@ class Trainer:
             self.callbacks.on_train_batch_begin(step)
             losses = {name: float(value) for name, value in self.step(batch).items()}
             if not math.isfinite(losses["total"]):
-                raise ValueError(
+                raise DivergedError(
                     f"{self.directory}: epoch {epoch}, step {step}: the loss is {losses['total']}, not a number; the "
                     "best weights so far are kept; train again with a lower --learning-rate, a longer --warmup-epochs "
                     "or --precision float32"

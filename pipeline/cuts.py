@@ -1,0 +1,203 @@
+"""The record of a progressive pruning: what was tried, what it cost, and which cut is next. No TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import runs
+
+STEPS = "steps.json"
+CHANNELS = "channels.json"
+PICTURE = "steps.png"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A network and how well it does on the validation images; APs in points, None if it could not be trained."""
+
+    params: int
+    macs: int
+    AP: float | None
+    AP50: float | None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One cut that was tried.
+
+    Attributes:
+      number: from 1.
+      unit: what was cut; see model.channels.
+      before: its channels before the cut.
+      after: its channels after it.
+      keep: indices, within the unit as it was before the cut, of the channels that stay.
+      network: the network after the cut and the training.
+      AP_before: of the network before the cut, points.
+      AP50_before: likewise.
+      accepted: whether the cut stands.
+      reason: why it does not.
+    """
+
+    number: int
+    unit: str
+    before: int
+    after: int
+    keep: tuple[int, ...]
+    network: Measured
+    AP_before: float
+    AP50_before: float
+    accepted: bool
+    reason: str = ""
+
+
+@dataclass
+class Cuts:
+    """The unpruned network and every step since."""
+
+    unpruned: Measured
+    widths: dict[str, int]
+    steps: list[Step] = dataclasses.field(default_factory=list)
+
+    @property
+    def last(self) -> Step | None:
+        """The last cut that stands."""
+        return next((step for step in reversed(self.steps) if step.accepted), None)
+
+    @property
+    def network(self) -> Measured:
+        """The network as it is now."""
+        return self.last.network if self.last else self.unpruned
+
+    def next_cut(self, units: Sequence[str], share: float, most: float) -> tuple[str, int] | None:
+        """The unit to cut next and how many of its channels stay; None when each was refused or is cut far enough.
+
+        Args:
+          units: in the order they are tried.
+          share: of a unit's original channels that goes with each step.
+          most: largest share of them that may go in all.
+        """
+        for unit in units:
+            tried = [step for step in self.steps if step.unit == unit]
+            if not all(step.accepted for step in tried):
+                continue
+            width = self.widths[unit]
+            left = tried[-1].after if tried else width
+            # A narrow unit loses at least one channel a step.
+            after = min(width - round(width * share * (len(tried) + 1)), left - 1)
+            if after >= max(1, math.ceil(width * (1 - most) - 1e-9)):
+                return unit, after
+        return None
+
+    def kept(self) -> dict[str, list[int]]:
+        """Unit -> the channels of the unpruned network that are left, for every unit that was cut."""
+        found: dict[str, list[int]] = {}
+        for step in self.steps:
+            if step.accepted:
+                whole = found.get(step.unit, list(range(step.before)))
+                found[step.unit] = [whole[i] for i in step.keep]
+        return found
+
+    def save(self, stage: Path) -> None:
+        """Write `STEPS`."""
+        runs.write_json(stage / STEPS, self)
+
+    @classmethod
+    def load(cls, stage: Path) -> Cuts | None:
+        """What `save` wrote; None where nothing was. ValueError if it is something else."""
+        file = stage / STEPS
+        if not file.is_file():
+            return None
+        try:
+            value = runs.read_json(file)
+            steps = [
+                Step(**{**step, "keep": tuple(step["keep"]), "network": Measured(**step["network"])})
+                for step in value["steps"]
+            ]
+            return cls(Measured(**value["unpruned"]), dict(value["widths"]), steps)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{file}: must be the steps of a pruning, got {type(error).__name__}: {error}") from None
+
+
+def goal(given: float | None, whole: int, name: str) -> float:
+    """The number of parameters or MACs to stop at: up to 1 a share of the unpruned network's, else a count.
+
+    Raises ValueError unless it is above 0 and below what the unpruned network has.
+    """
+    if given is None:
+        return math.inf
+    count = given * whole if given <= 1 else given
+    if not 0 < count < whole:
+        raise ValueError(
+            f"{name}: must be above 0 and less than the unpruned {whole:,}, got {given:g}; allowed: a count, or a "
+            "share such as 0.75"
+        )
+    return count
+
+
+def one_box_points(boxes: Mapping[str, int]) -> tuple[str, float]:
+    """The class whose boxes weigh most in AP50, and the points one of them is worth.
+
+    AP50 is the mean over the classes, and in a class of n boxes each is 1/n of the recall.
+    """
+    present = {name: count for name, count in boxes.items() if count}
+    rarest = min(present, key=present.__getitem__)
+    return rarest, 100 / (len(present) * present[rarest])
+
+
+def table(cuts: Cuts) -> Any:
+    """The steps as a rich table."""
+    from rich.table import Table
+
+    found = Table("step", "cut", "channels", "params", "MMAC", "AP", "AP50", "", title_justify="left")
+    for column in (*found.columns[:1], *found.columns[2:7]):
+        column.justify = "right"
+    found.add_row("", "unpruned", "", *_numbers(cuts.unpruned), "")
+    for step in cuts.steps:
+        verdict = "kept" if step.accepted else f"refused: {step.reason}"
+        widths = f"{step.before} -> {step.after}"
+        found.add_row(str(step.number), step.unit, widths, *_numbers(step.network), verdict)
+    return found
+
+
+def draw(cuts: Cuts, tolerance: float, path: Path, title: str) -> Path:
+    """AP50 against parameters and against MACs, step by step, as a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    stands = [cuts.unpruned, *(step.network for step in cuts.steps if step.accepted)]
+    refused = [step for step in cuts.steps if not step.accepted and step.network.AP50 is not None]
+    floor = (cuts.unpruned.AP50 or 0.0) - tolerance
+    figure.suptitle(title)
+    axes = figure.subplots(1, 2, sharey=True)
+    for axis, name, unit, label in zip(axes, ("params", "macs"), (1e6, 1e6), ("M parameters", "MMAC"), strict=True):
+        axis.plot([getattr(n, name) / unit for n in stands], [n.AP50 for n in stands], marker="o", label="cut kept")
+        axis.plot(
+            [getattr(step.network, name) / unit for step in refused],
+            [step.network.AP50 for step in refused],
+            "x",
+            color="tab:red",
+            label="cut refused",
+        )
+        for step in refused:
+            where = (getattr(step.network, name) / unit, step.network.AP50)
+            axis.annotate(step.unit, where, fontsize=7, xytext=(3, 3), textcoords="offset points")
+        axis.axhline(floor, color="grey", linestyle="--", label=f"unpruned less {tolerance:g}")
+        axis.invert_xaxis()
+        axis.set(xlabel=label)
+        axis.grid(alpha=0.3)
+    axes[0].set(ylabel="AP50 on validation")
+    axes[0].legend()
+    png = io.BytesIO()
+    figure.savefig(png, dpi=120, format="png")
+    return runs.write_atomic(path, png.getvalue())
+
+
+def _numbers(network: Measured) -> tuple[str, ...]:
+    points = ("-" if value is None else f"{value:.1f}" for value in (network.AP, network.AP50))
+    return (f"{network.params:,}", f"{network.macs / 1e6:,.1f}", *points)
