@@ -56,6 +56,8 @@ class Config:
     """Training images to calibrate int8 and int16x8 on."""
     data: Path | None = None
     """Labelled images to calibrate on; by default those of the training."""
+    out: Path | None = None
+    """Folder for the files; by default the run's export."""
     overwrite: bool = False
     """Replace files of the same name."""
 
@@ -69,7 +71,7 @@ def run(config: Config) -> Path:
         raise ValueError(f"samples: must be at least 1, got {config.samples}")
     trained = find(config.run, config.from_stage)
     variants = [v for v in ("float32", "float16", "dynamic", "int16x8", "int8") if getattr(config, v)] or ["float32"]
-    export = trained.run / runs.EXPORT
+    export = trained.run / runs.EXPORT if config.out is None else config.out
     parents = {f"{trained.stage.name}/{name}": runs.sha256(trained.stage / name) for name in (runs.ARCH, runs.WEIGHTS)}
     if not config.overwrite:
         for variant in variants:

@@ -1,28 +1,26 @@
-"""The whole path on pictures drawn by itself: train, convert, measure the files, look at a result.
+"""The whole chain on pictures drawn by itself: train, prune, quantize, convert, measure the files, look at a result.
 
     python -m pipeline.quickstart
 
-It ends in a table of the float32 and the int8 file and the path of a picture.
+It ends in a table of each stage's files and the path of a picture.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from pipeline import cli, runs, train
 
-if TYPE_CHECKING:
-    from tflite.benchmark import Timing
-
 PROG = "python -m pipeline.quickstart"
-VARIANTS = ("float32", "int8")
+# Cut this much of the two widest rows, in one step each.
+PRUNED, PRUNED_ROWS = 0.25, 2
 
 
 @dataclass(frozen=True)
 class Config:
-    """Draw images, train on them, convert to float32 and int8, and measure both files."""
+    """Draw images, train on them, prune, quantize, convert, and measure the files of each stage."""
 
     run: Path = runs.RUNS / "quickstart"
     """Directory of the run; one that is there is replaced."""
@@ -32,8 +30,12 @@ class Config:
     """Side of the network's input in pixels."""
     images: int = train.QUICK_IMAGES
     """Images to train on; a fifth as many to measure with."""
-    epochs: int = train.QUICK_EPOCHS
-    """Passes over them."""
+    epochs: int = 24
+    """Passes over them in the first training."""
+    prune_epochs: int = 3
+    """Passes over them after each cut."""
+    qat_epochs: int = 4
+    """Passes over them in quantization-aware training."""
     pictures: int = 6
     """Images to draw the int8 file's boxes on."""
     seed: int = 0
@@ -41,15 +43,15 @@ class Config:
 
 
 def run(config: Config) -> Path:
-    """Go the whole path, print the table, and return the folder of pictures. Raises ValueError or OSError."""
-    for name in ("size", "images", "epochs", "pictures"):
+    """Go the whole chain, print the table, and return the folder of pictures. Raises ValueError or OSError."""
+    for name in ("size", "images", "epochs", "prune_epochs", "qat_epochs", "pictures"):
         if getattr(config, name) < 1:
             raise ValueError(f"{name}: must be at least 1, got {getattr(config, name)}")
-    from pipeline import convert, evaluate, predict
+    from pipeline import convert, predict, prune, qat, stages
     from pipeline.data import load
     from pipeline.recipe import Recipe
-    from tflite.benchmark import benchmark
 
+    batch = min(8, config.images)
     _step("drawing images")
     data = train.drawn(config.images, (config.size, config.size), config.seed)
     _step("training")
@@ -59,42 +61,60 @@ def run(config: Config) -> Path:
             arch=config.arch,
             size=str(config.size),
             run=config.run,
-            batch=min(8, config.images),
+            batch=batch,
             recipe=Recipe(epochs=config.epochs),
             augment=train.QUICK_AUGMENT,
             seed=config.seed,
             overwrite=True,
         )
     )
+    _step("pruning")
+    prune.run(
+        prune.Config(
+            run=made,
+            rows=_widest(config.arch),
+            step=PRUNED,
+            most=PRUNED,
+            recipe=Recipe(epochs=config.prune_epochs, learning_rate=0.001, warmup_epochs=0.5),
+            batch=batch,
+            augment=train.QUICK_AUGMENT,
+            seed=config.seed,
+        )
+    )
+    _step("quantization-aware training")
+    how = qat.Config()
+    qat.run(
+        qat.Config(
+            run=made,
+            recipe=dataclasses.replace(how.recipe, epochs=config.qat_epochs),
+            batch=batch,
+            augment=train.QUICK_AUGMENT,
+            seed=config.seed,
+        )
+    )
     _step("converting")
-    export = convert.run(convert.Config(run=made, float32=True, int8=True))
-    files = [export / f"model_{variant}.tflite" for variant in VARIANTS]
-    _step("measuring the files")
-    metrics = [evaluate.run(evaluate.Config(model=file, data=data)) for file in files]
+    export = convert.run(convert.Config(run=made, int8=True))
+    _step("measuring each stage's files")
+    stages.run(stages.Config(run=made))
     _step("predicting")
     validation = load(data).splits["val"].files[: config.pictures]
-    pictures = made / "pictures"
-    predict.run(predict.Config(model=files[-1], images=tuple(validation), out=pictures, overwrite=True))
-    _show(files, metrics, benchmark(files))
-    print(f"boxes found by {files[-1]}: {pictures / validation[0].name}")
+    pictures, file = made / "pictures", export / "model_int8.tflite"
+    predict.run(predict.Config(model=file, images=tuple(validation), out=pictures, overwrite=True))
+    print(f"boxes found by {file}: {pictures / validation[0].name}")
     return pictures
+
+
+def _widest(arch: str) -> tuple[str, ...]:
+    """The rows and inner widths with the most channels, where most of the weights are."""
+    from model import zoo
+    from model.channels import channels_of
+
+    widths = channels_of(zoo.find(arch)).widths()
+    return tuple(sorted(widths, key=widths.__getitem__, reverse=True)[:PRUNED_ROWS])
 
 
 def _step(what: str) -> None:
     print(f"\n== {what}", flush=True)
-
-
-def _show(files: list[Path], metrics: list[dict[str, Any]], timings: list[Timing]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("file", "AP", "AP50", "KiB", "ms, 1 thread")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for file, measured, timing in zip(files, metrics, timings, strict=True):
-        points = (f"{measured[name]:.1f}" for name in ("AP", "AP50"))
-        table.add_row(file.name, *points, f"{timing.n_bytes / 1024:.0f}", f"{timing.median_ms:.1f}")
-    Console().print(table)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -33,7 +34,10 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 def demo(command: Command, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The directory the demo ran in, and what it printed."""
     place = tmp_path_factory.mktemp("demo")
-    options = ("--images", 16, "--epochs", 1, "--size", 64, "--pictures", 2)
+    options = (
+        *("--images", 16, "--size", 64, "--pictures", 2),
+        *("--epochs", 1, "--prune-epochs", 1, "--qat-epochs", 1),
+    )
     done = command("pipeline.quickstart", *options, cwd=place)
     assert done.returncode == 0, done.stderr
     return place, done.stdout
@@ -55,23 +59,35 @@ def without(absent: tuple[str, ...], module: str, *args: object, cwd: Path) -> s
     return subprocess.run([sys.executable, "-c", code], cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
 
 
-def test_it_ends_in_a_table_of_both_files_and_a_picture(demo: tuple[Path, str]) -> None:
+STAGES = [("train", "float32"), ("train", "int8"), ("prune", "float32"), ("prune", "int8"), ("qat", "int8")]
+
+
+def test_it_ends_in_a_table_of_each_stage_and_a_picture(demo: tuple[Path, str]) -> None:
     place, printed = demo
-    ending = printed[printed.rindex("== predicting") :]
-    rows = re.findall(r"model_(\w+)\.tflite +│ +([\d.]+) │ +([\d.]+) │ +(\d+) │ +([\d.]+) │", ending)
-    assert [row[0] for row in rows] == ["float32", "int8"]
-    kib = [int(row[3]) for row in rows]
-    assert kib[0] > 3 * kib[1]
+    rows = re.findall(r"^│ (\w+) +│ (\w+) +│ +([\d,]+) │ +([\d.,]+) │ +([\d,]+) │", printed, re.M)
+    assert [row[:2] for row in rows] == STAGES
+    params, kib = ([int(row[i].replace(",", "")) for row in rows] for i in (2, 4))
+    assert params[0] == params[1] > params[2] == params[3] == params[4]
+    assert kib[0] > 3 * kib[1] > 3 * kib[3] and kib[4] < kib[1]
     picture = place / printed.strip().splitlines()[-1].split(": ")[-1]
     with Image.open(picture) as image:
         assert image.size == (128, 128)
 
 
-def test_the_table_holds_what_evaluate_wrote(demo: tuple[Path, str]) -> None:
+def test_the_table_holds_what_was_measured_on_the_files(demo: tuple[Path, str]) -> None:
     place, printed = demo
-    for variant in ("float32", "int8"):
-        metrics = json.loads((place / "runs" / "latest" / f"metrics_{variant}.json").read_text())
-        assert re.search(rf"model_{variant}\.tflite +│ +{metrics['AP']:.1f} │ +{metrics['AP50']:.1f} │", printed)
+    run = place / "runs" / "latest"
+    entries = json.loads((run / "stages.json").read_text())["stages"]
+    assert [(entry["stage"], entry["variant"]) for entry in entries] == STAGES
+    for entry in entries:
+        file = place / entry["path"]
+        assert file.stat().st_size == entry["n_bytes"]
+        metrics = json.loads((file.parent / f"metrics_{entry['variant']}.json").read_text())
+        assert (metrics["AP"], metrics["AP50"]) == (entry["AP"], entry["AP50"])
+        assert metrics["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+        assert re.search(
+            rf"│ {entry['stage']} +│ {entry['variant']} .*│ +{entry['AP']:.1f} │ +{entry['AP50']:.1f} │", printed
+        )
 
 
 @pytest.mark.parametrize("module", ["predict", "benchmark", "inspect"])

@@ -1,0 +1,188 @@
+"""What each stage of a run cost and gained: its files measured and timed side by side.
+
+    python -m pipeline.stages --run runs/cells
+
+Every finished stage is converted, its files are evaluated on the validation images, and all are timed by turns in one
+process. The table is kept as stages.json in the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline import cli, runs
+from pipeline.trained import From, find
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+PROG = "python -m pipeline.stages"
+TABLE = "stages.json"
+# A stage of quantization-aware training is about its integers.
+VARIANTS: dict[From, tuple[str, ...]] = {
+    "train": ("float32", "int8"),
+    "prune": ("float32", "int8"),
+    "qat": ("int8",),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Convert every stage of a run, and measure and time the files."""
+
+    run: Path | None = None
+    """Run to look at; by default the newest."""
+    data: Path | None = None
+    """Labelled images to measure on; by default those of the training."""
+    threads: int = 1
+    """Threads of the interpreter, where time is measured."""
+    runs: int = 50
+    """Timed inferences of each file."""
+    overwrite: bool = False
+    """Replace files in export/STAGE/ that were made from other weights."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file.
+
+    Attributes:
+        stage: it was made from.
+        variant: of the conversion.
+        params: of the network, batch-norm statistics included.
+        macs: multiply-accumulates for an image.
+        n_bytes: of the file.
+        median_ms: of an inference.
+        ratio: how many times as fast as the first file.
+        AP: points on validation.
+        AP50: points on validation.
+        path: of the file.
+    """
+
+    stage: str
+    variant: str
+    params: int
+    macs: int
+    n_bytes: int
+    median_ms: float
+    ratio: float
+    AP: float
+    AP50: float
+    path: str
+
+
+def run(config: Config) -> list[Entry]:
+    """Convert, measure, time; print the table, write it, and return it.
+
+    Raises ValueError or OSError, in one line, for what a user can mend.
+    """
+    from rich.console import Console
+
+    if config.threads < 1 or config.runs < 1:
+        raise ValueError(f"threads, runs: must be at least 1, got {config.threads} and {config.runs}")
+    directory = runs.resolve_run(config.run)
+    stages = [stage for stage in VARIANTS if runs.is_finished(directory / stage)]
+    if not stages:
+        runs.latest_stage(directory)
+    files = [file for stage in stages for file in _converted(directory, stage, config)]
+    entries = _measured(directory, files, config)
+    runs.write_json(directory / TABLE, {"stages": [asdict(entry) for entry in entries], "versions": runs.provenance()})
+    Console().print(table(entries))
+    print(f"wrote {directory / TABLE}")
+    return entries
+
+
+def _converted(directory: Path, stage: From, config: Config) -> list[tuple[From, Path]]:
+    """The files of a stage, those that are there already left as they are."""
+    from pipeline import convert
+    from tflite import contract as contracts
+
+    folder = directory / runs.EXPORT / stage
+    weights = runs.sha256(directory / stage / runs.WEIGHTS)
+    missing = []
+    for variant in VARIANTS[stage]:
+        path = folder / f"model_{variant}.tflite"
+        if not path.is_file() or weights not in contracts.load(path).parents.values():
+            missing.append(variant)
+    if missing:
+        convert.run(
+            convert.Config(
+                run=directory,
+                from_stage=stage,
+                float32="float32" in missing,
+                int8="int8" in missing,
+                data=config.data,
+                out=folder,
+                overwrite=config.overwrite,
+            )
+        )
+    return [(stage, folder / f"model_{variant}.tflite") for variant in VARIANTS[stage]]
+
+
+def _measured(directory: Path, files: list[tuple[From, Path]], config: Config) -> list[Entry]:
+    from model.count import count
+    from pipeline import evaluate
+    from tflite.benchmark import benchmark
+
+    scores = []
+    for stage, path in files:
+        print(f"measuring {path}", flush=True)
+        # The table says all that matters here.
+        with contextlib.redirect_stdout(io.StringIO()):
+            scores.append(
+                evaluate.run(evaluate.Config(model=path, data=config.data, out=directory / runs.EXPORT / stage))
+            )
+    timings = benchmark([path for _, path in files], threads=[config.threads], runs=config.runs)
+    entries = []
+    for (stage, path), score, timing in zip(files, scores, timings, strict=True):
+        total = count(find(directory, stage).arch)
+        entries.append(
+            Entry(
+                stage,
+                path.stem.removeprefix("model_"),
+                total.params,
+                total.macs,
+                timing.n_bytes,
+                timing.median_ms,
+                timing.ratio,
+                score["AP"],
+                score["AP50"],
+                str(path),
+            )
+        )
+    return entries
+
+
+def table(entries: list[Entry]) -> Table:
+    """The entries as people read them."""
+    from rich.table import Table
+
+    found = Table("stage", "file", "params", "MMAC", "KiB", "ms", "speed", "AP", "AP50")
+    for column in found.columns[2:]:
+        column.justify = "right"
+    for entry in entries:
+        found.add_row(
+            entry.stage,
+            entry.variant,
+            f"{entry.params:,}",
+            f"{entry.macs / 1e6:,.1f}",
+            f"{entry.n_bytes / 1024:,.0f}",
+            f"{entry.median_ms:.2f}",
+            f"{entry.ratio:.2f}x",
+            f"{entry.AP:.1f}",
+            f"{entry.AP50:.1f}",
+        )
+    return found
+
+
+def main() -> None:
+    """The command line."""
+    cli.main(Config, run, prog=PROG, description=__doc__)
+
+
+if __name__ == "__main__":
+    main()
