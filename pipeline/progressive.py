@@ -143,6 +143,7 @@ class Progressive:
             seed=number,
             plain=plain,
             callbacks=[UpdatePruningStep()],
+            penalty=self.work.taught(self.config.distill),
             rank_by="AP50",
         )
         strip_pruning(wrapped)
@@ -162,7 +163,16 @@ class Progressive:
         model, averaged = with_weights(self.arch, self.weights), build(self.arch)
         recipe = dataclasses.replace(self.config.recipe, epochs=self.config.final_epochs)
         evaluate = self.work.measure(averaged)
-        metrics = self.work.train(model, averaged, evaluate, recipe, folder, seed=len(cuts.steps) + 1, rank_by="AP50")
+        metrics = self.work.train(
+            model,
+            averaged,
+            evaluate,
+            recipe,
+            folder,
+            seed=len(cuts.steps) + 1,
+            penalty=self.work.taught(self.config.distill),
+            rank_by="AP50",
+        )
         if (metrics["AP50"] or 0.0) < (cuts.network.AP50 or 0.0):
             self._say(f"the last training gave AP50 {metrics['AP50']:.1f}, no more than before it: not kept")
             return cuts.network

@@ -9,6 +9,7 @@ It ends with `pipeline.qat` or `pipeline.convert` as the next command. See docs/
 from __future__ import annotations
 
 import dataclasses
+import math
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +52,8 @@ class Config:
     target_macs: float | None = None
     """Stop at so many multiply-accumulates, likewise; with both targets, when both are met."""
     recipe: Recipe = field(default_factory=lambda: Recipe(epochs=20, learning_rate=0.001, warmup_epochs=1.0))
+    distill: float = 0.0
+    """Weight of the unpruned network's outputs as a second teacher; 0 is none, as in the paper."""
     final_epochs: int = 0
     """Passes over the training images after the last cut, to recover what short trainings left."""
     eval_images: int | None = None
@@ -119,10 +122,9 @@ def _check(config: Config, trained: Trained) -> None:
     for name in ("step", "most"):
         if not 0 < getattr(config, name) < 1:
             raise ValueError(f"{name}: must be between 0 and 1, got {getattr(config, name)}; allowed: such as 0.0625")
-    if config.tolerance < 0 or config.final_epochs < 0:
-        raise ValueError(
-            f"tolerance, final_epochs: must not be negative, got {config.tolerance} and {config.final_epochs}"
-        )
+    for name in ("tolerance", "distill", "final_epochs"):
+        if not (getattr(config, name) >= 0 and math.isfinite(getattr(config, name))):
+            raise ValueError(f"{name}: must not be negative, got {getattr(config, name)}")
     total = count(trained.arch)
     goal(config.target_params, total.params, "target_params")
     goal(config.target_macs, total.macs, "target_macs")
@@ -178,6 +180,7 @@ def _leave_two_of_four(config: Config, work: Retraining, stage: Path) -> None:
         stage / "training",
         plain=plain,
         callbacks=[UpdatePruningStep()],
+        penalty=work.taught(config.distill),
         rank_by="AP50",
     )
     strip_pruning(wrapped)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from model.keras import keras
     from pipeline.data import Dataset
     from pipeline.progress import TrainingProgress
-    from pipeline.trainer import Metrics
+    from pipeline.trainer import Metrics, Penalty
 
 
 class Retraining:
@@ -79,6 +79,14 @@ class Retraining:
     def steps(self) -> int:
         """Training steps in an epoch."""
         return len(self._images.usable) // self._batch
+
+    def taught(self, weight: float) -> Penalty | None:
+        """A penalty for saying something else than the network that was read, see `model.distill`; None for 0."""
+        if not weight:
+            return None
+        from model.distill import distillation
+
+        return distillation(self.trained.weighted(), weight)
 
     def measure(self, model: keras.Model) -> Callable[[], Metrics]:
         """A function that measures `model`, whose outputs are logits, on the validation images."""
