@@ -6,12 +6,12 @@ import difflib
 from pathlib import Path
 
 from model.spec import Arch
-from model.zoo.micro_yolo import MICRO_YOLO, MICRO_YOLO_DSCONV, MICRO_YOLO_MBCONV
+from model.zoo.micro_yolo import MICRO_YOLO, MICRO_YOLO_DSCONV, MICRO_YOLO_MBCONV, MICRO_YOLO_PRUNED
 from model.zoo.yolo_lite import YOLO_LITE
 from model.zoo.yolo_nano import YOLO_NANO
 from model.zoo.yolov3_tiny import YOLOV3_TINY
 
-_ALL = (YOLOV3_TINY, YOLO_LITE, YOLO_NANO, MICRO_YOLO, MICRO_YOLO_DSCONV, MICRO_YOLO_MBCONV)
+_ALL = (YOLOV3_TINY, YOLO_LITE, YOLO_NANO, MICRO_YOLO, MICRO_YOLO_PRUNED, MICRO_YOLO_DSCONV, MICRO_YOLO_MBCONV)
 ARCHS: dict[str, Arch] = {arch.name: arch for arch in _ALL}
 
 

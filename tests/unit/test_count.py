@@ -17,6 +17,7 @@ from model.zoo.yolo_nano import yolo_nano
         ("yolo_lite", 80, 649_417, 0.2438),
         ("yolo_lite", 20, 572_317, 0.2400),
         ("micro_yolo", 80, 2_562_702, 1.0547),
+        ("micro_yolo_pruned", 80, 1_925_835, 0.8342),
         ("micro_yolo_dsconv", 80, 1_456_670, 0.5013),
         ("micro_yolo_mbconv", 80, 3_687_566, 1.2327),
         # The paper's own data set is VOC.
@@ -35,6 +36,13 @@ def test_micro_yolo_is_as_much_smaller_as_the_paper_says() -> None:
     assert tiny.params / micro.params == pytest.approx(3.46, abs=0.005)
     # The paper's 1.10 GMAC; how it counted is not published.
     assert micro.macs / 1e9 == pytest.approx(1.10, rel=0.05)
+
+
+def test_the_pruned_network_is_as_small_as_the_paper_says() -> None:
+    whole, pruned = count(ARCHS["micro_yolo"]), count(ARCHS["micro_yolo_pruned"])
+    assert pruned.params == pytest.approx(1.92e6, rel=0.02)
+    # Measured by the same, unpublished, way of counting: what share of the uncut network is left.
+    assert pruned.macs / whole.macs == pytest.approx(0.87 / 1.10, rel=0.02)
 
 
 def test_yolo_nano_with_expansion_2() -> None:

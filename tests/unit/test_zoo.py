@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -22,6 +23,7 @@ def test_names() -> None:
         "yolo_lite",
         "yolo_nano",
         "micro_yolo",
+        "micro_yolo_pruned",
         "micro_yolo_dsconv",
         "micro_yolo_mbconv",
     ]
@@ -35,6 +37,7 @@ def test_names() -> None:
         ("yolo_lite", (224, 224), {32: 5}),
         ("yolo_nano", (416, 416), {8: 3, 16: 3, 32: 3}),
         ("micro_yolo", (416, 416), {32: 3, 16: 3}),
+        ("micro_yolo_pruned", (416, 416), {32: 3, 16: 3}),
         ("micro_yolo_dsconv", (416, 416), {32: 3, 16: 3}),
         ("micro_yolo_mbconv", (416, 416), {32: 3, 16: 3}),
     ],
@@ -73,6 +76,19 @@ def test_micro_yolo_is_the_papers() -> None:
             assert (row.mid, row.se) == (2 * width, max(1, 2 * width // 32))
 
 
+def test_the_pruned_network_is_micro_yolo_with_fewer_channels() -> None:
+    whole, pruned = ARCHS["micro_yolo"], ARCHS["micro_yolo_pruned"]
+    cut = {row.name: 16 - 16 * pruned.row(row.name).out / row.out for row in whole.rows if row.out}
+    # The paper's words: 6/16 at layer 13 (1024 -> 640), none at 15, at most 2/16 elsewhere.
+    assert pruned.row("l13").out == 640 and cut.pop("l13") == 6 and cut.pop("l15") == 0
+    assert set(cut.values()) <= {0, 1, 2}
+    for row, cut_row in zip(whole.rows, pruned.rows, strict=True):
+        assert dataclasses.replace(cut_row, out=row.out, mid=row.mid, se=row.se) == row
+        if row.op == "mbconv":
+            width = sum(pruned.channels[source] for source in pruned.sources[row.name])
+            assert (cut_row.mid, cut_row.se) == (2 * width, max(1, 2 * width // 32))
+
+
 def test_ablations_differ_in_the_kind_of_layer_only() -> None:
     paper = ARCHS["micro_yolo"]
     light = {"l3", "l5", "l7", "l9", "l11", "l13", "l15", "l22"}
@@ -107,7 +123,8 @@ def test_an_unknown_name_suggests_the_nearest(name: str, nearest: str) -> None:
         find(name)
     assert str(error.value) == (
         f"arch: unknown network {name!r}; nearest: {nearest}; allowed: yolov3_tiny, yolo_lite, yolo_nano, micro_yolo, "
-        "micro_yolo_dsconv, micro_yolo_mbconv, or a FILE.json; `python -m pipeline.summary` describes them"
+        "micro_yolo_pruned, micro_yolo_dsconv, micro_yolo_mbconv, or a FILE.json; `python -m pipeline.summary` "
+        "describes them"
     )
 
 
