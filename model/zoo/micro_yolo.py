@@ -8,12 +8,12 @@ least 1, no biases), 3x3 MBConv in layers 15 and 22, batch norm behind all three
 both of a DSConv, ReLU6. It is the choice that gives the published 2.56 M parameters (2,562,702 with batch-norm
 statistics, 3.46 times fewer than YOLOv3-Tiny); it has 1.055 GMAC where the paper says 1.10.
 
-`MICRO_YOLO_PRUNED` is the paper's pruned network, 1.92 M parameters and 0.87 GMAC. From the paper (table 3, section on
-progressive channel pruning): 6/16 of layer 13 go, nothing of layer 15, 1/16 to 2/16 of most other layers. Reconstructed:
-which of these give 1/16 and which 2/16 (`CUT`), and that inner widths follow, alpha and beta staying as they are. Of
-all choices of 0, 1 or 2 sixteenths the simplest rule that fits is one by kind of layer: 2/16 of an MBConv, 1/16 of a
-plain convolution. It gives 1,925,835 parameters (the paper's +0.3 %) and 0.834 GMAC, 0.791 of the uncut network where
-the paper has 0.87 / 1.10 = 0.791. With inner widths left as they were, no choice comes within 2 %.
+`MICRO_YOLO_PRUNED` is the paper's pruned network, 1.92 M parameters and 0.87 GMAC. From the paper (table 3): 6/16 of
+layer 13 go, nothing of layer 15, 1/16 to 2/16 of most other layers. Reconstructed: which of these give 1/16 and which
+2/16 (`CUT`), and that inner widths follow, alpha and beta staying as they are. Of all choices of 0, 1 or 2 sixteenths
+the simplest rule that fits is one by kind of layer: 2/16 of an MBConv, 1/16 of a plain convolution. It gives 1,925,835
+parameters (the paper's +0.3 %) and 0.834 GMAC, 0.791 of the uncut network, where the paper has 0.87 / 1.10 = 0.791.
+With inner widths left as they were, no choice comes within 2 %.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ SOURCE = (
     "Hu & Li 2021, Micro-YOLO, ICAART, DOI 10.5220/0010234401510158; "
     "unpublished, reconstructed here: expansion 2, gate reduction 32"
 )
-# Unpublished, see above: an MBConv's inner width is EXPANSION times the width it reads, its gate's REDUCTION times less.
+# Unpublished, see above: an MBConv works on EXPANSION times the width it reads, its gate on REDUCTION times less.
 EXPANSION, REDUCTION = 2, 32
 
 MICRO_YOLO = Arch(
