@@ -1,10 +1,14 @@
-"""What the networks are made of: ``python -m pipeline.summary [ARCH ...] [--size 320] [--classes 3] [--json]``."""
+"""What the networks are made of: ``python -m pipeline.summary [ARCH ...] [--size 320] [--classes 3] [--json]``.
+
+``--tables`` puts the Micro-YOLO paper's tables beside ours; see docs/tables.md.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tyro
@@ -12,6 +16,8 @@ import tyro
 from pipeline import cli
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from model.count import Count
     from model.spec import Arch, Row
 
@@ -28,12 +34,24 @@ class Config:
     """Input size in pixels: 320, or 256x320 (height x width); by default each network's own."""
     classes: int | None = None
     """Number of classes; by default each network's own."""
+    tables: bool = False
+    """The paper's Tables 1 to 4 beside ours instead."""
+    run: tuple[Path, ...] = ()
+    """Runs whose cuts and measured files join the tables."""
     json: bool = False
-    """Print JSON: a list of objects with arch, size, classes, params, macs, rows."""
+    """Print JSON: a list of objects with arch, size, classes, params, macs, rows; or an object of the tables."""
 
 
 def run(config: Config) -> None:
-    """Print the networks. Raises ValueError for an unknown network, or a size or class count that does not fit."""
+    """Print the networks, or the paper's tables.
+
+    Raises ValueError for an unknown network, a size or class count that does not fit, or a run that is none.
+    """
+    if config.tables:
+        _show_tables(config)
+        return
+    if config.run:
+        raise ValueError("run: only --tables reads runs; allowed: --tables --run RUN")
     from model import zoo
     from model.count import count
 
@@ -48,11 +66,29 @@ def run(config: Config) -> None:
             arch = arch.with_classes(config.classes)
         counted.append((arch, count(arch)))
     if config.json:
-        json.dump([as_json(arch, total) for arch, total in counted], sys.stdout, indent=1)
-        print()
+        _print_json([as_json(arch, total) for arch, total in counted])
         return
     for arch, total in counted:
         _show(arch, total)
+
+
+def _show_tables(config: Config) -> None:
+    if config.arch or config.size is not None or config.classes is not None:
+        raise ValueError("tables: are those of the paper, at its sizes and classes; leave the other options out")
+    from pipeline.tables import tables
+
+    made = tables(config.run)
+    if config.json:
+        _print_json(made)
+    else:
+        from pipeline.tables_text import show
+
+        show(made, _console())
+
+
+def _print_json(value: Any) -> None:
+    json.dump(value, sys.stdout, indent=1)
+    print()
 
 
 def as_json(arch: Arch, total: Count) -> dict[str, Any]:
@@ -74,7 +110,6 @@ def as_json(arch: Arch, total: Count) -> dict[str, Any]:
 
 def _show(arch: Arch, total: Count) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(
@@ -98,14 +133,20 @@ def _show(arch: Arch, total: Count) -> None:
             f"{counts.params:,}" if counts.params else "",
             f"{counts.macs / 1e6:,.1f}" if counts.macs else "",
         )
-    console = Console(highlight=False)
-    # A file or a pipe has no edge to break lines at.
-    console = console if console.is_terminal else Console(highlight=False, width=160)
+    console = _console()
     console.print(table)
     console.print(
         f"{total.params:,} parameters ({total.params - total.trainable:,} of them batch-norm statistics), "
         f"{total.macs / 1e9:.4f} GMAC (1 GMAC is 2 GFLOP)\n"
     )
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    # A file or a pipe has no edge to break lines at.
+    return console if console.is_terminal else Console(highlight=False, width=160)
 
 
 def _describe(row: Row) -> str:
