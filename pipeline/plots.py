@@ -33,3 +33,40 @@ def draw_history(history: Sequence[dict[str, Any]], path: Path) -> Path:
     png = io.BytesIO()
     figure.savefig(png, dpi=120, format="png")
     return runs.write_atomic(path, png.getvalue())
+
+
+def draw_search(candidates: Sequence[dict[str, Any]], path: Path) -> Path:
+    """AP50 of each combination of kernel sizes (Micro-YOLO's figure 4) over its parameters and MACs, as a PNG.
+
+    `candidates` are those of ``search.json``, in any order; they are drawn by name.
+    """
+    from matplotlib.figure import Figure
+
+    ordered = sorted(candidates, key=lambda each: each["key"])
+    names = [each["key"] for each in ordered]
+    figure = Figure(figsize=(max(6.0, 2 + 0.3 * len(ordered)), 6), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    reached = [each["AP50"] for each in ordered if each["AP50"] is not None]
+    best = max(reached, default=None)
+    for x, each in enumerate(ordered):
+        if each["AP50"] is None:
+            above.text(x, 0.02, "failed", rotation=90, ha="center", transform=above.get_xaxis_transform())
+        else:
+            above.bar(x, each["AP50"], color="tab:orange" if each["AP50"] == best else "tab:blue")
+            above.text(x, each["AP50"], f"{each['AP50']:.1f}", rotation=90, ha="center", va="bottom", fontsize=7)
+    if reached:
+        # A bar's foot is not 0 here, so that combinations a point apart can be told from each other.
+        foot = max(0.0, min(reached) - max(1.0, 0.3 * (max(reached) - min(reached))))
+        above.set_ylim(foot, max(reached) + max(1.0, 0.25 * (max(reached) - foot)))
+    above.set(ylabel="AP50 in points on validation", title="kernel sizes, in the order of the rows")
+    for axis, key, unit, label, style in (
+        (below, "params", 1e3, "parameters, thousands", {"color": "tab:green", "marker": "o"}),
+        (below.twinx(), "macs", 1e6, "MMAC", {"color": "tab:red", "marker": "x"}),
+    ):
+        axis.plot([each[key] / unit for each in ordered], linestyle="none", **style)
+        axis.set_ylabel(label, color=style["color"])
+    below.set_xticks(range(len(names)), names, rotation=90, family="monospace")
+    below.grid(axis="x", alpha=0.3)
+    png = io.BytesIO()
+    figure.savefig(png, dpi=120, format="png")
+    return runs.write_atomic(path, png.getvalue())

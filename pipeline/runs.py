@@ -24,6 +24,7 @@ from typing import Any
 RUNS = Path("runs")
 STAGES = ("train", "prune", "qat")
 EXPORT = "export"
+SEARCH = "search"
 ARCH = "arch.json"
 WEIGHTS = "model.weights.h5"
 CONFIG = "config.json"
@@ -264,7 +265,7 @@ def _is_foreign(run: Path) -> bool:
         return False
     # Hidden ones are the system's, or those of machines that help to make this run.
     names = {entry.name for entry in run.iterdir() if not entry.name.startswith(".")}
-    return bool(names) and not names & {*STAGES, EXPORT}
+    return bool(names) and not names & {*STAGES, EXPORT, SEARCH}
 
 
 def _unused() -> Path:

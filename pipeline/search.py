@@ -1,0 +1,350 @@
+"""Which kernel size for which row: every combination is trained briefly and ranked (Micro-YOLO, section on figure 4).
+
+    python -m pipeline.search --data PATH --size 160 --run runs/kernels
+
+Each candidate is a run of its own in ``RUN/search/``, measured on its float32 .tflite. See docs/search.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import difflib
+import gc
+import io
+import itertools
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline import cli, runs, settings, train
+from pipeline.recipe import Recipe, Strength
+
+if TYPE_CHECKING:
+    from model.spec import Arch
+
+PROG = "python -m pipeline.search"
+# Whose k is a convolution's kernel; a pool's is its window.
+OPS_WITH_KERNEL = ("conv", "separable", "mbconv", "pep")
+BEST, RANKING = "best.json", "search.json"
+
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Config(train.Config):
+    """Train every combination of kernel sizes briefly and rank them by AP50 on validation."""
+
+    rows: tuple[str, ...] = ("l3", "l5", "l7", "l9", "l11")
+    """Rows of the network whose kernel size is searched."""
+    kernels: tuple[int, ...] = (3, 5)
+    """Kernel sizes to try in each."""
+    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=20))
+
+
+def run(config: Config) -> Path:
+    """Search as `config` says, print the ranking, and return the run's directory.
+
+    A candidate that fails is recorded with its reason and the search goes on.
+
+    Raises:
+      ValueError: what a user can mend, before any training; or, when all is done, that candidates failed.
+      OSError: such as a full disk, at once: it would fail the next candidate too. ``resume`` goes on.
+    """
+    from model import zoo
+    from pipeline.data import load
+
+    _check_alone()
+    if config.resume:
+        config = _recorded(config)
+        arch = zoo.find(_stage(config) / runs.ARCH)
+    else:
+        arch = zoo.find(config.arch)
+    if config.data is None:
+        config = _quick(config)
+    if config.size is not None:
+        arch = arch.resized(train.parse_size(config.size))
+    tables = candidates(arch, config.rows, config.kernels)
+    _check(config)
+    if config.data is None:
+        config = dataclasses.replace(config, data=train.drawn(train.QUICK_IMAGES, arch.size, config.seed))
+    dataset = load(config.data or "", val_fraction=config.val_fraction, seed=config.seed)
+    if config.batch > len(dataset.splits["train"]):
+        raise ValueError(
+            f"batch: must not exceed the {len(dataset.splits['train'])} training images, got {config.batch}; "
+            "use a smaller --batch"
+        )
+    if not (~dataset.splits["val"].crowd).any():
+        raise ValueError(f"{dataset.root}: the validation images must have boxes to rank by, got none; another --data")
+    if not config.resume:
+        config = dataclasses.replace(
+            config, run=runs.new_run(config.run, stage=runs.SEARCH, overwrite=config.overwrite), overwrite=False
+        )
+        runs.write_json(_stage(config) / runs.ARCH, arch.to_json())
+        runs.write_json(_stage(config) / runs.CONFIG, runs.record(config, data=dataset.root.absolute()))
+    results = _search(config, {key: table.with_classes(len(dataset.names)) for key, table in tables.items()})
+    return _finish(config, results)
+
+
+def candidates(arch: Arch, rows: Sequence[str], kernels: Sequence[int]) -> dict[str, Arch]:
+    """A table for every choice of one of `kernels` for each of `rows`, by a name such as "35353".
+
+    Raises ValueError for a row that is unknown, named twice or has no kernel, and for less than two kernel sizes.
+    """
+    if not rows or len(set(rows)) < len(rows):
+        raise ValueError(f"rows: must be different rows of {arch.name}, at least one, got {' '.join(rows) or 'none'}")
+    if len(kernels) < 2 or len(set(kernels)) < len(kernels):
+        raise ValueError(f"kernels: must be two or more different sizes, got {' '.join(map(str, kernels)) or 'none'}")
+    allowed = [row.name for row in arch.rows if row.op in OPS_WITH_KERNEL]
+    names = [row.name for row in arch.rows]
+    for name in rows:
+        if name not in names:
+            near = ", ".join(difflib.get_close_matches(name, allowed, n=3)) or "none"
+            raise ValueError(f"rows: {arch.name} has no row {name!r}; nearest: {near}; allowed: {', '.join(allowed)}")
+        if name not in allowed:
+            raise ValueError(
+                f"rows: {arch.name}.{name} is a {arch.row(name).op}, which has no kernel; allowed: {', '.join(allowed)}"
+            )
+    return {
+        _key(choice): arch.replace(
+            name=f"{arch.name}_{_key(choice)}",
+            rows=tuple(
+                dataclasses.replace(row, k=choice[rows.index(row.name)]) if row.name in rows else row
+                for row in arch.rows
+            ),
+        )
+        for choice in itertools.product(kernels, repeat=len(rows))
+    }
+
+
+def ranked(results: Sequence[Result]) -> list[Result]:
+    """Best first: by AP50, then AP, then fewer MACs; failed ones last."""
+    return sorted(
+        results,
+        key=lambda each: (each["AP50"] is None, -(each["AP50"] or 0.0), -(each["AP"] or 0.0), each["macs"]),
+    )
+
+
+def _key(choice: Sequence[int]) -> str:
+    return ("" if max(choice) < 10 else "-").join(map(str, choice))
+
+
+def _stage(config: Config) -> Path:
+    return Path(config.run or "") / runs.SEARCH
+
+
+def _check_alone() -> None:
+    from pipeline import devices
+
+    if devices.cluster()[1] > 1:
+        raise ValueError("TF_CONFIG: a search runs on one machine, got a cluster; allowed: unset it")
+
+
+def _check(config: Config) -> None:
+    """Raise ValueError or OSError for what is wrong with the settings alone, before any slow work."""
+    if config.batch < 1:
+        raise ValueError(f"batch: must be at least 1, got {config.batch}")
+    if config.seed < 0:
+        raise ValueError(f"seed: must not be negative, got {config.seed}")
+    if not 0 < config.val_fraction < 1:
+        raise ValueError(f"val_fraction: must be between 0 and 1, got {config.val_fraction}; allowed: such as 0.2")
+    if config.resume:
+        return
+    if config.run is not None and _stage(config).exists() and not config.overwrite:
+        raise ValueError(
+            f"{config.run}: already holds a search; allowed: --resume to go on with it, --overwrite to start again, or "
+            "another --run"
+        )
+    runs.check_new_run(config.run, stage=runs.SEARCH, overwrite=config.overwrite)
+
+
+def _recorded(config: Config) -> Config:
+    """The settings of the search to continue, by default of the newest."""
+    if config.run is None:
+        begun = sorted(runs.RUNS.glob(f"*/{runs.SEARCH}/{runs.CONFIG}"), key=lambda path: path.stat().st_mtime)
+        if not begun:
+            raise FileNotFoundError(f"{runs.RUNS}: there is no search to resume; `{PROG} --data PATH` begins one")
+        config = dataclasses.replace(config, run=begun[-1].parent.parent)
+    return settings.recorded(config, _stage(config), prog=PROG)
+
+
+def _quick(config: Config) -> Config:
+    print(f"no --data: searching on drawn shapes; your own images: {PROG} --data FOLDER")
+    return dataclasses.replace(
+        config,
+        size=config.size or str(train.QUICK_SIZE),
+        augment=train.QUICK_AUGMENT if config.augment == Strength() else config.augment,
+    )
+
+
+def _search(config: Config, tables: dict[str, Arch]) -> list[Result]:
+    """Train and measure every candidate that has no result yet; each result is written at once."""
+    # Without these nothing can be trained: not the fault of a candidate.
+    import matplotlib  # noqa: F401
+
+    from model.count import count
+    from model.keras import keras
+
+    results = _known(config, tables)
+    left = [key for key, result in results.items() if result["AP50"] is None]
+    print(f"{len(tables)} combinations of kernel sizes for {', '.join(config.rows)}; {len(left)} to train")
+    started = time.perf_counter()
+    for number, key in enumerate(left):
+        total = count(tables[key])
+        remaining = (
+            f", {_minutes((time.perf_counter() - started) / number * (len(left) - number))} left" if number else ""
+        )
+        print(
+            f"\n== {key} ({number + 1} of {len(left)}): {total.params:,} parameters, {total.macs / 1e6:,.0f} MMAC"
+            f"{remaining}",
+            flush=True,
+        )
+        begun = time.perf_counter()
+        try:
+            outcome = _measure(config, key, tables[key])
+        except (OSError, ImportError):
+            raise
+        except Exception as error:
+            outcome = {"error": cli.message(error)}
+            print(f"{key} failed: {outcome['error']}", flush=True)
+        finally:
+            # Graphs and decoded images of a candidate would otherwise stay until the last.
+            keras.backend.clear_session()
+            gc.collect()
+        results[key] = {**_blank(key, tables[key], config.rows), **outcome, "seconds": time.perf_counter() - begun}
+        _write(config, results)
+    return ranked(list(results.values()))
+
+
+def _measure(config: Config, key: str, table: Arch) -> Result:
+    """Train one candidate, or what is left to train of it, and measure its float32 file."""
+    from model.keras import keras
+    from pipeline import convert, evaluate
+
+    directory = _stage(config) / key
+    stage = directory / "train"
+    if not runs.is_finished(stage):
+        if (stage / runs.CONFIG).is_file():
+            train.run(train.Config(run=directory, resume=True))
+        else:
+            file = runs.write_json(_stage(config) / "tables" / f"{key}.json", table.to_json())
+            given = {option.name: getattr(config, option.name) for option in dataclasses.fields(train.Config)}
+            train.run(
+                train.Config(**{**given, "arch": str(file), "run": directory, "resume": False, "overwrite": True})
+            )
+    # A file is made in float32 whatever it was trained in.
+    keras.mixed_precision.set_global_policy("float32")
+    with contextlib.redirect_stdout(io.StringIO()):
+        export = convert.run(convert.Config(run=directory, float32=True, overwrite=True))
+        metrics = evaluate.run(evaluate.Config(model=export / "model_float32.tflite", data=config.data))
+    epoch = runs.read_json(stage / runs.METRICS)["epoch"]
+    print(f"{key}: AP50 {metrics['AP50']:.1f}, AP {metrics['AP']:.1f} of the float32 file", flush=True)
+    return {"AP50": metrics["AP50"], "AP": metrics["AP"], "epoch": epoch}
+
+
+def _blank(key: str, table: Arch, rows: Sequence[str]) -> Result:
+    from model.count import count
+
+    total = count(table)
+    return {
+        "key": key,
+        "kernels": {name: table.row(name).k for name in rows},
+        "params": total.params,
+        "macs": total.macs,
+        "AP50": None,
+        "AP": None,
+        "epoch": None,
+        "seconds": None,
+        "error": None,
+    }
+
+
+def _known(config: Config, tables: dict[str, Arch]) -> dict[str, Result]:
+    """A result for every candidate, those measured before with what they reached."""
+    results = {key: _blank(key, table, config.rows) for key, table in tables.items()}
+    file = _stage(config) / RANKING
+    if file.is_file():
+        recorded = runs.read_json(file)
+        try:
+            before = {each["key"]: each for each in recorded["candidates"] if each["AP50"] is not None}
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"{file}: must be the ranking of a search, got {type(error).__name__}: {error}; remove it, and --resume "
+                "measures the trained candidates again"
+            ) from None
+        results |= {key: before[key] for key in results if key in before}
+    return results
+
+
+def _write(config: Config, results: dict[str, Result]) -> None:
+    """The ranking so far, as JSON and as a sheet."""
+    order = ranked(list(results.values()))
+    runs.write_json(_stage(config) / RANKING, {"rows": config.rows, "kernels": config.kernels, "candidates": order})
+    text = io.StringIO()
+    columns = [name for name in order[0] if name != "kernels"]
+    sheet = csv.DictWriter(text, [*columns, *config.rows])
+    sheet.writeheader()
+    sheet.writerows({**{name: each[name] for name in columns}, **each["kernels"]} for each in order)
+    runs.write_atomic(_stage(config) / "search.csv", text.getvalue())
+
+
+def _finish(config: Config, results: list[Result]) -> Path:
+    """Draw, name the winner, print the ranking; ValueError if candidates failed."""
+    from pipeline.plots import draw_search
+
+    stage = _stage(config)
+    picture = draw_search(results, stage / "search.png")
+    _show(config, results)
+    print(f"wrote {stage / RANKING}, search.csv and {picture.name}")
+    best = results[0]
+    if best["AP50"] is not None:
+        table = runs.read_json(stage / best["key"] / "train" / runs.ARCH)
+        file = runs.write_json(stage / BEST, table)
+        print(
+            f"best: {best['key']}, AP50 {best['AP50']:.1f}; next: python -m pipeline.train --arch {file} --data {config.data}"
+        )
+    failed = [each for each in results if each["AP50"] is None]
+    if failed:
+        reasons = "; ".join(f"{each['key']}: {each['error']}" for each in failed[:3])
+        raise ValueError(
+            f"{config.run}: {len(failed)} of {len(results)} candidates failed ({reasons}); --resume tries them again"
+        )
+    return Path(config.run or "")
+
+
+def _show(config: Config, results: list[Result]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("", *config.rows, "params", "MMAC", "AP50", "AP", "epoch", "s", "")
+    for column in table.columns[:-1]:
+        column.justify = "right"
+    for rank, each in enumerate(results, 1):
+        table.add_row(
+            str(rank) if each["AP50"] is not None else "",
+            *(str(each["kernels"][name]) for name in config.rows),
+            f"{each['params']:,}",
+            f"{each['macs'] / 1e6:,.1f}",
+            *("-" if each[name] is None else f"{each[name]:.1f}" for name in ("AP50", "AP")),
+            "-" if each["epoch"] is None else str(each["epoch"]),
+            f"{each['seconds']:.0f}",
+            escape(each["error"] or ""),
+        )
+    Console().print(table)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{int(seconds // 60)}:{int(seconds % 60):02d}"
+
+
+def main() -> None:
+    """The command line."""
+    cli.main(Config, run, prog=PROG, description=__doc__)
+
+
+if __name__ == "__main__":
+    main()
