@@ -47,18 +47,25 @@ def draw_search(candidates: Sequence[dict[str, Any]], path: Path) -> Path:
     figure = Figure(figsize=(max(6.0, 2 + 0.3 * len(ordered)), 6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     reached = [each["AP50"] for each in ordered if each["AP50"] is not None]
-    best = max(reached, default=None)
     for x, each in enumerate(ordered):
         if each["AP50"] is None:
             above.text(x, 0.02, "failed", rotation=90, ha="center", transform=above.get_xaxis_transform())
-        else:
-            above.bar(x, each["AP50"], color="tab:orange" if each["AP50"] == best else "tab:blue")
-            above.text(x, each["AP50"], f"{each['AP50']:.1f}", rotation=90, ha="center", va="bottom", fontsize=7)
-    if reached:
-        # A bar's foot is not 0 here, so that combinations a point apart can be told from each other.
-        foot = max(0.0, min(reached) - max(1.0, 0.3 * (max(reached) - min(reached))))
-        above.set_ylim(foot, max(reached) + max(1.0, 0.25 * (max(reached) - foot)))
-    above.set(ylabel="AP50 in points on validation", title="kernel sizes, in the order of the rows")
+            continue
+        is_best = each["AP50"] == max(reached)
+        above.plot(x, each["AP50"], marker="o", color="tab:orange" if is_best else "tab:blue")
+        above.annotate(
+            f"{each['AP50']:.1f}",
+            (x, each["AP50"]),
+            (0, 6),
+            textcoords="offset points",
+            rotation=90,
+            ha="center",
+            fontsize=8,
+            weight="bold" if is_best else "normal",
+        )
+    above.margins(y=0.2)
+    above.grid(alpha=0.3)
+    above.set(ylabel="AP50 in points on validation", title=f"kernel sizes of {', '.join(ordered[0]['kernels'])}")
     for axis, key, unit, label, style in (
         (below, "params", 1e3, "parameters, thousands", {"color": "tab:green", "marker": "o"}),
         (below.twinx(), "macs", 1e6, "MMAC", {"color": "tab:red", "marker": "x"}),

@@ -96,8 +96,10 @@ def candidates(arch: Arch, rows: Sequence[str], kernels: Sequence[int]) -> dict[
     """
     if not rows or len(set(rows)) < len(rows):
         raise ValueError(f"rows: must be different rows of {arch.name}, at least one, got {' '.join(rows) or 'none'}")
-    if len(kernels) < 2 or len(set(kernels)) < len(kernels):
-        raise ValueError(f"kernels: must be two or more different sizes, got {' '.join(map(str, kernels)) or 'none'}")
+    if len(kernels) < 2 or len(set(kernels)) < len(kernels) or min(kernels) < 1:
+        raise ValueError(
+            f"kernels: must be two or more different sizes above 0, got {' '.join(map(str, kernels)) or 'none'}"
+        )
     allowed = [row.name for row in arch.rows if row.op in OPS_WITH_KERNEL]
     names = [row.name for row in arch.rows]
     for name in rows:
@@ -145,20 +147,15 @@ def _check_alone() -> None:
 
 def _check(config: Config) -> None:
     """Raise ValueError or OSError for what is wrong with the settings alone, before any slow work."""
-    if config.batch < 1:
-        raise ValueError(f"batch: must be at least 1, got {config.batch}")
-    if config.seed < 0:
-        raise ValueError(f"seed: must not be negative, got {config.seed}")
-    if not 0 < config.val_fraction < 1:
-        raise ValueError(f"val_fraction: must be between 0 and 1, got {config.val_fraction}; allowed: such as 0.2")
-    if config.resume:
-        return
-    if config.run is not None and _stage(config).exists() and not config.overwrite:
-        raise ValueError(
-            f"{config.run}: already holds a search; allowed: --resume to go on with it, --overwrite to start again, or "
-            "another --run"
-        )
-    runs.check_new_run(config.run, stage=runs.SEARCH, overwrite=config.overwrite)
+    # What each candidate's training would refuse, but for its directory.
+    train._check(dataclasses.replace(config, run=None))
+    if not config.resume:
+        if config.run is not None and _stage(config).exists() and not config.overwrite:
+            raise ValueError(
+                f"{config.run}: already holds a search; allowed: --resume to continue it, --overwrite to start again, "
+                "or another --run"
+            )
+        runs.check_new_run(config.run, stage=runs.SEARCH, overwrite=config.overwrite)
 
 
 def _recorded(config: Config) -> Config:
@@ -272,8 +269,8 @@ def _known(config: Config, tables: dict[str, Arch]) -> dict[str, Result]:
             before = {each["key"]: each for each in recorded["candidates"] if each["AP50"] is not None}
         except (KeyError, TypeError) as error:
             raise ValueError(
-                f"{file}: must be the ranking of a search, got {type(error).__name__}: {error}; remove it, and --resume "
-                "measures the trained candidates again"
+                f"{file}: must be the ranking of a search, got {type(error).__name__}: {error}; remove it, and "
+                "--resume measures the trained candidates again"
             ) from None
         results |= {key: before[key] for key in results if key in before}
     return results
@@ -303,9 +300,8 @@ def _finish(config: Config, results: list[Result]) -> Path:
     if best["AP50"] is not None:
         table = runs.read_json(stage / best["key"] / "train" / runs.ARCH)
         file = runs.write_json(stage / BEST, table)
-        print(
-            f"best: {best['key']}, AP50 {best['AP50']:.1f}; next: python -m pipeline.train --arch {file} --data {config.data}"
-        )
+        print(f"best: {best['key']}, AP50 {best['AP50']:.1f}")
+        print(f"{file}; next: python -m pipeline.train --arch {file} --data {config.data}")
     failed = [each for each in results if each["AP50"] is None]
     if failed:
         reasons = "; ".join(f"{each['key']}: {each['error']}" for each in failed[:3])

@@ -1,0 +1,149 @@
+"""A kernel search as a user starts, kills and continues it, with a candidate that fails."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from model import zoo
+from model.count import count
+from pipeline import cli, runs, search
+from pipeline.data import synthetic
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
+
+KEYS = ["33", "35", "53", "55"]
+TABLE = {
+    "name": "tiny",
+    "size": [64, 64],
+    "rows": [
+        {"name": "l1", "op": "conv", "out": 8, "k": 3, "s": 2},
+        {"name": "l2", "op": "separable", "out": 16, "k": 3, "s": 2},
+        {"name": "l3", "op": "mbconv", "out": 16, "k": 3, "s": 2, "mid": 16, "se": 2},
+        {"name": "l4", "op": "detect", "anchors": [[12, 12], [24, 24]]},
+    ],
+}
+EPOCHS = 6
+
+
+def results(run):
+    return {each["key"]: each for each in runs.read_json(run / "search" / "search.json")["candidates"]}
+
+
+def history(run, key):
+    with open(run / "search" / key / "train" / "history.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def continue_search(run, capfd):
+    """Exit status and lines on stderr of the command with --resume, in this process."""
+    args = ["--run", str(run), "--resume"]
+    try:
+        cli.main(search.Config, search.run, prog=search.PROG, args=args)
+        status = 0
+    except SystemExit as stopped:
+        status = stopped.code
+    told = capfd.readouterr()
+    return status, told.out, told.err.splitlines()
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """A search killed while its second candidate trains, and what it had written by then."""
+    folder = tmp_path_factory.mktemp("search")
+    data = synthetic.make(folder / "set", train=8, val=4, size=(64, 64), seed=0)
+    (folder / "tiny.json").write_text(json.dumps(TABLE))
+    run = folder / "run"
+    options = ["--arch", folder / "tiny.json", "--rows", "l2", "l3", "--batch", 4, "--run", run]
+    # Images as they are cost less to prepare.
+    quick = ["--epochs", EPOCHS, "--plain-epochs", EPOCHS, "--evaluate-every", EPOCHS, "--mosaic", 0]
+    command = [sys.executable, "-m", search.PROG.split()[-1], "--data", data, *options, *quick]
+    log = folder / "log"
+    with open(log, "w") as file:
+        process = subprocess.Popen([*map(str, command)], cwd=ROOT, env={**os.environ}, stdout=file, stderr=file)
+        until = time.monotonic() + 400
+        while not (run / "search" / "35" / "train" / "history.csv").exists():
+            if process.poll() is not None or time.monotonic() > until:
+                process.kill()
+                pytest.fail(log.read_text())
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    return run, history(run, "35"), results(run)
+
+
+def test_killed_continued_failed_and_continued(killed, capfd, monkeypatch):
+    run, begun, known = killed
+    weights = run / "search" / "33" / "train" / runs.WEIGHTS
+    first = (runs.sha256(weights), weights.stat().st_mtime_ns)
+    assert [key for key, each in known.items() if each["AP50"] is not None] == ["33"]
+    assert 1 <= len(begun) < EPOCHS
+
+    trained = []
+    train = search.train.run
+
+    def fail_at_53(config):
+        trained.append((config.run.name, config.resume))
+        if config.run.name == "53":
+            raise ValueError("the loss is inf, not a number")
+        return train(config)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(search.train, "run", fail_at_53)
+        status, out, (line,) = continue_search(run, capfd)
+    assert status == 2
+    assert line.endswith("1 of 4 candidates failed (53: the loss is inf, not a number); --resume tries them again")
+    assert trained == [("35", True), ("53", False), ("55", False)]
+    assert "the loss is inf" in out.split("AP50")[-1]
+    # What the second had trained before it was killed is not trained again.
+    rows = history(run, "35")
+    assert [int(row["epoch"]) for row in rows] == list(range(1, EPOCHS + 1))
+    assert rows[0] == begun[0]
+    found = results(run)
+    assert found["53"]["AP50"] is None and found["53"]["error"] == "the loss is inf, not a number"
+    assert list(found)[-1] == "53"
+
+    trained.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(search.train, "run", lambda config: trained.append(config.run.name) or train(config))
+        status, out, told = continue_search(run, capfd)
+    assert (status, told) == (0, [])
+    assert trained == ["53"]
+    assert first == (runs.sha256(weights), weights.stat().st_mtime_ns)
+
+    check_ranking(run)
+    # Nothing is left to do; the ranking is shown again.
+    status, out, told = continue_search(run, capfd)
+    assert (status, told) == (0, []) and "0 to train" in out
+
+
+def check_ranking(run):
+    stage = run / "search"
+    found = results(run)
+    assert sorted(found) == KEYS
+    order = list(found.values())
+    assert [each["AP50"] for each in order] == sorted((each["AP50"] for each in order), reverse=True)
+    anchors = set()
+    for key, each in found.items():
+        arch = zoo.find(stage / key / "train" / runs.ARCH)
+        assert f"{arch.row('l2').k}{arch.row('l3').k}" == key == "".join(map(str, each["kernels"].values()))
+        total = count(arch)
+        assert (each["params"], each["macs"]) == (total.params, total.macs)
+        anchors.add(arch.heads[0].anchors)
+        metrics = runs.read_json(stage / key / "metrics_float32.json")
+        assert metrics["AP50"] == each["AP50"]
+        assert metrics["sha256"] == runs.sha256(stage / key / "export" / "model_float32.tflite")
+    assert len(anchors) == 1
+    best = zoo.find(stage / search.BEST)
+    assert best.name == f"tiny_{order[0]['key']}"
+    assert best == zoo.find(stage / order[0]["key"] / "train" / runs.ARCH)
+    assert (stage / "search.png").read_bytes()[:4] == b"\x89PNG"
+    with open(stage / "search.csv", newline="") as file:
+        assert [row["key"] for row in csv.DictReader(file)] == list(found)
