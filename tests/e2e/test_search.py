@@ -1,6 +1,7 @@
 """A kernel search as a user starts, kills and continues it, with a candidate that fails."""
 
 import csv
+import errno
 import json
 import os
 import signal
@@ -85,6 +86,19 @@ def test_killed_continued_failed_and_continued(killed, capfd, monkeypatch):
     first = (runs.sha256(weights), weights.stat().st_mtime_ns)
     assert [key for key, each in known.items() if each["AP50"] is not None] == ["33"]
     assert 1 <= len(begun) < EPOCHS
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "model.weights.h5")
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    for end, status, word in ((full, 2, "No space left on device"), (stop, 130, "--resume` goes on")):
+        with monkeypatch.context() as patch:
+            patch.setattr(search, "_measure", end)
+            left = continue_search(run, capfd)
+        assert left[0] == status and word in left[2][0] and len(left[2]) == 1
+        assert results(run) == known
 
     trained = []
     train = search.train.run

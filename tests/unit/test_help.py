@@ -33,7 +33,7 @@ def start(module: str, *args: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_commands_are_there() -> None:
-    expected = {"train", "evaluate", "convert", "predict", "benchmark", "summary", "data", "quickstart"}
+    expected = {"train", "evaluate", "convert", "predict", "benchmark", "summary", "data", "quickstart", "search"}
     assert {f"pipeline.{name}" for name in expected} <= set(commands())
 
 
