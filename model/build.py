@@ -11,20 +11,23 @@ from model.keras import keras
 from model.spec import INPUT, Arch
 
 
-def build(arch: Arch, *, deploy: bool = False) -> keras.Model:
+def build(arch: Arch, *, deploy: bool = False, pixels: keras.layers.Layer | None = None) -> keras.Model:
     """The Keras model of a table, with fresh weights.
 
     Args:
       arch: the table.
       deploy: False gives the model to train, whose outputs are logits. True gives the model to convert: sigmoid on
         every output, and no scaling layer in front (`deployable` puts the scaling into the first kernel).
+      pixels: a layer in front of all, instead.
 
     Returns:
       A model from pixels 0..255, (B,h,w,3), to a flat list with three tensors for each detection row in order: boxes
       (B,h/stride,w/stride,A*4), objectness (..., A), classes (..., A*classes), channels anchor-major.
     """
     image = keras.Input((*arch.size, 3), name="image")
-    x = image if deploy else keras.layers.Rescaling(1 / 255, name="rescale")(image)
+    if pixels is None and not deploy:
+        pixels = keras.layers.Rescaling(1 / 255, name="rescale")
+    x = image if pixels is None else pixels(image)
     made: dict[str, Tensor] = {INPUT: x}
     outputs: list[Tensor] = []
     for row in arch.rows:

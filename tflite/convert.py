@@ -26,7 +26,7 @@ _DEAD_RANGE = 1.0
 _MIN_SCALE, _MAX_SCALE = 1e-12, 1e6
 
 
-def convert(model: Any, variant: str, samples: Sequence[np.ndarray] = ()) -> bytes:
+def convert(model: Any, variant: str, samples: Sequence[np.ndarray] = (), *, aware: bool = False) -> bytes:
     """The bytes of a .tflite with batch size 1 and one signature, whose outputs have the names of the model's.
 
     float32, float16 (weights) and dynamic (int8 weights) take and give float32. int16x8 is integer only, int16 in and
@@ -37,13 +37,17 @@ def convert(model: Any, variant: str, samples: Sequence[np.ndarray] = ()) -> byt
         model: Keras model from pixels 0..255, (B, h, w, 3), to sigmoid outputs.
         variant: one of VARIANTS.
         samples: uint8 (h, w, 3) images of the training set that set the ranges of the activations (CALIBRATED only).
+        aware: the model is one of quantization-aware training and says itself how its int8 file is quantized: its
+            integers and scales are stored as they are, without samples.
 
     Raises:
         ValueError: unknown variant, no samples where they are needed, or the converter fails.
     """
     if variant not in VARIANTS:
         raise ValueError(f"convert: unknown variant, got {variant!r}; allowed: {', '.join(VARIANTS)}")
-    if variant in CALIBRATED and not len(samples):
+    if aware and variant != "int8":
+        raise ValueError(f"convert: a quantization-aware model becomes int8 only, got {variant!r}; allowed: int8")
+    if variant in CALIBRATED and not aware and not len(samples):
         raise ValueError(f"convert: {variant} needs sample images to calibrate on, got none")
     with (
         tempfile.TemporaryDirectory(prefix="micro-yolo-") as folder,
@@ -52,7 +56,7 @@ def convert(model: Any, variant: str, samples: Sequence[np.ndarray] = ()) -> byt
     ):
         _save(model, folder)
         try:
-            return _convert(folder, variant, [*samples, _full_range(model.input_shape[1:3])])
+            return _convert(folder, variant, [*samples, _full_range(model.input_shape[1:3])], aware=aware)
         # The converter has its own exception types besides ValueError and RuntimeError.
         except Exception as error:
             text = " ".join(str(error).split())
@@ -96,7 +100,7 @@ def _save(model: Any, folder: str) -> None:
     tf.saved_model.save(module, folder, signatures={inspect.SIGNATURE: serve})
 
 
-def _convert(folder: str, variant: str, samples: Sequence[np.ndarray]) -> bytes:
+def _convert(folder: str, variant: str, samples: Sequence[np.ndarray], *, aware: bool) -> bytes:
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[inspect.SIGNATURE])
@@ -107,7 +111,9 @@ def _convert(folder: str, variant: str, samples: Sequence[np.ndarray]) -> bytes:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if variant == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if variant not in CALIBRATED:
+    if aware:
+        converter.inference_input_type, converter.inference_output_type = tf.uint8, tf.int8
+    if aware or variant not in CALIBRATED:
         return bytes(converter.convert())
 
     def representative() -> Iterator[dict[str, np.ndarray]]:
