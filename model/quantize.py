@@ -7,6 +7,7 @@ that the converter finds a scale for every tensor and no two that must be equal 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from model.build import build
 from model.keras import keras, quiet, tf
 from model.quantizers import (
     SIGMOID_HIGH,
+    SLOPE,
     Config,
     Fixed,
     Known,
@@ -334,12 +336,17 @@ def _apply(model: keras.Model, how: Quantization, *, pixels: float) -> keras.Mod
 
     def annotate(layer: Any) -> Any:
         kind = Norm if isinstance(layer, layers.BatchNormalization) else type(layer)
-        copy = kind.from_config(layer.get_config())
+        changed = {"alpha": SLOPE} if isinstance(layer, layers.LeakyReLU) else {}
+        copy = kind.from_config(layer.get_config() | changed)
         if layer.name not in configs:
             return copy
         return tfmot.quantization.keras.quantize_annotate_layer(copy, configs[layer.name])
 
-    with keras.utils.custom_object_scope({"Config": Known(configs), "Norm": Norm}), tfmot.quantization.keras.quantize_scope():
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(keras.utils.custom_object_scope({"Config": Known(configs), "Norm": Norm}))
+        stack.enter_context(tfmot.quantization.keras.quantize_scope())
+        # Else each copy on the way has both branches, of training and of inference, at every quantizer.
+        stack.enter_context(keras.backend.learning_phase_scope(0))
         annotated = keras.models.clone_model(model, clone_function=annotate)
         made = tfmot.quantization.keras.quantize_apply(annotated, Scheme(), quantized_layer_name_prefix="")
     for layer in made.layers:
@@ -378,11 +385,14 @@ def _configs(
 
 
 def _groups(graph: Graph) -> dict[str, str]:
-    """Layer name -> a name for all whose integers are joined by some concatenation."""
+    """Layer name -> a name for all whose integers must have one scale.
+
+    What some concatenation joins, and what a LeakyReLU reads and puts out: its multiplier is too coarse for any other.
+    """
     group = {name: name for name in graph.layers}
     for name in graph.layers:
-        if isinstance(graph.kind(name), layers.Concatenate):
-            joined = {group[source] for source in graph.sources(name)}
+        if isinstance(graph.kind(name), layers.Concatenate | layers.LeakyReLU):
+            joined = {group[source] for before in (name, *graph.before[name]) for source in graph.sources(before)}
             first = min(joined)
             group = {other: first if mark in joined else mark for other, mark in group.items()}
     return group

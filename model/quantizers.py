@@ -31,6 +31,9 @@ RANGE_MOMENTUM = 0.97
 # TFLite's logistic has the output scale 1/256. Beyond these logits all is 0 or 255/256, so finer steps go to the rest.
 LOGIT_LOW, LOGIT_HIGH = -6.25, 5.25
 SIGMOID_HIGH = 255 / 256
+# XNNPACK's integer LeakyReLU knows slopes in 1/256, and rounds x * 26 / 256 half up: of a number a trace smaller the
+# nearest integer is the same for every 8-bit x, and never a matter of floating point.
+SLOPE = 25.995 / 256
 
 
 class Switch:

@@ -77,16 +77,19 @@ def run(config: Config) -> Path:
         for variant in variants:
             _refuse_existing(export / f"model_{variant}.tflite", parents)
     runs.check_writable(export)
-    samples = _samples(trained, config, needed="int8" in variants or "int16x8" in variants)
+    aware = {"int8"} if trained.quantization is not None else set()
+    samples = _samples(trained, config, needed=bool(({"int8", "int16x8"} - aware) & set(variants)))
 
-    from model.build import deployable
     from tflite import convert as converting
 
-    model = deployable(trained.arch, trained.weighted())
+    weighted = trained.weighted()
     rows = []
     for variant in variants:
         start = time.perf_counter()
-        data = converting.convert(model, variant, samples if variant in converting.CALIBRATED else ())
+        model = trained.deployable(variant, weighted)
+        data = converting.convert(
+            model, variant, samples if variant in converting.CALIBRATED else (), aware=variant in aware
+        )
         differences = converting.check(data, variant, model, samples[:COMPARED])
         contract = contracts.describe(
             data,

@@ -28,6 +28,7 @@ class Trained:
         data: the data set it was trained on.
         val_fraction: share held back where that has no splits of its own.
         seed: of that split.
+        quantization: of a qat stage, as its config.json says it: the fields of model.quantize.Quantization.
     """
 
     run: Path
@@ -38,12 +39,48 @@ class Trained:
     data: Path | None
     val_fraction: float
     seed: int
+    quantization: dict[str, Any] | None = None
 
     def weighted(self) -> Any:
-        """The Keras model with the stage's weights; its outputs are logits. ValueError if they do not fit the table."""
-        from model.build import build
+        """The Keras model with the stage's weights; its outputs are logits. ValueError if they do not fit the table.
 
-        model = build(self.arch)
+        That of a qat stage is rounded as its int8 file is.
+        """
+        if self.quantization is None:
+            from model.build import build
+
+            return self._loaded(build(self.arch))
+        from model import quantize
+
+        model = self._loaded(quantize.wrapped(self.arch, self._quantization()))
+        quantize.settle(model)
+        return model
+
+    def deployable(self, variant: str, weighted: Any) -> Any:
+        """The Keras model to convert to a variant of `tflite.convert`, from `weighted`; its outputs are sigmoids.
+
+        Of a qat stage int8 has its integers, and says itself how it is quantized; the others are the float network
+        with its kernels, integers times shifts.
+        """
+        from model.build import deployable
+
+        if self.quantization is None:
+            return deployable(self.arch, weighted)
+        from model import quantize
+
+        if variant == "int8":
+            return quantize.deployable(self.arch, weighted, self._quantization())
+        return deployable(self.arch, quantize.plain(self.arch, weighted, self._quantization()))
+
+    def _quantization(self) -> Any:
+        from model.quantize import Quantization
+
+        try:
+            return Quantization(**(self.quantization or {}))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{self.stage / runs.CONFIG}: quantization: {error}; make the stage again") from None
+
+    def _loaded(self, model: Any) -> Any:
         path = self.stage / runs.WEIGHTS
         try:
             model.load_weights(str(path))
@@ -116,7 +153,17 @@ def find(run: Path | None = None, from_stage: From | None = None, *, before: Fro
         data=Path(data) if data else None,
         val_fraction=float(facts.get("val_fraction", 0.2)),
         seed=int(facts["split_seed"]),
+        quantization=_quantization(path, stage.config),
     )
+
+
+def _quantization(path: Path, config: dict[str, Any]) -> dict[str, Any] | None:
+    if path.name != "qat":
+        return None
+    found = config.get("quantization")
+    if not isinstance(found, dict):
+        raise ValueError(f"{path / runs.CONFIG}: must say how the network is quantized, got {found!r:.80}")
+    return found
 
 
 def check_names(dataset: Dataset, labels: tuple[str, ...], model: str | Path) -> None:

@@ -96,7 +96,8 @@ def _save(model: Any, folder: str) -> None:
         return dict(zip(model.output_names, outputs if isinstance(outputs, list | tuple) else [outputs], strict=True))
 
     module = tf.Module()
-    module.model, module.serve = model, serve
+    # Not the model itself: Keras would then trace every layer's functions too, which takes most of the time.
+    module.weights, module.serve = model.variables, serve
     tf.saved_model.save(module, folder, signatures={inspect.SIGNATURE: serve})
 
 
