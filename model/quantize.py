@@ -1,71 +1,37 @@
 """A network as integers times shifts: wrapped for training, settled for the integer kernels, read back.
 
-Weights of b bits as in distribution-shifting convolution (arXiv 1901.01928): VQK x KDS is the kernel, and the batch norm
-behind it, folded, is CDS. Activations have 8 bits. The placement of their quantizers is that of TFLite's operators, so
-that the converter finds a scale for every tensor and no two that must be equal and are not.
+Weights of b bits as in distribution-shifting convolution (arXiv 1901.01928): VQK x KDS is the kernel, and the batch
+norm behind it, folded, is CDS. Activations have 8 bits.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from model.build import build
-from model.keras import keras, quiet, tf
-from model.quantizers import (
-    SIGMOID_HIGH,
-    SLOPE,
-    Config,
-    Fixed,
-    Known,
-    Norm,
-    Range,
-    Scheme,
-    Shifts,
-    Stored,
-    Switch,
-)
-from model.shift import expand, fit, limits
+from model.graph import CONVS, Graph, inner
+from model.keras import keras, tf
+from model.quantizers import Fixed, Range
+from model.shift import expand, fit
 from model.spec import INPUT, Arch
-
-with quiet():
-    import tensorflow_model_optimization as tfmot
+from model.wrapping import (
+    PIXELS,
+    Quantization,
+    learned_ranges,
+    shifted_kernels,
+    stored_kernels,
+    switches,
+    wrap,
+)
 
 layers = keras.layers
-_CONVS = (layers.Conv2D, layers.DepthwiseConv2D)
-_PASSING = (layers.MaxPooling2D, layers.UpSampling2D, layers.Concatenate)
-_PIXELS = "rescale"
 # Where a scale is smaller than this share of the sum it is computed from, runtimes refuse the operator.
 _FINEST = 1 / 64
 _MOST_BIAS = 2**30
-
-
-@dataclass(frozen=True)
-class Quantization:
-    """How a network is quantized.
-
-    Attributes:
-      bits: of the weights, 2 to 8.
-      train: "all" trains weights and shifts; "shifts" keeps the integers and trains shifts, batch norm and biases.
-      block: input channels that share a shift; None for all, which is what a .tflite can hold.
-      activations: whether they are quantized too, to 8 bits.
-    """
-
-    bits: int = 8
-    train: Literal["all", "shifts"] = "all"
-    block: int | None = None
-    activations: bool = True
-
-    def __post_init__(self) -> None:
-        limits(self.bits)
-        if self.train not in ("all", "shifts"):
-            raise ValueError(f"train: unknown, got {self.train!r}; allowed: all, shifts")
-        if self.block is not None and self.block < 1:
-            raise ValueError(f"block: must be at least 1, got {self.block}; allowed: also None, for one shift a channel")
 
 
 @dataclass(frozen=True)
@@ -85,7 +51,7 @@ class Kernel:
 
 def wrapped(arch: Arch, how: Quantization) -> keras.Model:
     """The network of a table as it is trained to be quantized: pixels 0..255 to logits, as `build`. Fresh weights."""
-    return _apply(build(arch), how, pixels=1.0)
+    return wrap(build(arch), how, pixels=1.0)
 
 
 def begin(arch: Arch, trained: keras.Model, how: Quantization, method: str = "l2") -> keras.Model:
@@ -106,7 +72,7 @@ def begin(arch: Arch, trained: keras.Model, how: Quantization, method: str = "l2
     model = wrapped(arch, how)
     _copy_unquantized(arch, trained, model)
     theirs = {layer.name: layer for layer in trained.layers}
-    for layer, shifts, kernel, variables in _kernels(model):
+    for layer, shifts, kernel, variables in shifted_kernels(model):
         weights = theirs[layer.name].get_weights()[0]
         vqk, kds = fit(weights.reshape(shifts.shape), how.bits, block=shifts.block, method=method)
         kernel.assign(np.reshape(vqk.astype(np.float32) if shifts.frozen else weights, kernel.shape))
@@ -127,7 +93,7 @@ def calibrate(model: keras.Model, trained: keras.Model, batches: Sequence[np.nda
     """
     if not len(batches):
         raise ValueError("calibrate: needs at least one batch of images, got none")
-    ranges = {layer.name: (quantizer, own) for layer, quantizer, own in _ranges(model)}
+    ranges = {layer.name: (quantizer, own) for layer, quantizer, own in learned_ranges(model)}
     if not ranges:
         return
     names = list(ranges)
@@ -148,7 +114,7 @@ def calibrate(model: keras.Model, trained: keras.Model, batches: Sequence[np.nda
 def kernels(model: keras.Model) -> dict[str, Kernel]:
     """Layer name -> integers and shifts of `wrapped`, as they are now."""
     graph, found = Graph(model), {}
-    for layer, shifts, kernel, variables in _kernels(model):
+    for layer, shifts, kernel, variables in shifted_kernels(model):
         vqk, _ = shifts.parts(kernel, variables["log_kds"])
         kds = np.exp(variables["log_kds"].numpy()).reshape(shifts.shifts_shape)
         norm = graph.norm_behind(layer.name)
@@ -158,7 +124,7 @@ def kernels(model: keras.Model) -> dict[str, Kernel]:
 
 
 def plain(arch: Arch, model: keras.Model, how: Quantization) -> keras.Model:
-    """The float network `build(arch)` with the weights of `wrapped`, kernels being VQK x KDS; no activation is rounded."""
+    """The float network `build(arch)` with the weights of `wrapped`, kernels being VQK x KDS; no activation rounded."""
     made = build(arch)
     _copy_unquantized(arch, model, made)
     for name, kernel in kernels(model).items():
@@ -178,13 +144,13 @@ def settle(model: keras.Model) -> None:
       nothing, and gets a gamma that can count the bias.
     - A range that is empty, or finer than its convolution's sums by more than 64 times, is widened.
     """
-    graph, ranges = Graph(model), {layer.name: (quantizer, own) for layer, quantizer, own in _ranges(model)}
+    graph, ranges = Graph(model), {layer.name: (quantizer, own) for layer, quantizer, own in learned_ranges(model)}
     found = kernels(model)
-    variables = {layer.name: (kernel, made, shifts) for layer, shifts, kernel, made in _kernels(model)}
+    variables = {layer.name: (kernel, made, shifts) for layer, shifts, kernel, made in shifted_kernels(model)}
     for layer in model.layers:
         if layer.name in found:
             name, kernel = layer.name, found[layer.name]
-            given = graph.scale_into(name)
+            given = _scale_into(graph, name)
             units = given * kernel.kds.reshape(-1) * np.abs(kernel.cds)
             norm = graph.norm_behind(name)
             bias = _bias(norm, inner(layer))
@@ -222,17 +188,19 @@ def deployable(arch: Arch, model: keras.Model, how: Quantization) -> keras.Model
     """
     if how.block is not None or not how.activations:
         got = f"block {how.block}" if how.block is not None else "activations in float"
-        raise ValueError(f"{arch.name}: an integer .tflite holds one shift a channel and integer activations, got {got}")
-    made = _apply(build(arch, deploy=True, pixels=layers.Activation("linear", name=_PIXELS)), how, pixels=255.0)
+        raise ValueError(
+            f"{arch.name}: an integer .tflite holds one shift a channel and integer activations, got {got}"
+        )
+    made = wrap(build(arch, deploy=True, pixels=layers.Activation("linear", name=PIXELS)), how, pixels=255.0)
     _copy_unquantized(arch, model, made)
     reads_image = {f"{row.name}_conv" for row in arch.rows if INPUT in arch.sources[row.name]}
     found = kernels(model)
-    for layer, kernel, variables in _stored(made):
+    for layer, kernel, variables in stored_kernels(made):
         kds = found[layer.name].kds / (255 if layer.name in reads_image else 1)
         kernel.assign((found[layer.name].vqk * kds).reshape(kernel.shape))
         variables["kds"].assign(kds.reshape(-1))
-    ends = {layer.name: quantizer.ends() for layer, quantizer, _ in _ranges(model)}
-    for layer, _, own in _ranges(made):
+    ends = {layer.name: quantizer.ends() for layer, quantizer, _ in learned_ranges(model)}
+    for layer, _, own in learned_ranges(made):
         for key, end in zip(("low", "high"), ends[layer.name], strict=True):
             own[key].assign(end)
     return made
@@ -256,191 +224,11 @@ class Freeze(keras.callbacks.Callback):
             switch.frozen.assign(epoch >= self.first)
 
 
-def switches(model: keras.Model) -> list[Switch]:
-    """The switch of `wrapped`; none if there is nothing to freeze."""
-    found = [quantizer.switch for _, quantizer, _ in _ranges(model)]
-    found += [layer.switch for layer in map(inner, model.layers) if isinstance(layer, Norm) and layer.switch]
-    return found[:1]
-
-
-def inner(layer: Any) -> Any:
-    """The layer inside of tfmot's wrapper, or the layer itself."""
-    return layer.layer if hasattr(layer, "quantize_config") else layer
-
-
-class Graph:
-    """Which layer reads which, by names, wrapped or not."""
-
-    def __init__(self, model: keras.Model) -> None:
-        self.layers = {layer.name: layer for layer in model.layers}
-        # Not layer.input: tfmot hands unquantized layers from copy to copy, and they speak of the first.
-        nodes = [node for level in model._nodes_by_depth.values() for node in level]
-        read = {node.layer.name: [parent.layer.name for parent in node.parent_nodes] for node in nodes}
-        self.before = {name: read[name] for name in self.layers}
-        self.after: dict[str, list[str]] = {name: [] for name in self.before}
-        for name, sources in self.before.items():
-            for source in sources:
-                self.after[source].append(name)
-        self.outputs = set(model.output_names)
-
-    def kind(self, name: str) -> Any:
-        """The layer called `name`, unwrapped."""
-        return inner(self.layers[name])
-
-    def only_reader(self, name: str) -> Any:
-        """The one layer that reads `name`, unwrapped; None if there are several or none."""
-        readers = self.after[name]
-        return self.kind(readers[0]) if len(readers) == 1 and name not in self.outputs else None
-
-    def norm_behind(self, name: str) -> Any:
-        """The batch norm that reads a convolution."""
-        reader = self.only_reader(name)
-        return reader if isinstance(reader, layers.BatchNormalization) else None
-
-    def sources(self, name: str) -> Iterator[str]:
-        """The layers whose values `name` is made of, past layers that only hand values on."""
-        if isinstance(self.kind(name), _PASSING):
-            for source in self.before[name]:
-                yield from self.sources(source)
-        else:
-            yield name
-
-    def quantizes(self, name: str) -> bool:
-        """Whether TFLite has an integer tensor where `name` puts out: not if that is fused into what comes next."""
-        layer, reader = self.kind(name), self.only_reader(name)
-        if isinstance(layer, _CONVS):
-            return not isinstance(reader, layers.BatchNormalization | layers.ReLU)
-        if isinstance(layer, layers.BatchNormalization):
-            return not isinstance(reader, layers.ReLU)
-        return not isinstance(layer, (*_PASSING, layers.InputLayer))
-
-    def range_behind(self, name: str) -> str:
-        """The layer where the values of a convolution become integers."""
-        while not self.quantizes(name):
-            (name,) = self.after[name]
-        return name
-
-    def scale_into(self, name: str) -> float:
-        """Scale of the integers that a convolution of a quantized model reads."""
-        source = next(self.sources(self.before[name][0]))
-        quantizer = self.layers[source].quantize_config.output
-        low, high = (0.0, quantizer.high) if isinstance(quantizer, Fixed) else map(float, quantizer.ends())
-        return float(np.float32(high - low) / np.float32(255))
-
-
-def _apply(model: keras.Model, how: Quantization, *, pixels: float) -> keras.Model:
-    """`model` through tfmot, its layers named as before. Without the weights of `model`."""
-    exported = pixels == 255
-    switch = Switch()
-    configs = _configs(model, how, switch, pixels=pixels, exported=exported)
-
-    def annotate(layer: Any) -> Any:
-        kind = Norm if isinstance(layer, layers.BatchNormalization) else type(layer)
-        changed = {"alpha": SLOPE} if isinstance(layer, layers.LeakyReLU) else {}
-        copy = kind.from_config(layer.get_config() | changed)
-        if layer.name not in configs:
-            return copy
-        return tfmot.quantization.keras.quantize_annotate_layer(copy, configs[layer.name])
-
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(keras.utils.custom_object_scope({"Config": Known(configs), "Norm": Norm}))
-        stack.enter_context(tfmot.quantization.keras.quantize_scope())
-        # Else each copy on the way has both branches, of training and of inference, at every quantizer.
-        stack.enter_context(keras.backend.learning_phase_scope(0))
-        annotated = keras.models.clone_model(model, clone_function=annotate)
-        made = tfmot.quantization.keras.quantize_apply(annotated, Scheme(), quantized_layer_name_prefix="")
-    for layer in made.layers:
-        if isinstance(inner(layer), Norm) and not exported:
-            inner(layer).switch = switch
-    for layer, shifts, kernel, _ in _kernels(made):
-        if shifts.frozen:
-            layer._trainable_weights = [weight for weight in layer._trainable_weights if weight is not kernel]
-            layer._non_trainable_weights.append(kernel)
-    return made
-
-
-def _configs(
-    model: keras.Model, how: Quantization, switch: Switch, *, pixels: float, exported: bool
-) -> dict[str, Config]:
-    graph = Graph(model)
-    groups = _groups(graph)
-    ranges: dict[str, Range] = {}
-    configs = {}
-    for name in graph.layers:
-        layer = graph.kind(name)
-        weights = _weight_quantizer(layer, how, exported=exported) if isinstance(layer, _CONVS) else None
-        output: Range | Fixed | None = None
-        if how.activations and graph.quantizes(name):
-            if name == _PIXELS:
-                output = Fixed(pixels)
-            elif _is_sigmoid(layer):
-                output = Fixed(SIGMOID_HIGH)
-            else:
-                logits = name in graph.outputs or _is_sigmoid(graph.only_reader(name))
-                fresh = Range(switch, positive=isinstance(layer, layers.ReLU), logits=logits, exported=exported)
-                output = ranges.setdefault(groups[name], fresh)
-        if weights is not None or output is not None:
-            configs[name] = Config(name, weights, output)
-    return configs
-
-
-def _groups(graph: Graph) -> dict[str, str]:
-    """Layer name -> a name for all whose integers must have one scale.
-
-    What some concatenation joins, and what a LeakyReLU reads and puts out: its multiplier is too coarse for any other.
-    """
-    group = {name: name for name in graph.layers}
-    for name in graph.layers:
-        if isinstance(graph.kind(name), layers.Concatenate | layers.LeakyReLU):
-            joined = {group[source] for before in (name, *graph.before[name]) for source in graph.sources(before)}
-            first = min(joined)
-            group = {other: first if mark in joined else mark for other, mark in group.items()}
-    return group
-
-
-def _weight_quantizer(layer: Any, how: Quantization, *, exported: bool) -> Shifts | Stored:
-    depthwise = isinstance(layer, layers.DepthwiseConv2D)
-    shape = tuple(layer.depthwise_kernel.shape if depthwise else layer.kernel.shape)
-    if depthwise:
-        shape = (*shape[:2], 1, shape[2])
-    if exported:
-        return Stored(shape)
-    # A depthwise kernel has one input channel, so nothing to make blocks of.
-    return Shifts(how.bits, shape, block=None if depthwise else how.block, frozen=how.train == "shifts")
-
-
-def _is_sigmoid(layer: Any) -> bool:
-    return isinstance(layer, layers.Activation) and layer.get_config()["activation"] == "sigmoid"
-
-
-def _kernels(model: keras.Model) -> Iterator[tuple[Any, Shifts, Any, dict[str, Any]]]:
-    """Wrapper, quantizer, kernel variable and shift variables of each convolution."""
-    for layer in model.layers:
-        for kernel, quantizer, variables in getattr(layer, "_weight_vars", ()):
-            if isinstance(quantizer, Shifts):
-                yield layer, quantizer, kernel, variables
-
-
-def _stored(model: keras.Model) -> Iterator[tuple[Any, Any, dict[str, Any]]]:
-    for layer in model.layers:
-        for kernel, quantizer, variables in getattr(layer, "_weight_vars", ()):
-            if isinstance(quantizer, Stored):
-                yield layer, kernel, variables
-
-
-def _ranges(model: keras.Model) -> Iterator[tuple[Any, Range, dict[str, Any]]]:
-    """Wrapper, quantizer and its own variables of each output with a learned range."""
-    for layer in model.layers:
-        quantizer = layer.quantize_config.output if hasattr(layer, "quantize_config") else None
-        if isinstance(quantizer, Range):
-            yield layer, quantizer, layer._output_quantizer_vars
-
-
 def _copy_unquantized(arch: Arch, source: keras.Model, target: keras.Model) -> None:
     """Biases and batch norms by name; kernels are for the caller."""
     theirs = {layer.name: inner(layer) for layer in source.layers}
     for layer in map(inner, target.layers):
-        if not isinstance(layer, (*_CONVS, layers.BatchNormalization)):
+        if not isinstance(layer, (*CONVS, layers.BatchNormalization)):
             continue
         other = theirs.get(layer.name)
         keys = ("gamma", "beta", "moving_mean", "moving_variance", "bias")
@@ -450,6 +238,14 @@ def _copy_unquantized(arch: Arch, source: keras.Model, target: keras.Model) -> N
         for mine, given in pairs:
             if mine is not None:
                 mine.assign(given)
+
+
+def _scale_into(graph: Graph, name: str) -> float:
+    """Scale of the integers that the convolution `name` reads."""
+    source = next(graph.sources(graph.before[name][0]))
+    quantizer = graph.layers[source].quantize_config.output
+    low, high = (0.0, quantizer.high) if isinstance(quantizer, Fixed) else map(float, quantizer.ends())
+    return float(np.float32(high - low) / np.float32(255))
 
 
 def _cds(norm: Any) -> np.ndarray:

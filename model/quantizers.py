@@ -239,7 +239,7 @@ class Known:
 
 
 class Norm(keras.layers.BatchNormalization):
-    """Batch norm whose statistics a switch freezes: then training normalizes by them too, as the deployed model does."""
+    """Batch norm whose statistics a switch freezes: training then normalizes by them too, as the deployed model."""
 
     switch: Switch | None = None
 

@@ -20,11 +20,11 @@ from pipeline.recipe import Recipe, Strength
 from pipeline.trained import Trained, find
 
 if TYPE_CHECKING:
-    from model.quantize import Quantization
+    from model.wrapping import Quantization
     from pipeline.retrain import Retraining
 
 PROG = "python -m pipeline.qat"
-STAGE = "qat"
+STAGE: Literal["qat"] = "qat"
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def run(config: Config) -> Path:
     trained = find(directory, config.from_stage, before=STAGE)
     if config.resume:
         _check_parent(trained, stage)
-    from model.quantize import Quantization
+    from model.wrapping import Quantization
     from pipeline.progress import TrainingProgress
     from pipeline.retrain import Retraining
 

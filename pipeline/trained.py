@@ -28,7 +28,7 @@ class Trained:
         data: the data set it was trained on.
         val_fraction: share held back where that has no splits of its own.
         seed: of that split.
-        quantization: of a qat stage, as its config.json says it: the fields of model.quantize.Quantization.
+        quantization: of a qat stage, as its config.json says it: the fields of model.wrapping.Quantization.
     """
 
     run: Path
@@ -73,7 +73,7 @@ class Trained:
         return deployable(self.arch, quantize.plain(self.arch, weighted, self._quantization()))
 
     def _quantization(self) -> Any:
-        from model.quantize import Quantization
+        from model.wrapping import Quantization
 
         try:
             return Quantization(**(self.quantization or {}))

@@ -1,0 +1,164 @@
+"""A network through tfmot: which layers are quantized, how, and which share a range.
+
+The placement of the quantizers is that of TFLite's operators, so that the converter finds a scale for every tensor and
+no two that must be equal and are not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from model.graph import CONVS, Graph, inner
+from model.keras import keras, quiet
+from model.quantizers import SIGMOID_HIGH, SLOPE, Config, Fixed, Known, Norm, Range, Scheme, Shifts, Stored, Switch
+from model.shift import limits
+
+with quiet():
+    import tensorflow_model_optimization as tfmot
+
+layers = keras.layers
+# The layer in front of all, whose output are the network's pixels.
+PIXELS = "rescale"
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How a network is quantized.
+
+    Attributes:
+      bits: of the weights, 2 to 8.
+      train: "all" trains weights and shifts; "shifts" keeps the integers and trains shifts, batch norm and biases.
+      block: input channels that share a shift; None for all, which is what a .tflite can hold.
+      activations: whether they are quantized too, to 8 bits.
+    """
+
+    bits: int = 8
+    train: Literal["all", "shifts"] = "all"
+    block: int | None = None
+    activations: bool = True
+
+    def __post_init__(self) -> None:
+        limits(self.bits)
+        if self.train not in ("all", "shifts"):
+            raise ValueError(f"train: unknown, got {self.train!r}; allowed: all, shifts")
+        if self.block is not None and self.block < 1:
+            raise ValueError(f"block: must be at least 1, got {self.block}; allowed: also None, one a channel")
+
+
+def wrap(model: keras.Model, how: Quantization, *, pixels: float) -> keras.Model:
+    """`model` through tfmot, its layers named as before. Without the weights of `model`."""
+    exported = pixels == 255
+    switch = Switch()
+    configs = _configs(model, how, switch, pixels=pixels, exported=exported)
+
+    def annotate(layer: Any) -> Any:
+        kind = Norm if isinstance(layer, layers.BatchNormalization) else type(layer)
+        changed = {"alpha": SLOPE} if isinstance(layer, layers.LeakyReLU) else {}
+        copy = kind.from_config(layer.get_config() | changed)
+        if layer.name not in configs:
+            return copy
+        return tfmot.quantization.keras.quantize_annotate_layer(copy, configs[layer.name])
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(keras.utils.custom_object_scope({"Config": Known(configs), "Norm": Norm}))
+        stack.enter_context(tfmot.quantization.keras.quantize_scope())
+        # Else each copy on the way has both branches, of training and of inference, at every quantizer.
+        stack.enter_context(keras.backend.learning_phase_scope(0))
+        annotated = keras.models.clone_model(model, clone_function=annotate)
+        made = tfmot.quantization.keras.quantize_apply(annotated, Scheme(), quantized_layer_name_prefix="")
+    for layer in made.layers:
+        if isinstance(inner(layer), Norm) and not exported:
+            inner(layer).switch = switch
+    for layer, shifts, kernel, _ in shifted_kernels(made):
+        if shifts.frozen:
+            layer._trainable_weights = [weight for weight in layer._trainable_weights if weight is not kernel]
+            layer._non_trainable_weights.append(kernel)
+    return made
+
+
+def _configs(
+    model: keras.Model, how: Quantization, switch: Switch, *, pixels: float, exported: bool
+) -> dict[str, Config]:
+    graph = Graph(model)
+    groups = _groups(graph)
+    ranges: dict[str, Range] = {}
+    configs = {}
+    for name in graph.layers:
+        layer = graph.kind(name)
+        weights = _weight_quantizer(layer, how, exported=exported) if isinstance(layer, CONVS) else None
+        output: Range | Fixed | None = None
+        if how.activations and graph.quantizes(name):
+            if name == PIXELS:
+                output = Fixed(pixels)
+            elif _is_sigmoid(layer):
+                output = Fixed(SIGMOID_HIGH)
+            else:
+                logits = name in graph.outputs or _is_sigmoid(graph.only_reader(name))
+                fresh = Range(switch, positive=isinstance(layer, layers.ReLU), logits=logits, exported=exported)
+                output = ranges.setdefault(groups[name], fresh)
+        if weights is not None or output is not None:
+            configs[name] = Config(name, weights, output)
+    return configs
+
+
+def _groups(graph: Graph) -> dict[str, str]:
+    """Layer name -> a name for all whose integers must have one scale.
+
+    What some concatenation joins, and what a LeakyReLU reads and puts out: its multiplier is too coarse for any other.
+    """
+    group = {name: name for name in graph.layers}
+    for name in graph.layers:
+        if isinstance(graph.kind(name), layers.Concatenate | layers.LeakyReLU):
+            joined = {group[source] for before in (name, *graph.before[name]) for source in graph.sources(before)}
+            first = min(joined)
+            group = {other: first if mark in joined else mark for other, mark in group.items()}
+    return group
+
+
+def _weight_quantizer(layer: Any, how: Quantization, *, exported: bool) -> Shifts | Stored:
+    depthwise = isinstance(layer, layers.DepthwiseConv2D)
+    shape = tuple(layer.depthwise_kernel.shape if depthwise else layer.kernel.shape)
+    if depthwise:
+        shape = (*shape[:2], 1, shape[2])
+    if exported:
+        return Stored(shape)
+    # A depthwise kernel has one input channel, so nothing to make blocks of.
+    return Shifts(how.bits, shape, block=None if depthwise else how.block, frozen=how.train == "shifts")
+
+
+def _is_sigmoid(layer: Any) -> bool:
+    return isinstance(layer, layers.Activation) and layer.get_config()["activation"] == "sigmoid"
+
+
+def shifted_kernels(model: keras.Model) -> Iterator[tuple[Any, Shifts, Any, dict[str, Any]]]:
+    """Wrapper, quantizer, kernel variable and shift variables of each convolution."""
+    for layer in model.layers:
+        for kernel, quantizer, variables in getattr(layer, "_weight_vars", ()):
+            if isinstance(quantizer, Shifts):
+                yield layer, quantizer, kernel, variables
+
+
+def stored_kernels(model: keras.Model) -> Iterator[tuple[Any, Any, dict[str, Any]]]:
+    """Wrapper, kernel variable and scale variables of each convolution of a model to convert."""
+    for layer in model.layers:
+        for kernel, quantizer, variables in getattr(layer, "_weight_vars", ()):
+            if isinstance(quantizer, Stored):
+                yield layer, kernel, variables
+
+
+def learned_ranges(model: keras.Model) -> Iterator[tuple[Any, Range, dict[str, Any]]]:
+    """Wrapper, quantizer and its own variables of each output with a learned range."""
+    for layer in model.layers:
+        quantizer = layer.quantize_config.output if hasattr(layer, "quantize_config") else None
+        if isinstance(quantizer, Range):
+            yield layer, quantizer, layer._output_quantizer_vars
+
+
+def switches(model: keras.Model) -> list[Switch]:
+    """The switch of `wrapped`; none if there is nothing to freeze."""
+    found = [quantizer.switch for _, quantizer, _ in learned_ranges(model)]
+    found += [layer.switch for layer in map(inner, model.layers) if isinstance(layer, Norm) and layer.switch]
+    return found[:1]
