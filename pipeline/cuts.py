@@ -175,18 +175,14 @@ def draw(cuts: Cuts, tolerance: float, path: Path, title: str) -> Path:
     floor = (cuts.unpruned.AP50 or 0.0) - tolerance
     figure.suptitle(title)
     axes = figure.subplots(1, 2, sharey=True)
-    for axis, name, unit, label in zip(axes, ("params", "macs"), (1e6, 1e6), ("M parameters", "MMAC"), strict=True):
-        axis.plot([getattr(n, name) / unit for n in stands], [n.AP50 for n in stands], marker="o", label="cut kept")
-        axis.plot(
-            [getattr(step.network, name) / unit for step in refused],
-            [step.network.AP50 for step in refused],
-            "x",
-            color="tab:red",
-            label="cut refused",
-        )
-        for step in refused:
-            where = (getattr(step.network, name) / unit, step.network.AP50)
-            axis.annotate(step.unit, where, fontsize=7, xytext=(3, 3), textcoords="offset points")
+    for axis, name, label in zip(axes, ("params", "macs"), ("million parameters", "MMAC"), strict=True):
+        axis.plot([getattr(n, name) / 1e6 for n in stands], [n.AP50 for n in stands], marker="o", label="cut kept")
+        if refused:
+            points = [(getattr(step.network, name) / 1e6, step.network.AP50) for step in refused]
+            axis.plot(*zip(*points, strict=True), "x", color="tab:red", label="cut refused")
+        for step in [step for step in cuts.steps if step.network.AP50 is not None]:
+            where = (getattr(step.network, name) / 1e6, step.network.AP50)
+            axis.annotate(step.unit, where, fontsize=7, xytext=(4, 4), textcoords="offset points")
         axis.axhline(floor, color="grey", linestyle="--", label=f"unpruned less {tolerance:g}")
         axis.invert_xaxis()
         axis.set(xlabel=label)
