@@ -99,15 +99,11 @@ def run(config: Config) -> list[Entry]:
 def _converted(directory: Path, stage: From, config: Config) -> list[tuple[From, Path]]:
     """The files of a stage, those that are there already left as they are."""
     from pipeline import convert
-    from tflite import contract as contracts
 
-    folder = directory / runs.EXPORT / stage
     weights = runs.sha256(directory / stage / runs.WEIGHTS)
-    missing = []
-    for variant in VARIANTS[stage]:
-        path = folder / f"model_{variant}.tflite"
-        if not path.is_file() or weights not in contracts.load(path).parents.values():
-            missing.append(variant)
+    export = directory / runs.EXPORT
+    places = {variant: _place(export, stage, variant, weights) for variant in VARIANTS[stage]}
+    missing = [variant for variant, path in places.items() if not _is_of(path, weights)]
     if missing:
         convert.run(
             convert.Config(
@@ -116,11 +112,23 @@ def _converted(directory: Path, stage: From, config: Config) -> list[tuple[From,
                 float32="float32" in missing,
                 int8="int8" in missing,
                 data=config.data,
-                out=folder,
+                out=export / stage,
                 overwrite=config.overwrite,
             )
         )
-    return [(stage, folder / f"model_{variant}.tflite") for variant in VARIANTS[stage]]
+    return [(stage, path) for path in places.values()]
+
+
+def _place(export: Path, stage: From, variant: str, weights: str) -> Path:
+    """Where the file is: in `export` if it was made from this stage, as that of the last one is, else in a folder."""
+    name = f"model_{variant}.tflite"
+    return export / name if _is_of(export / name, weights) else export / stage / name
+
+
+def _is_of(path: Path, weights: str) -> bool:
+    from tflite import contract as contracts
+
+    return path.is_file() and weights in contracts.load(path).parents.values()
 
 
 def _measured(directory: Path, files: list[tuple[From, Path]], config: Config) -> list[Entry]:
@@ -129,13 +137,12 @@ def _measured(directory: Path, files: list[tuple[From, Path]], config: Config) -
     from tflite.benchmark import benchmark
 
     scores = []
-    for stage, path in files:
+    for _, path in files:
         print(f"measuring {path}", flush=True)
+        out = None if path.parent == directory / runs.EXPORT else path.parent
         # The table says all that matters here.
         with contextlib.redirect_stdout(io.StringIO()):
-            scores.append(
-                evaluate.run(evaluate.Config(model=path, data=config.data, out=directory / runs.EXPORT / stage))
-            )
+            scores.append(evaluate.run(evaluate.Config(model=path, data=config.data, out=out)))
     timings = benchmark([path for _, path in files], threads=[config.threads], runs=config.runs)
     entries = []
     for (stage, path), score, timing in zip(files, scores, timings, strict=True):
