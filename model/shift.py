@@ -26,7 +26,7 @@ _EXACT = 8
 # Scales tried otherwise, in units of the one that just does not clip.
 _RATIOS = np.geomspace(0.3, 1.3, 129)
 _REFITS = 8
-_BISECTIONS = 50
+_BISECTIONS = 40
 # Softmax of weights below this is uniform to all but a few digits.
 _INVISIBLE = 1e-6
 
@@ -213,28 +213,32 @@ def _best_scale(rows: np.ndarray, low: int, high: int) -> np.ndarray:
 
 def _least_divergence(rows: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
     """Integers and scales of least KL divergence, (N,n) and (N,); 0 is the scale of zeros."""
-    target = _softmax(rows)
+    target = np.exp(rows - rows.max(1, keepdims=True))
+    target /= target.sum(1, keepdims=True)
     unclipped, largest = _unclipped(rows, low, high), np.abs(rows).max(1)
     nearest, nearest_scales = _least_squares(rows, low, high)
     least = np.full(len(rows), np.inf)
     integers = np.zeros_like(rows)
     for scales in (*(ratio * unclipped for ratio in _RATIOS[::4]), nearest_scales):
         tried = _nearest(rows, scales, low, high)
-        found = _softmax(scales[:, None] * tried)
-        divergence = (target * (np.log(target) - np.log(found))).sum(1)
+        most = tried.max(1)
+        # log(sum(exp(s*q))) - sum(p*s*q): the divergence, less what no scale changes.
+        powers = np.exp(scales[:, None] * (tried - most[:, None]))
+        divergence = np.log(powers.sum(1)) + scales * (most - (target * tried).sum(1))
         better = divergence < least
         integers[better], least[better] = tried[better], divergence[better]
     # For fixed integers the divergence is convex in the scale. Its slope: the mean integer it gives less the target's.
-    wanted = (target * integers).sum(1)
+    from_most = integers - integers.max(1, keepdims=True)
+    wanted = (target * from_most).sum(1)
     below, above = np.zeros(len(rows)), 2 * largest
     for _ in range(_BISECTIONS):
         middle = (below + above) / 2
-        rising = (_softmax(middle[:, None] * integers) * integers).sum(1) > wanted
+        powers = np.exp(middle[:, None] * from_most)
+        rising = (powers * from_most).sum(1) > wanted * powers.sum(1)
         below, above = np.where(rising, below, middle), np.where(rising, middle, above)
-    blind = (integers.max(1) == integers.min(1)) | (largest < _INVISIBLE)
-    return np.where(blind[:, None], nearest, integers).astype(np.int8), np.where(
-        blind, nearest_scales, (below + above) / 2
-    )
+    blind = ~from_most.any(1) | (largest < _INVISIBLE)
+    integers = np.where(blind[:, None], nearest, integers)
+    return integers.astype(np.int8), np.where(blind, nearest_scales, (below + above) / 2)
 
 
 def _unclipped(rows: np.ndarray, low: int, high: int) -> np.ndarray:
@@ -248,8 +252,3 @@ def _nearest(rows: np.ndarray, scales: np.ndarray, low: int, high: int) -> np.nd
 def _refit(rows: np.ndarray, integers: np.ndarray) -> np.ndarray:
     squares = (integers * integers).sum(1)
     return np.where(squares > 0, (rows * integers).sum(1) / np.maximum(squares, 1), 0)
-
-
-def _softmax(rows: np.ndarray) -> np.ndarray:
-    powers = np.exp(rows - rows.max(1, keepdims=True))
-    return powers / powers.sum(1, keepdims=True)
