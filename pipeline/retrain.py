@@ -13,7 +13,7 @@ from pipeline.trained import Trained
 
 if TYPE_CHECKING:
     from model.keras import keras
-    from pipeline.data import Dataset
+    from pipeline.data import Dataset, Split
     from pipeline.progress import TrainingProgress
     from pipeline.trainer import Metrics, Penalty
 
@@ -38,6 +38,7 @@ class Retraining:
         augment: Strength | None = None,
         cache_gib: float = 2.0,
         seed: int = 0,
+        train_images: int | None = None,
         eval_images: int | None = None,
     ) -> None:
         """Read the data and hold it in memory where it fits.
@@ -50,6 +51,7 @@ class Retraining:
           augment: how far training images are changed.
           cache_gib: memory for decoded images.
           seed: of everything random.
+          train_images: train on so many of the training images, drawn by seed; by default on all.
           eval_images: measure on so many of the validation images, drawn by seed; by default on all.
 
         Raises:
@@ -59,16 +61,15 @@ class Retraining:
 
         if batch < 1 or seed < 0:
             raise ValueError(f"batch must be at least 1 and seed not negative, got {batch} and {seed}")
-        if eval_images is not None and eval_images < 1:
-            raise ValueError(f"eval_images: must be at least 1, got {eval_images}")
+        for name, count in (("train_images", train_images), ("eval_images", eval_images)):
+            if count is not None and count < 1:
+                raise ValueError(f"{name}: must be at least 1, got {count}")
         self.trained, self.show = trained, show
         self.dataset: Dataset = trained.dataset(data)
-        train, self.val = self.dataset.splits["train"], self.dataset.splits["val"]
+        train = _drawn(self.dataset.splits["train"], train_images, seed)
+        self.val = _drawn(self.dataset.splits["val"], eval_images, seed)
         if batch > len(train):
             raise ValueError(f"batch: must not exceed the {len(train)} training images, got {batch}")
-        if eval_images is not None and eval_images < len(self.val):
-            drawn = np.random.default_rng(seed).permutation(len(self.val))[:eval_images]
-            self.val = self.val.subset(np.sort(drawn).tolist())
         self._batch, self._augment, self._seed = batch, augment or Strength(), seed
         self._images = Images(train, trained.arch.size, trained.resize, cache_bytes=cache_gib * GIB)
         self._images.hold(lambda steps, total: show.work("decoding", steps, total))
@@ -143,3 +144,9 @@ class Retraining:
             **options,
         )
         return trainer.train()
+
+
+def _drawn(split: Split, count: int | None, seed: int) -> Split:
+    if count is None or count >= len(split):
+        return split
+    return split.subset(np.sort(np.random.default_rng(seed).permutation(len(split))[:count]).tolist())

@@ -1,0 +1,392 @@
+"""How far a network's kernels can go down in bits, as integers and distribution shifts (arXiv 1901.01928).
+
+    python benchmarks/distribution_shift.py --run runs/cells --out runs/shifts --part weights
+
+For every number of bits, block size and start: the error of the weights, the bytes they take, and COCO AP50 of a file
+with these weights, before and after training the shifts alone. What is done is read back from --out, so a stopped study
+goes on, and a second command with other grids adds to the first. See docs/distribution_shift.md.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+from pipeline import cli, runs
+from pipeline.recipe import Recipe
+from pipeline.trained import Trained, find
+
+if TYPE_CHECKING:
+    from pipeline.progress import TrainingProgress
+
+PROG = "python benchmarks/distribution_shift.py"
+STUDY, TABLE, PICTURE = "study.json", "study.csv", "study.png"
+TRAININGS = "trainings"
+TRAINING = ("epochs", "images", "learning_rate", "batch", "seed")
+ALL = "all"
+_HEAD = "| start | bits | block | error, % | worst layer, % | KiB | times less | AP50 before | AP50 after |"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Weight error, bytes and AP50 of a run's network in integers and distribution shifts."""
+
+    out: Path
+    """Folder of the study: study.json, study.csv, study.png."""
+    run: Path | None = None
+    """Trained run; by default the newest."""
+    from_stage: Annotated[Literal["train", "prune"], tyro.conf.arg(name="from")] = "train"
+    """Stage of the run."""
+    data: Path | None = None
+    """Labelled images; by default those of the training."""
+    part: Literal["weights", "files", "shifts"] = "shifts"
+    """weights: error and bytes, which take no data; files: also AP50 of a .tflite; shifts: also after training them."""
+    bits: tuple[int, ...] = (2, 3, 4, 5, 6, 7, 8)
+    """Bits of the integers, 2 to 8."""
+    blocks: tuple[str, ...] = ("16", "32", "64", "128", "256", ALL)
+    """Input channels that share a shift, or all."""
+    methods: tuple[str, ...] = ("l2", "kl")
+    """How the shifts are fitted: l2, kl."""
+    epochs: int = 2
+    """Passes in which the shifts are trained."""
+    images: int | None = None
+    """Training images a pass, drawn by seed; by default all."""
+    learning_rate: float = 0.002
+    """Highest learning rate of the shifts."""
+    batch: int = 8
+    """Images a step."""
+    eval_images: int | None = None
+    """Validation images, drawn by seed; by default all."""
+    threads: int = 1
+    """Threads of the .tflite interpreter."""
+    cache_gib: float = 2.0
+    """Memory for decoded images."""
+    seed: int = 0
+    """Of everything random."""
+    overwrite: bool = False
+    """Begin the study anew."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One way to store the kernels; `block` None: one shift for all input channels of an output channel."""
+
+    method: str
+    bits: int
+    block: int | None
+
+    @property
+    def name(self) -> str:
+        """In study.json."""
+        return f"{self.method}-{self.bits}-{self.block or ALL}"
+
+
+def run(config: Config) -> Path:
+    """Do what is not done yet, print the table and return the study's folder.
+
+    Raises ValueError or OSError, in one line, for what a user can mend.
+    """
+    cells = _cells(config)
+    trained = find(config.run, config.from_stage)
+    study = _Study(config, trained)
+
+    from pipeline.progress import TrainingProgress
+
+    with TrainingProgress() as show:
+        study.show = show
+        study.fit(cells)
+        if config.part == "shifts":
+            study.train(cells)
+    runs.write_atomic(config.out / TABLE, _sheet(_rows(study.done)))
+    _draw(study.done, config.out / PICTURE)
+    print("\n".join(_markdown(study.done)))
+    print(f"\n{config.out}: {STUDY}, {TABLE}, {PICTURE}")
+    return config.out
+
+
+def _cells(config: Config) -> list[Cell]:
+    """The grid in order of bits; ValueError for what it cannot have."""
+    from model.shift import METHODS, limits
+
+    for bits in config.bits:
+        limits(bits)
+    for text in config.blocks:
+        if text != ALL and not (text.isdecimal() and int(text) > 0):
+            raise ValueError(f"blocks: must be whole numbers from 1, or {ALL}, got {text!r}")
+    for method in config.methods:
+        if method not in METHODS:
+            raise ValueError(f"methods: unknown, got {method!r}; allowed: {', '.join(METHODS)}")
+    for name in ("epochs", "batch", "threads", "images", "eval_images"):
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise ValueError(f"{name}: must be at least 1, got {value}")
+    blocks = [None if text == ALL else int(text) for text in config.blocks]
+    grid = itertools.product(config.bits, blocks, config.methods)
+    return list(dict.fromkeys(Cell(method, bits, block) for bits, block, method in grid))
+
+
+class _Study:
+    """What is done, on disk and here, and the means to do the rest."""
+
+    def __init__(self, config: Config, trained: Trained) -> None:
+        self.config, self.trained, self.file = config, trained, config.out / STUDY
+        self.show: TrainingProgress
+        runs.check_writable(config.out)
+        facts: dict[str, Any] = {"weights_sha256": runs.sha256(trained.stage / runs.WEIGHTS)}
+        if config.part != "weights":
+            self.dataset = trained.dataset(config.data)
+            self.val = self.dataset.splits["val"]
+            if config.eval_images is not None and config.eval_images < len(self.val):
+                drawn = np.random.default_rng(config.seed).permutation(len(self.val))[: config.eval_images]
+                self.val = self.val.subset(np.sort(drawn).tolist())
+            facts |= {"data": str(self.dataset.root.absolute()), "validation_images": len(self.val)}
+        if config.part == "shifts":
+            facts["training"] = {name: getattr(config, name) for name in TRAINING}
+        self.done: dict[str, Any] = {"facts": {}, "float32": {}, "cells": {}}
+        if config.overwrite:
+            for half in (config.out / TRAININGS, self.file):
+                shutil.rmtree(half) if half.is_dir() else half.unlink(missing_ok=True)
+        elif self.file.exists():
+            self.done = runs.read_json(self.file)
+            for name, value in facts.items():
+                had = self.done["facts"].get(name, value)
+                if had != value:
+                    raise ValueError(f"{self.file}: made with {name} {had}, got {value}; allowed: another --out")
+        self.done["facts"] |= facts | {"run": str(trained.run), "versions": runs.provenance()}
+
+    def fit(self, cells: list[Cell]) -> None:
+        """Error and bytes of each cell and, if asked for, AP50 of a file with its weights."""
+        from model.build import build
+
+        model, target = self.trained.weighted(), build(self.trained.arch)
+        base, wanted = self.done["float32"], {"error"}
+        base["kernel_bytes"] = sum(4 * kernel.size for _, kernel, _ in _convolutions(model))
+        if self.config.part != "weights":
+            wanted.add("before")
+            if "AP50" not in base:
+                base |= self._measure(model)
+        missing = [cell for cell in cells if wanted - set(self._row(cell))]
+        for cell in self.show.work("fitting", iter(missing), len(missing)):
+            row = self._row(cell) | asdict(cell) | _quantized(model, target, cell)
+            if "before" in wanted:
+                row["before"] = self._measure(target)
+            self._keep(cell, row)
+
+    def train(self, cells: list[Cell]) -> None:
+        """AP50 of a file of each cell once its shifts are trained."""
+        from model import quantize
+        from pipeline.retrain import Retraining
+
+        missing = [cell for cell in cells if "after" not in self._row(cell)]
+        if not missing:
+            return
+        config, arch, model = self.config, self.trained.arch, self.trained.weighted()
+        recipe = Recipe(
+            config.epochs, learning_rate=config.learning_rate, warmup_epochs=0.5, evaluate_every=config.epochs
+        )
+        retraining = Retraining(
+            self.trained,
+            self.show,
+            data=config.data,
+            batch=config.batch,
+            cache_gib=config.cache_gib,
+            seed=config.seed,
+            train_images=config.images,
+            eval_images=config.eval_images,
+        )
+        for cell in missing:
+            self.show.title = f"{cell.name} "
+            how = quantize.Quantization(cell.bits, train="shifts", block=cell.block, activations=False)
+            begun, averaged = quantize.begin(arch, model, how, cell.method), quantize.wrapped(arch, how)
+            directory = config.out / TRAININGS / cell.name
+            retraining.train(begun, averaged, retraining.measure(averaged), recipe, directory)
+            averaged.load_weights(str(directory / runs.WEIGHTS))
+            self._keep(cell, self._row(cell) | {"after": self._measure(quantize.plain(arch, averaged, how))})
+            shutil.rmtree(directory)
+
+    def _row(self, cell: Cell) -> dict[str, Any]:
+        return dict(self.done["cells"].get(cell.name, {}))
+
+    def _keep(self, cell: Cell, row: dict[str, Any]) -> None:
+        self.done["cells"][cell.name] = row
+        runs.write_json(self.file, self.done)
+        self.show.console.print(_line(row), soft_wrap=True, highlight=False, markup=False)
+
+    def _measure(self, model: Any) -> dict[str, float]:
+        """AP50 and AP, in points, of a float32 .tflite of `model`, measured through its interpreter."""
+        from model.build import deployable
+        from model.keras import keras
+        from pipeline.convert import write
+        from pipeline.metrics import evaluate_split
+        from tflite import contract, convert
+        from tflite.detector import Detector
+
+        arch, resize = self.trained.arch, self.trained.resize
+        deployed = deployable(arch, model)
+        data = convert.convert(deployed, "float32")
+        convert.check(data, "float32", deployed, [self.val.picture(0, arch.size, resize)[0]])
+        described = contract.describe(
+            data,
+            name=self.trained.run.name,
+            arch=arch.name,
+            variant="float32",
+            heads=arch.heads,
+            labels=self.trained.labels,
+            resize=resize,
+        )
+        with tempfile.TemporaryDirectory(prefix="micro-yolo-") as folder:
+            detector = Detector(write(Path(folder), data, described), threads=self.config.threads)
+            predict = detector.predict_batch
+            metrics, _ = evaluate_split(predict, arch.heads, self.val, self.dataset, arch.size, resize, 1)
+        # Each conversion leaves graphs behind, and there are many.
+        keras.backend.clear_session()
+        return {"AP50": metrics["AP50"], "AP": metrics["AP"]}
+
+
+def _convolutions(model: Any) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
+    """Each convolution's layer, its kernel, (k,k,Cin,Cout) or (k,k,1,C), and its CDS, (Cout,), 1 without batch norm."""
+    from model.keras import keras
+
+    for layer in model.layers:
+        if not isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
+            continue
+        kernel = layer.get_weights()[0]
+        if isinstance(layer, keras.layers.DepthwiseConv2D):
+            kernel = kernel.transpose(0, 1, 3, 2)
+        readers = [node.outbound_layer for node in layer.outbound_nodes]
+        norm = readers[0] if len(readers) == 1 else None
+        cds = np.ones(kernel.shape[3])
+        if isinstance(norm, keras.layers.BatchNormalization):
+            gamma, _, _, variance = norm.get_weights()
+            cds = gamma / np.sqrt(variance + norm.epsilon, dtype=np.float64)
+        yield layer, kernel, cds
+
+
+def _quantized(model: Any, target: Any, cell: Cell) -> dict[str, Any]:
+    """Give `target` the weights of `model` with kernels KDS * VQK, and say how far off these are and what they take."""
+    from model.shift import expand, fit, stored_bytes
+
+    target.set_weights(model.get_weights())
+    layers, off, size, stored = {}, 0.0, 0.0, 0
+    for layer, kernel, cds in _convolutions(model):
+        # A depthwise kernel has one input channel: in blocks, each weight would have a float of its own.
+        block = None if kernel.shape[2] == 1 else cell.block
+        vqk, kds = fit(kernel, cell.bits, block=block, method=cell.method)
+        near = expand(kds, kernel.shape, block) * vqk
+        weights = target.get_layer(layer.name).get_weights()
+        target.get_layer(layer.name).set_weights([near.reshape(weights[0].shape), *weights[1:]])
+        wrong, right = float(np.square(cds * (near - kernel)).sum()), float(np.square(cds * kernel).sum())
+        layers[layer.name] = (wrong / right) ** 0.5 if right else 0.0
+        off, size = off + wrong, size + right
+        stored += stored_bytes(kernel.shape, cell.bits, block)
+    return {"error": (off / size) ** 0.5, "layers": layers, "bytes": stored}
+
+
+def _rows(done: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is known of each cell, flat, in order of bits, block and start."""
+    found = []
+    for row in sorted(done["cells"].values(), key=lambda r: (r["bits"], r["block"] or np.inf, r["method"] != "l2")):
+        worst = max(row["layers"], key=row["layers"].get)
+        found.append(
+            {
+                "start": row["method"],
+                "bits": row["bits"],
+                "block": row["block"] or ALL,
+                "error": row["error"],
+                "worst_layer": worst,
+                "worst_error": row["layers"][worst],
+                "bytes": row["bytes"],
+                "times_less": done["float32"]["kernel_bytes"] / row["bytes"],
+                **{
+                    f"{name}_{when}": row.get(when, {}).get(name)
+                    for when in ("before", "after")
+                    for name in ("AP50", "AP")
+                },
+            }
+        )
+    return found
+
+
+def _line(row: dict[str, Any]) -> str:
+    points = "".join(f", AP50 {when} {row[when]['AP50']:.1f}" for when in ("before", "after") if when in row)
+    return f"{row['method']} {row['bits']} bits, block {row['block'] or ALL}: error {100 * row['error']:.2f} %{points}"
+
+
+def _markdown(done: dict[str, Any]) -> list[str]:
+    base = done["float32"]
+    points = f", AP50 {base['AP50']:.1f}, AP {base['AP']:.1f}" if "AP50" in base else ""
+    lines = [f"float32: {base['kernel_bytes'] / 1024:.0f} KiB of kernels{points}", "", _HEAD, "| --- " * 9 + "|"]
+    for row in _rows(done):
+        before, after = ("" if row[f"AP50_{w}"] is None else f"{row[f'AP50_{w}']:.1f}" for w in ("before", "after"))
+        lines.append(
+            f"| {row['start']} | {row['bits']} | {row['block']} | {100 * row['error']:.2f} | "
+            f"{100 * row['worst_error']:.2f} {row['worst_layer']} | {row['bytes'] / 1024:.0f} | "
+            f"{row['times_less']:.1f} | {before} | {after} |"
+        )
+    return lines
+
+
+def _sheet(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    sheet = csv.DictWriter(text, list(rows[0]))
+    sheet.writeheader()
+    sheet.writerows(rows)
+    return text.getvalue()
+
+
+def _draw(done: dict[str, Any], path: Path) -> Path:
+    """Left: weight error against bits, a line a block. Right: AP50 against bytes, before and after."""
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    rows = _rows(done)
+    figure = Figure(figsize=(14, 5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    blocks = sorted({row["block"] for row in rows}, key=lambda block: (block == ALL, block))
+    for i, block in enumerate(blocks):
+        for method, style in (("l2", "-"), ("kl", ":")):
+            line = [
+                (row["bits"], 100 * row["error"]) for row in rows if (row["block"], row["start"]) == (block, method)
+            ]
+            if line:
+                left.plot(*zip(*line, strict=True), style, color=f"C{i}", marker=".", label=f"{block}, {method}")
+    bits = sorted({row["bits"] for row in rows})
+    left.set(xlabel="bits", ylabel="relative L2 error of the folded kernels, %", yscale="log", xticks=bits)
+    left.yaxis.set_major_formatter("{x:g}")
+    left.legend(title="block, start", ncols=2)
+    left.grid(alpha=0.3)
+    markers = dict(zip(("l2", "kl"), "os", strict=True))
+    for row in rows:
+        color = f"C{bits.index(row['bits'])}"
+        points = [(row["bytes"] / 1024, row[f"AP50_{when}"]) for when in ("before", "after")]
+        for (x, y), filled in zip(points, (False, True), strict=True):
+            if y is not None:
+                right.plot(x, y, markers[row["start"]], color=color, markerfacecolor=color if filled else "none")
+        if None not in (points[0][1], points[1][1]):
+            right.plot(*zip(*points, strict=True), color=color, alpha=0.4)
+    if "AP50" in done["float32"]:
+        right.axhline(done["float32"]["AP50"], color="grey", linestyle="--", label="float32")
+    right.set(xlabel="KiB of integers and shifts", ylabel="AP50 of the file, points", ylim=(-2, 100))
+    handles = [Line2D([], [], color=f"C{i}", marker=".", linestyle="", label=f"{b} bits") for i, b in enumerate(bits)]
+    kinds = [("o", "none", "l2, before"), ("o", "k", "l2, after"), ("s", "none", "kl, before"), ("s", "k", "kl, after")]
+    handles += [Line2D([], [], color="k", marker=m, markerfacecolor=f, linestyle="", label=n) for m, f, n in kinds]
+    handles.append(Line2D([], [], color="grey", linestyle="--", label="float32"))
+    right.legend(handles=handles, loc="upper left", bbox_to_anchor=(1, 1))
+    right.grid(alpha=0.3)
+    png = io.BytesIO()
+    figure.savefig(png, dpi=120, format="png")
+    return runs.write_atomic(path, png.getvalue())
+
+
+if __name__ == "__main__":
+    cli.main(Config, run, prog=PROG, description=__doc__)
