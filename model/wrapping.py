@@ -74,6 +74,8 @@ def wrap(model: keras.Model, how: Quantization, *, pixels: float) -> keras.Model
             inner(layer).switch = switch
     for layer, shifts, kernel, _ in shifted_kernels(made):
         if shifts.frozen:
+            # Keras looks again at what each variable says, when it loads weights.
+            kernel._trainable = False
             layer._trainable_weights = [weight for weight in layer._trainable_weights if weight is not kernel]
             layer._non_trainable_weights.append(kernel)
     return made
