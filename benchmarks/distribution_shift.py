@@ -14,7 +14,7 @@ import io
 import itertools
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -28,13 +28,13 @@ from pipeline.trained import Trained, find
 
 if TYPE_CHECKING:
     from pipeline.progress import TrainingProgress
+    from pipeline.retrain import Retraining
 
 PROG = "python benchmarks/distribution_shift.py"
 STUDY, TABLE, PICTURE = "study.json", "study.csv", "study.png"
 TRAININGS = "trainings"
 TRAINING = ("epochs", "images", "learning_rate", "batch", "seed")
 ALL = "all"
-_HEAD = "| start | bits | block | error, % | worst layer, % | KiB | times less | AP50 before | AP50 after |"
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,7 @@ def run(config: Config) -> Path:
     Raises ValueError or OSError, in one line, for what a user can mend.
     """
     cells = _cells(config)
+    _recipe(config)
     trained = find(config.run, config.from_stage)
     study = _Study(config, trained)
 
@@ -104,11 +105,16 @@ def run(config: Config) -> Path:
 
     with TrainingProgress() as show:
         study.show = show
+        # Before the slow work: it may refuse a setting.
+        retraining = study.retraining(cells)
         study.fit(cells)
-        if config.part == "shifts":
-            study.train(cells)
-    runs.write_atomic(config.out / TABLE, _sheet(_rows(study.done)))
-    _draw(study.done, config.out / PICTURE)
+        if retraining is not None:
+            study.train(cells, retraining)
+    from pipeline.plots import draw_shifts
+
+    rows = _rows(study.done)
+    runs.write_atomic(config.out / TABLE, _sheet(rows))
+    draw_shifts(rows, study.done["float32"].get("AP50"), config.out / PICTURE)
     print("\n".join(_markdown(study.done)))
     print(f"\n{config.out}: {STUDY}, {TABLE}, {PICTURE}")
     return config.out
@@ -133,6 +139,11 @@ def _cells(config: Config) -> list[Cell]:
     blocks = [None if text == ALL else int(text) for text in config.blocks]
     grid = itertools.product(config.bits, blocks, config.methods)
     return list(dict.fromkeys(Cell(method, bits, block) for bits, block, method in grid))
+
+
+def _recipe(config: Config) -> Recipe:
+    """How the shifts are trained; ValueError for a setting it cannot have."""
+    return Recipe(config.epochs, learning_rate=config.learning_rate, warmup_epochs=0.5, evaluate_every=config.epochs)
 
 
 class _Study:
@@ -182,19 +193,14 @@ class _Study:
                 row["before"] = self._measure(target)
             self._keep(cell, row)
 
-    def train(self, cells: list[Cell]) -> None:
-        """AP50 of a file of each cell once its shifts are trained."""
-        from model import quantize
+    def retraining(self, cells: list[Cell]) -> Retraining | None:
+        """What the shifts are trained with; None if none are asked for, or all are trained."""
+        if self.config.part != "shifts" or all("after" in self._row(cell) for cell in cells):
+            return None
         from pipeline.retrain import Retraining
 
-        missing = [cell for cell in cells if "after" not in self._row(cell)]
-        if not missing:
-            return
-        config, arch, model = self.config, self.trained.arch, self.trained.weighted()
-        recipe = Recipe(
-            config.epochs, learning_rate=config.learning_rate, warmup_epochs=0.5, evaluate_every=config.epochs
-        )
-        retraining = Retraining(
+        config = self.config
+        return Retraining(
             self.trained,
             self.show,
             data=config.data,
@@ -204,11 +210,18 @@ class _Study:
             train_images=config.images,
             eval_images=config.eval_images,
         )
-        for cell in missing:
+
+    def train(self, cells: list[Cell], retraining: Retraining) -> None:
+        """AP50 of a file of each cell once its shifts are trained."""
+        from model import quantize
+        from model.wrapping import Quantization
+
+        arch, model, recipe = self.trained.arch, self.trained.weighted(), _recipe(self.config)
+        for cell in [cell for cell in cells if "after" not in self._row(cell)]:
             self.show.title = f"{cell.name} "
-            how = quantize.Quantization(cell.bits, train="shifts", block=cell.block, activations=False)
+            how = Quantization(cell.bits, train="shifts", block=cell.block, activations=False)
             begun, averaged = quantize.begin(arch, model, how, cell.method), quantize.wrapped(arch, how)
-            directory = config.out / TRAININGS / cell.name
+            directory = self.config.out / TRAININGS / cell.name
             retraining.train(begun, averaged, retraining.measure(averaged), recipe, directory)
             averaged.load_weights(str(directory / runs.WEIGHTS))
             self._keep(cell, self._row(cell) | {"after": self._measure(quantize.plain(arch, averaged, how))})
@@ -293,9 +306,9 @@ def _quantized(model: Any, target: Any, cell: Cell) -> dict[str, Any]:
 
 
 def _rows(done: dict[str, Any]) -> list[dict[str, Any]]:
-    """What is known of each cell, flat, in order of bits, block and start."""
+    """What is known of each cell, flat, in order of bits, start and block."""
     found = []
-    for row in sorted(done["cells"].values(), key=lambda r: (r["bits"], r["block"] or np.inf, r["method"] != "l2")):
+    for row in sorted(done["cells"].values(), key=lambda r: (r["bits"], r["method"] != "l2", r["block"] or np.inf)):
         worst = max(row["layers"], key=row["layers"].get)
         found.append(
             {
@@ -323,17 +336,41 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _markdown(done: dict[str, Any]) -> list[str]:
-    base = done["float32"]
+    """The study as tables of Markdown."""
+    base, rows = done["float32"], _rows(done)
     points = f", AP50 {base['AP50']:.1f}, AP {base['AP']:.1f}" if "AP50" in base else ""
-    lines = [f"float32: {base['kernel_bytes'] / 1024:.0f} KiB of kernels{points}", "", _HEAD, "| --- " * 9 + "|"]
-    for row in _rows(done):
-        before, after = ("" if row[f"AP50_{w}"] is None else f"{row[f'AP50_{w}']:.1f}" for w in ("before", "after"))
-        lines.append(
-            f"| {row['start']} | {row['bits']} | {row['block']} | {100 * row['error']:.2f} | "
-            f"{100 * row['worst_error']:.2f} {row['worst_layer']} | {row['bytes'] / 1024:.0f} | "
-            f"{row['times_less']:.1f} | {before} | {after} |"
-        )
-    return lines
+    measured = [row for row in rows if row["AP50_before"] is not None]
+    return [
+        f"float32: {base['kernel_bytes'] / 1024:.0f} KiB of kernels{points}",
+        *_table("Weight error, %:", rows, ("bits", "start"), lambda row: f"{100 * row['error']:.2f}"),
+        *_table(
+            "KiB of integers and shifts (times less than float32):",
+            rows,
+            ("bits",),
+            lambda row: f"{row['bytes'] / 1024:.0f} ({row['times_less']:.1f})",
+        ),
+        *_table("AP50 before / after training the shifts:", measured, ("bits", "start"), _points),
+    ]
+
+
+def _points(row: dict[str, Any]) -> str:
+    known = (row[f"AP50_{when}"] for when in ("before", "after"))
+    return " / ".join(f"{points:.1f}" for points in known if points is not None)
+
+
+def _table(
+    title: str, rows: list[dict[str, Any]], keys: tuple[str, ...], text: Callable[[dict[str, Any]], str]
+) -> list[str]:
+    """A line for each value of `keys`, a column for each block; nothing without rows."""
+    if not rows:
+        return []
+    blocks = sorted({row["block"] for row in rows}, key=lambda block: (block == ALL, block))
+    lines: dict[tuple[Any, ...], dict[Any, str]] = {}
+    for row in rows:
+        lines.setdefault(tuple(row[key] for key in keys), {})[row["block"]] = text(row)
+    head = [*keys, *(f"block {block}" for block in blocks)]
+    body = [[*map(str, line), *(cells.get(block, "") for block in blocks)] for line, cells in lines.items()]
+    return ["", title, "", *(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *body))]
 
 
 def _sheet(rows: list[dict[str, Any]]) -> str:
@@ -342,50 +379,6 @@ def _sheet(rows: list[dict[str, Any]]) -> str:
     sheet.writeheader()
     sheet.writerows(rows)
     return text.getvalue()
-
-
-def _draw(done: dict[str, Any], path: Path) -> Path:
-    """Left: weight error against bits, a line a block. Right: AP50 against bytes, before and after."""
-    from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
-
-    rows = _rows(done)
-    figure = Figure(figsize=(14, 5), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    blocks = sorted({row["block"] for row in rows}, key=lambda block: (block == ALL, block))
-    for i, block in enumerate(blocks):
-        for method, style in (("l2", "-"), ("kl", ":")):
-            line = [
-                (row["bits"], 100 * row["error"]) for row in rows if (row["block"], row["start"]) == (block, method)
-            ]
-            if line:
-                left.plot(*zip(*line, strict=True), style, color=f"C{i}", marker=".", label=f"{block}, {method}")
-    bits = sorted({row["bits"] for row in rows})
-    left.set(xlabel="bits", ylabel="relative L2 error of the folded kernels, %", yscale="log", xticks=bits)
-    left.yaxis.set_major_formatter("{x:g}")
-    left.legend(title="block, start", ncols=2)
-    left.grid(alpha=0.3)
-    markers = dict(zip(("l2", "kl"), "os", strict=True))
-    for row in rows:
-        color = f"C{bits.index(row['bits'])}"
-        points = [(row["bytes"] / 1024, row[f"AP50_{when}"]) for when in ("before", "after")]
-        for (x, y), filled in zip(points, (False, True), strict=True):
-            if y is not None:
-                right.plot(x, y, markers[row["start"]], color=color, markerfacecolor=color if filled else "none")
-        if None not in (points[0][1], points[1][1]):
-            right.plot(*zip(*points, strict=True), color=color, alpha=0.4)
-    if "AP50" in done["float32"]:
-        right.axhline(done["float32"]["AP50"], color="grey", linestyle="--", label="float32")
-    right.set(xlabel="KiB of integers and shifts", ylabel="AP50 of the file, points", ylim=(-2, 100))
-    handles = [Line2D([], [], color=f"C{i}", marker=".", linestyle="", label=f"{b} bits") for i, b in enumerate(bits)]
-    kinds = [("o", "none", "l2, before"), ("o", "k", "l2, after"), ("s", "none", "kl, before"), ("s", "k", "kl, after")]
-    handles += [Line2D([], [], color="k", marker=m, markerfacecolor=f, linestyle="", label=n) for m, f, n in kinds]
-    handles.append(Line2D([], [], color="grey", linestyle="--", label="float32"))
-    right.legend(handles=handles, loc="upper left", bbox_to_anchor=(1, 1))
-    right.grid(alpha=0.3)
-    png = io.BytesIO()
-    figure.savefig(png, dpi=120, format="png")
-    return runs.write_atomic(path, png.getvalue())
 
 
 if __name__ == "__main__":

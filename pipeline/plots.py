@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -76,4 +77,63 @@ def draw_search(candidates: Sequence[dict[str, Any]], path: Path) -> Path:
     below.grid(axis="x", alpha=0.3)
     png = io.BytesIO()
     figure.savefig(png, dpi=120, format="png")
+    return runs.write_atomic(path, png.getvalue())
+
+
+def draw_shifts(rows: Sequence[dict[str, Any]], float32_ap50: float | None, path: Path) -> Path:
+    """Distribution shifts: weight error over bits and over bytes and, where it was measured, AP50 over bytes, as a PNG.
+
+    `rows` are the lines of `benchmarks/distribution_shift.py`'s table.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    measured = [row for row in rows if row["AP50_before"] is not None]
+    figure = Figure(figsize=(15 if measured else 10.5, 4.8), layout="constrained")
+    axes = figure.subplots(1, 3 if measured else 2)
+    blocks = sorted({row["block"] for row in rows}, key=lambda block: (isinstance(block, str), block))
+    colors = {block: f"C{i}" for i, block in enumerate(blocks)}
+    starts = {"l2": ("-", "o"), "kl": (":", "s")}
+    for (start, (style, mark)), block in itertools.product(starts.items(), blocks):
+        line = [row for row in rows if (row["start"], row["block"]) == (start, block)]
+        errors, kib = [100 * row["error"] for row in line], [row["bytes"] / 1024 for row in line]
+        look = {"color": colors[block], "linestyle": style, "marker": mark, "markersize": 4}
+        axes[0].plot([row["bits"] for row in line], errors, **look)
+        axes[1].plot(kib, errors, **look)
+        for when, filled in (("before", False), ("after", True)):
+            points = [(row["bytes"] / 1024, row[f"AP50_{when}"]) for row in line if row[f"AP50_{when}"] is not None]
+            if points:
+                face = colors[block] if filled else "white"
+                axes[2].plot(*zip(*points, strict=True), **look | {"markersize": 6, "markerfacecolor": face})
+    bits = sorted({row["bits"] for row in rows})
+    axes[0].set(xlabel="bits of the integers", ylabel="relative error of the folded kernels, %", xticks=bits)
+    axes[1].set(xlabel="KiB of integers and shifts", ylabel="relative error of the folded kernels, %")
+    for axis in axes[:2]:
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter(NullFormatter())
+    if measured:
+        axes[2].set(xlabel="KiB of integers and shifts", ylabel="AP50 of the file, points", ylim=(-3, 100))
+    if measured and float32_ap50 is not None:
+        axes[2].axhline(float32_ap50, color="grey", linestyle="--")
+    for axis in axes:
+        axis.grid(alpha=0.3)
+    handles = [Line2D([], [], color=colors[block], linewidth=3, label=f"block {block}") for block in blocks]
+    used = {row["start"] for row in rows}
+    handles += [
+        Line2D([], [], color="k", linestyle=style, marker=mark, markersize=4, label=f"{start} fit")
+        for start, (style, mark) in starts.items()
+        if start in used
+    ]
+    if measured:
+        handles += [
+            Line2D([], [], color="k", linestyle="", marker="o", markerfacecolor="white", label="shifts as fitted"),
+            Line2D([], [], color="k", linestyle="", marker="o", label="shifts trained"),
+            Line2D([], [], color="grey", linestyle="--", label="float32"),
+        ]
+    figure.legend(handles=handles, loc="outside right upper")
+    png = io.BytesIO()
+    figure.savefig(png, dpi=110, format="png")
     return runs.write_atomic(path, png.getvalue())
