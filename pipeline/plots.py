@@ -81,7 +81,7 @@ def draw_search(candidates: Sequence[dict[str, Any]], path: Path) -> Path:
 
 
 def draw_shifts(rows: Sequence[dict[str, Any]], float32_ap50: float | None, path: Path) -> Path:
-    """Distribution shifts: weight error over bits and over bytes and, where it was measured, AP50 over bytes, as a PNG.
+    """Distribution shifts as a PNG: weight errors at equal bits and over the bytes, and AP50 where it was measured.
 
     `rows` are the lines of `benchmarks/distribution_shift.py`'s table.
     """
@@ -94,26 +94,26 @@ def draw_shifts(rows: Sequence[dict[str, Any]], float32_ap50: float | None, path
     axes = figure.subplots(1, 3 if measured else 2)
     blocks = sorted({row["block"] for row in rows}, key=lambda block: (isinstance(block, str), block))
     colors = {block: f"C{i}" for i, block in enumerate(blocks)}
-    starts = {"l2": ("-", "o"), "kl": (":", "s")}
+    starts: dict[str, tuple[Any, str]] = {"l2": ("-", "o"), "kl": (":", "s")}
+    bits = sorted({row["bits"] for row in rows})
+    largest = {b: max(row["error"] for row in rows if row["bits"] == b) for b in bits}
     for (start, (style, mark)), block in itertools.product(starts.items(), blocks):
         line = [row for row in rows if (row["start"], row["block"]) == (start, block)]
         errors, kib = [100 * row["error"] for row in line], [row["bytes"] / 1024 for row in line]
-        look = {"color": colors[block], "linestyle": style, "marker": mark, "markersize": 4}
-        axes[0].plot([row["bits"] for row in line], errors, **look)
+        look = {"color": colors[block], "linestyle": style, "marker": mark, "markersize": 3.5}
+        shares = [100 * row["error"] / largest[row["bits"]] for row in line]
+        axes[0].plot([row["bits"] for row in line], shares, **look)
         axes[1].plot(kib, errors, **look)
         for when, filled in (("before", False), ("after", True)):
             points = [(row["bytes"] / 1024, row[f"AP50_{when}"]) for row in line if row[f"AP50_{when}"] is not None]
             if points:
                 face = colors[block] if filled else "white"
                 axes[2].plot(*zip(*points, strict=True), **look | {"markersize": 6, "markerfacecolor": face})
-    bits = sorted({row["bits"] for row in rows})
-    axes[0].set(xlabel="bits of the integers", ylabel="relative error of the folded kernels, %", xticks=bits)
-    axes[1].set(xlabel="KiB of integers and shifts", ylabel="relative error of the folded kernels, %")
-    for axis in axes[:2]:
-        axis.set_yscale("log")
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.yaxis.set_major_formatter("{x:g}")
-        axis.yaxis.set_minor_formatter(NullFormatter())
+    axes[0].set(xlabel="bits of the integers", ylabel="weight error, % of the largest at these bits", xticks=bits)
+    axes[1].set(xlabel="KiB of integers and shifts", ylabel="weight error, % of the weights", yscale="log")
+    axes[1].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes[1].yaxis.set_major_formatter("{x:g}")
+    axes[1].yaxis.set_minor_formatter(NullFormatter())
     if measured:
         axes[2].set(xlabel="KiB of integers and shifts", ylabel="AP50 of the file, points", ylim=(-3, 100))
     if measured and float32_ap50 is not None:
