@@ -1,6 +1,8 @@
 # make setup     .venv with everything in it, from requirements.lock
 # make demo      synthetic data -> train -> int8 .tflite -> its mAP -> a picture with boxes
 # make test      lint, types and all tests         make test-fast   the unit tests only
+# make android   the Android app: a signed test APK, checked (Linux on x86-64)
+# make android-test  its core on a desktop JVM: unit tests, and the detector beside pipeline.predict
 # make lint      ruff, its formatter and mypy      make lock        resolve requirements.lock anew
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
@@ -9,9 +11,9 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --durations=15
-CODE := model pipeline tflite tests benchmarks
+CODE := model pipeline tflite tests benchmarks android_demo/verify
 
-.PHONY: setup demo test test-fast lint lock clean
+.PHONY: setup demo test test-fast android android-test lint lock clean
 
 setup: $(VENV)/.ready
 
@@ -30,6 +32,12 @@ test: lint
 
 test-fast: setup
 	$(PYTEST) -m "not slow" tests/unit
+
+android: setup
+	$(BIN)/python -m android_demo.verify apk
+
+android-test: setup
+	$(BIN)/python -m android_demo.verify test
 
 lint: setup
 	$(BIN)/ruff check $(CODE)

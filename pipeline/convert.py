@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import tyro
 
-from pipeline import cli, runs
+from pipeline import android, cli, runs
 from pipeline.trained import From, Trained, find
 from tflite import contract as contracts
 from tflite.contract import Contract
@@ -58,6 +58,8 @@ class Config:
     """Labelled images to calibrate on; by default those of the training."""
     out: Path | None = None
     """Folder for the files; by default the run's export."""
+    android: bool = False
+    """Also put the files into the Android app of this repository, as RUN_VARIANT."""
     overwrite: bool = False
     """Replace files of the same name."""
 
@@ -73,7 +75,10 @@ def run(config: Config) -> Path:
     variants = [v for v in ("float32", "float16", "dynamic", "int16x8", "int8") if getattr(config, v)] or ["float32"]
     export = trained.run / runs.EXPORT if config.out is None else config.out
     parents = {f"{trained.stage.name}/{name}": runs.sha256(trained.stage / name) for name in (runs.ARCH, runs.WEIGHTS)}
+    app = {variant: android.target(trained.run.name, variant) for variant in variants} if config.android else {}
     if not config.overwrite:
+        for path in app.values():
+            _refuse_existing(path, parents)
         for variant in variants:
             _refuse_existing(export / f"model_{variant}.tflite", parents)
     runs.check_writable(export)
@@ -104,6 +109,8 @@ def run(config: Config) -> Path:
             versions=runs.provenance(),
         )
         path = write(export, data, contract)
+        if variant in app:
+            android.write(app[variant], data, contract)
         rows.append((path, len(data), float(np.mean(list(differences.values()))), time.perf_counter() - start))
     _show(trained, rows)
     return export

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([ROOT / "README.md", ROOT / "android_demo/README.md", *(ROOT / "docs").glob("*.md")])
 COMMAND = re.compile(r"python -m (pipeline(?:\.\w+)+)([^`\n#|]*)")
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_command_and_option_exists(path: Path) -> None:
     for module, rest in COMMAND.findall(path.read_text()):
         where = ROOT / module.replace(".", "/")
@@ -23,7 +23,7 @@ def test_every_command_and_option_exists(path: Path) -> None:
         assert set(re.findall(r"--[\w-]+", rest)) <= set(accepted), f"{module}{rest}"
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_link_and_make_target_exists(path: Path) -> None:
     text = path.read_text()
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):

@@ -1,0 +1,259 @@
+package org.microyolo.app
+
+import android.content.res.Resources
+import android.media.Image
+import android.net.Uri
+import android.os.Handler
+import android.os.HandlerThread
+import android.os.Looper
+import java.io.IOException
+import org.microyolo.core.Detections
+import org.microyolo.core.Detector
+import org.microyolo.core.FrameGate
+import org.microyolo.core.ModelException
+import org.microyolo.core.Plane
+import org.microyolo.core.RgbImage
+import org.microyolo.core.Size
+import org.microyolo.core.Smoother
+import org.microyolo.core.Statistics
+import org.microyolo.core.Times
+import org.microyolo.core.YuvConverter
+
+/** How to run which model. */
+data class Choice(val model: String, val threads: Int, val gpu: Boolean)
+
+/** Objects in an upright picture of size [picture], and how the last frames went. */
+class Result(
+    val found: Detections,
+    val labels: List<String>,
+    val picture: Size,
+    val times: Times,
+    val framesPerSecond: Double,
+    val modelName: String,
+    val modelBytes: Int,
+    val onGpu: Boolean
+)
+
+/**
+ * Runs models on a thread of its own. Frames that come while one is worked on are dropped. What it finds it says on the
+ * main thread, and nothing any more after [close].
+ */
+class Engine(
+    private val resources: Resources,
+    private val models: Models,
+    private val photos: Photos,
+    private val listener: Listener
+) {
+    /** Called on the main thread. */
+    interface Listener {
+        /** The model is ready; [notice] if it does not run as chosen. */
+        fun onLoaded(notice: String?)
+
+        /** The model or picture cannot be used. */
+        fun onFailed(message: String)
+
+        fun onFrame(result: Result)
+
+        fun onPhoto(photo: Photo, result: Result)
+    }
+
+    private val thread = HandlerThread("inference").apply { start() }
+    private val handler = Handler(thread.looper)
+    private val main = Handler(Looper.getMainLooper())
+    private val gate = FrameGate()
+    private val converter = YuvConverter()
+    private val planes = Array(3) { ByteArray(0) }
+    private val smoother = Smoother()
+    private val statistics = Statistics()
+    private var choice: Choice? = null
+    private var detector: Detector? = null
+    private var onGpu = false
+    private var photo: Photo? = null
+
+    @Volatile
+    private var closed = false
+
+    /** Objects show that score more than this. */
+    @Volatile
+    var scoreThreshold = 0.25f
+
+    /** Loads a model; frames that come meanwhile are dropped. */
+    fun load(choice: Choice) {
+        handler.post { if (choice != this.choice || detector == null) open(choice) }
+    }
+
+    /** Looks for objects in a camera's frame, which it closes, turned clockwise by [degrees]. */
+    fun offer(frame: Image, degrees: Int) {
+        if (!gate.tryEnter()) {
+            frame.close()
+            return
+        }
+        handler.post {
+            try {
+                if (detector != null) {
+                    val started = System.nanoTime()
+                    val image = frame.use { upright(it, degrees) }
+                    onFrame(image, (System.nanoTime() - started) / 1e6)
+                }
+            } finally {
+                frame.close()
+                if (gate.leave()) free()
+            }
+        }
+    }
+
+    /** Reads a picture and looks for objects in it. */
+    fun read(uri: Uri) {
+        handler.post {
+            try {
+                photo = photos.read(uri)
+                if (photo == null) fail(unreadable(resources.getString(R.string.photo_not_image))) else onPhoto()
+            } catch (error: IOException) {
+                fail(unreadable(error.message.orEmpty()))
+            } catch (error: SecurityException) {
+                fail(unreadable(error.message.orEmpty()))
+            } catch (error: ModelException) {
+                fail(unreadable(error.message.orEmpty()))
+            } catch (error: OutOfMemoryError) {
+                fail(unreadable(error.toString()))
+            }
+        }
+    }
+
+    /** Looks at the photo again, such as with another threshold. */
+    fun again() {
+        handler.removeCallbacks(lookAgain)
+        handler.post(lookAgain)
+    }
+
+    private val lookAgain = Runnable { if (photo != null) onPhoto() }
+
+    /** Forgets the photo and what was seen before. */
+    fun reset() {
+        handler.post {
+            photo = null
+            smoother.reset()
+            statistics.reset()
+        }
+    }
+
+    /** Ends the thread once the frame it works on is done. */
+    fun close() {
+        closed = true
+        if (gate.close()) handler.post(::free)
+    }
+
+    private fun free() {
+        detector?.close()
+        detector = null
+        thread.quitSafely()
+    }
+
+    private fun open(choice: Choice) {
+        this.choice = choice
+        detector?.close()
+        detector = null
+        smoother.reset()
+        statistics.reset()
+        try {
+            val (model, data) = models.open(choice.model)
+            val refusal = if (choice.gpu) openOnGpu { Detector(model, it(data)) } else null
+            if (detector == null) {
+                detector = Detector(model, TfliteRuntime.cpu(data, choice.threads))
+                onGpu = false
+            }
+            say { onLoaded(refusal?.let { resources.getString(R.string.gpu_fallback, it) }) }
+            if (photo != null) onPhoto()
+        } catch (error: ModelException) {
+            fail(error.message.orEmpty())
+        } catch (error: RuntimeException) {
+            fail(resources.getString(R.string.failed, choice.model, firstLine(error)))
+        } catch (error: LinkageError) {
+            fail(resources.getString(R.string.failed, choice.model, firstLine(error)))
+        }
+    }
+
+    /** Null if the model now runs on the GPU, else why not. */
+    private fun openOnGpu(make: ((ByteArray) -> TfliteRuntime) -> Detector): String? = try {
+        detector =
+            make { TfliteRuntime.gpu(it) ?: throw IllegalStateException(resources.getString(R.string.gpu_unknown)) }
+        onGpu = true
+        null
+    } catch (error: RuntimeException) {
+        firstLine(error)
+    } catch (error: LinkageError) {
+        firstLine(error)
+    }
+
+    private fun onFrame(image: RgbImage, converting: Double) {
+        val result = detect(image, converting) { smoother.smooth(it, scoreThreshold) } ?: return
+        say { onFrame(result) }
+    }
+
+    private fun onPhoto() {
+        val shown = photo ?: return
+        val result = detect(shown.image, 0.0) { it } ?: return
+        say { onPhoto(shown, result) }
+    }
+
+    private fun detect(image: RgbImage, converting: Double, after: (Detections) -> Detections): Result? {
+        val ready = detector ?: return null
+        val found =
+            try {
+                ready.detect(image, scoreThreshold)
+            } catch (error: RuntimeException) {
+                onRuntimeFailure(error)
+                return null
+            }
+        val times = found.times.copy(preprocess = found.times.preprocess + converting)
+        statistics.add(System.nanoTime(), times)
+        val model = ready.model
+        return Result(
+            after(found.detections),
+            model.contract.labels,
+            Size(image.width, image.height),
+            statistics.times,
+            statistics.framesPerSecond,
+            model.name,
+            model.bytes,
+            onGpu
+        )
+    }
+
+    private fun onRuntimeFailure(error: RuntimeException) {
+        val failed = choice ?: return
+        val why = firstLine(error)
+        if (!onGpu) {
+            detector?.close()
+            detector = null
+            fail(resources.getString(R.string.failed, failed.model, why))
+            return
+        }
+        open(failed.copy(gpu = false))
+        choice = failed
+        say { onLoaded(resources.getString(R.string.gpu_fallback, why)) }
+    }
+
+    private fun upright(frame: Image, degrees: Int): RgbImage {
+        val (luma, blue, red) = List(3) { plane(frame, it) }
+        return converter.upright(frame.width, frame.height, luma, blue, red, degrees)
+    }
+
+    private fun plane(frame: Image, index: Int): Plane {
+        val plane = frame.planes[index]
+        val size = plane.buffer.remaining()
+        if (planes[index].size != size) planes[index] = ByteArray(size)
+        plane.buffer.get(planes[index])
+        return Plane(planes[index], plane.rowStride, plane.pixelStride)
+    }
+
+    private fun unreadable(why: String) = resources.getString(R.string.photo_unreadable, why)
+
+    private fun fail(message: String) = say { onFailed(message) }
+
+    private fun say(what: Listener.() -> Unit) {
+        main.post { if (!closed) listener.what() }
+    }
+
+    private fun firstLine(error: Throwable) = (error.message ?: error.toString()).lineSequence().first()
+}

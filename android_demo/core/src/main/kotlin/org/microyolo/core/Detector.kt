@@ -1,0 +1,92 @@
+package org.microyolo.core
+
+import java.nio.ByteBuffer
+
+/** What runs a graph: TFLite on a phone, TFLite's desktop build in tests. Not for several threads at once. */
+interface Runtime : AutoCloseable {
+    val inputs: List<TensorSpec>
+    val outputs: List<TensorSpec>
+
+    /** Runs the graph once on [input]; the output at i of [outputs] goes into [results] at i. All are direct buffers. */
+    fun run(input: ByteBuffer, results: List<ByteBuffer>)
+}
+
+/** Milliseconds that the steps of one picture took. */
+data class Times(val preprocess: Double, val inference: Double, val decode: Double) {
+    val total get() = preprocess + inference + decode
+}
+
+/** Objects in a picture, boxes in its pixels, and how long finding them took. */
+class Found(val detections: Detections, val times: Times)
+
+/**
+ * Picture in, objects out, by a [Runtime] that has [model] loaded; the mirror of tflite/detector.py. Its buffers are made
+ * once. Not for several threads at once. Closing it closes the runtime.
+ *
+ * [ModelException] when made: the runtime found other tensors than the contract says. Then it is closed.
+ */
+class Detector(
+    val model: ModelFile,
+    private val runtime: Runtime,
+    private val nanoTime: () -> Long = System::nanoTime
+) : AutoCloseable {
+    private val contract = model.contract
+    private val resizer = contract.input.let { Resizer(it.width, it.height, it.resize, it.fill) }
+    private val writer = InputWriter(contract.input.tensor)
+    private val input = bufferFor(contract.input.tensor)
+    private val results: List<ByteBuffer>
+    private val readers = contract.outputs.map { OutputReader(it.tensor) }
+    private val places: List<Int>
+    private val decoder =
+        contract.run { RawDecoder(heads, input.width, input.height, labels.size, nms.maxDetections, nms.preNms) }
+    private val suppressed = SuppressedReader(contract.input.width, contract.input.height)
+    private var closed = false
+
+    init {
+        try {
+            model.compare(runtime.inputs, runtime.outputs)
+        } catch (error: ModelException) {
+            runtime.close()
+            throw error
+        }
+        results = runtime.outputs.map(::bufferFor)
+        places = contract.outputs.map { output -> runtime.outputs.indexOfFirst { it.index == output.tensor.index } }
+    }
+
+    /** Objects in [image] that score more than [scoreThreshold]; thresholds default to the contract's. */
+    fun detect(
+        image: RgbImage,
+        scoreThreshold: Float = contract.nms.scoreThreshold,
+        iouThreshold: Float = contract.nms.iouThreshold
+    ): Found {
+        check(!closed) { "${model.path}: the detector is closed" }
+        val start = nanoTime()
+        val (fit, pixels) = resizer.resize(image)
+        writer.write(pixels, input)
+        val ready = nanoTime()
+        runtime.run(input, results)
+        val ran = nanoTime()
+        val found = read(scoreThreshold, iouThreshold)
+        fit.boxesToImage(found.boxes)
+        val done = nanoTime()
+        return Found(found, Times((ready - start) / 1e6, (ran - ready) / 1e6, (done - ran) / 1e6))
+    }
+
+    private fun read(scoreThreshold: Float, iouThreshold: Float): Detections {
+        val values = readers.mapIndexed { i, reader -> reader.read(results[places[i]]) }
+
+        fun value(row: String, kind: String) = values[contract.outputs.indexOf(contract.output(row, kind))]
+        if (contract.head == HeadKind.DETECTIONS) {
+            val count = value("", "count")[0]
+            return suppressed.read(value("", "boxes"), value("", "classes"), value("", "scores"), count, scoreThreshold)
+        }
+        val grids =
+            contract.heads.map { Grids(value(it.row, "boxes"), value(it.row, "objectness"), value(it.row, "classes")) }
+        return decoder.decode(grids, scoreThreshold, iouThreshold)
+    }
+
+    override fun close() {
+        if (!closed) runtime.close()
+        closed = true
+    }
+}

@@ -1,0 +1,15 @@
+package org.microyolo.core
+
+import org.junit.Assert.assertArrayEquals
+import org.junit.Assert.assertEquals
+import org.junit.Assert.assertThrows
+
+/** Runs [action], which must throw a [ModelException] of exactly this one-line message. */
+fun assertMessage(message: String, action: () -> Unit) =
+    assertEquals(message, assertThrows(ModelException::class.java) { action() }.message)
+
+fun assertFound(expected: Map<*, *>, found: Detections, what: String) {
+    assertEquals(what, expected.ints("classes"), found.classes.toList())
+    assertArrayEquals(what, expected.floats("scores"), found.scores, 1e-6f)
+    assertArrayEquals(what, expected.floats("boxes"), found.boxes, 1e-3f)
+}

@@ -1,0 +1,72 @@
+"""python -m android_demo.verify apk: a signed test APK, checked, in build/android.
+python -m android_demo.verify test: :core's tests and the detector on a desktop JVM.
+python -m android_demo.verify lock: record the SHA-256 of what pom.xml fetches now.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+import time
+
+from android_demo.verify import apk, jvm, tools, versions
+
+OUT = tools.ROOT / "build/android"
+
+
+def build() -> None:
+    """The APK and everything that can be checked of it and of the sources."""
+    start = time.perf_counter()
+    tools.fetch()
+    faults = versions.check()
+    made = apk.build(OUT / "apk")
+    faults += apk.check(made)
+    apk.lint()
+    if faults:
+        raise ValueError("\n".join(faults))
+    print(apk.describe(made))
+    tools.step("versions agree, ktlint has nothing to say, the signed APK is as it must be", start)
+
+
+def test() -> None:
+    """JUnit, agreement with Python, and the drawn screens."""
+    start = time.perf_counter()
+    tools.fetch()
+    out = OUT / "jvm"
+    jvm.compile_all(out)
+    passed = jvm.unit_tests(out)
+    for model in sorted(tools.ASSETS.glob("*.tflite")):
+        print(jvm.agreement(out, model, jvm.folders()))
+    print(f"drawn: {jvm.draw(out, tools.ASSETS / 'cards_int8.tflite')}")
+    tools.step("done", start)
+    print(f"{passed} passed, 0 failed")
+
+
+def lock() -> None:
+    """Write jars.sha256 anew, to be looked at and committed."""
+    tools.LOCK.write_text("")
+    try:
+        tools.fetch()
+    except ValueError:
+        lines = [
+            f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in sorted(tools.JARS.iterdir())
+        ]
+        tools.LOCK.write_text("".join(lines))
+    print(f"{tools.LOCK}: {len(tools.LOCK.read_text().splitlines())} files")
+
+
+def main() -> None:
+    """The command line."""
+    actions = {"apk": build, "test": test, "lock": lock}
+    parser = argparse.ArgumentParser(prog="python -m android_demo.verify", description=__doc__)
+    parser.add_argument("action", choices=actions)
+    try:
+        actions[parser.parse_args().action]()
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

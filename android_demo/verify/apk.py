@@ -1,0 +1,185 @@
+"""The app's very sources -> a signed APK, and what must be true of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import time
+import zipfile
+from pathlib import Path
+
+from android_demo.verify import tools, versions
+from android_demo.verify.tools import APP, ASSETS, CORE, DEMO, jars, java, kotlinc, path, run, step
+
+ABIS = ("arm64-v8a", "armeabi-v7a", "x86", "x86_64")
+LIBRARIES = ("libtensorflowlite_jni.so", "libtensorflowlite_gpu_jni.so")
+# What Android 15's largest memory pages need of libraries that are loaded from the APK.
+PAGE = 16384
+PASSWORD = "android"
+# R8 is older than this Kotlin and so leaves its metadata out, which nothing here reads.
+CHATTER = ("kotlin.Metadata", "parsing kotlin metadata", "META-INF/MANIFEST.MF")
+
+
+def build(out: Path) -> Path:
+    """Compile, shrink, pack and sign; return the APK. Raises ValueError with the failing tool's words."""
+    shutil.rmtree(out, ignore_errors=True)
+    (out / "dex").mkdir(parents=True)
+    start = time.perf_counter()
+    _resources(out)
+    step("resources linked", start)
+    start = time.perf_counter()
+    stdlib, libraries = jars("kotlin-stdlib-2"), [aar / "classes.jar" for aar in tools.aars()]
+    (android,) = jars("android-all")
+    kotlinc(CORE / "main/kotlin", out / "core.jar", path(stdlib))
+    classpath = path(android, stdlib, out / "core.jar", out / "r", libraries)
+    kotlinc(APP / "kotlin", out / "app.jar", classpath)
+    step("core and app compiled", start)
+    start = time.perf_counter()
+    _shrink(out, android, [*stdlib, *jars("annotations"), *libraries])
+    step("shrunk by R8", start)
+    apk = out / "app.apk"
+    _pack(out)
+    run("zipalign", "-f", PAGE, out / "unaligned.apk", apk)
+    _sign(out, apk)
+    return apk
+
+
+def check(apk: Path) -> list[str]:
+    """Everything that is wrong with the APK, one line each."""
+    badging = run(tools.aapt2(), "dump", "badging", apk)
+    faults = []
+
+    def expect(what: str, wanted: object, got: object) -> None:
+        if wanted != got:
+            faults.append(f"{apk.name}: {what} must be {wanted}, got {got}")
+
+    expect("package", [versions.application_id()], re.findall(r"^package: name='([^']+)'", badging, re.M))
+    expect("minSdk", [versions.sdk("minSdk")], re.findall(r"^(?:sdk|minSdk)Version:'(\d+)'", badging, re.M))
+    expect("targetSdk", [versions.sdk("targetSdk")], re.findall(r"^targetSdkVersion:'(\d+)'", badging, re.M))
+    expect(
+        "permissions",
+        ["android.permission.CAMERA"],
+        re.findall(r"^uses-permission[^:]*: name='([^']+)'", badging, re.M),
+    )
+    activity = f"{versions.application_id()}.MainActivity"
+    expect("activity", [activity], re.findall(r"^launchable-activity: name='([^']+)'", badging, re.M))
+    expect(
+        "ABIs", sorted(ABIS), sorted(re.findall(r"'([^']+)'", "".join(re.findall(r"^native-code:.*", badging, re.M))))
+    )
+    with zipfile.ZipFile(apk) as file:
+        entries = {info.filename: info for info in file.infolist()}
+        models = sorted(ASSETS.glob("*.tflite"))
+        packed = sorted(name for name in entries if name.endswith(".tflite"))
+        expect("models", [f"assets/models/{model.name}" for model in models], packed)
+        for model in models:
+            name = f"assets/models/{model.name}"
+            data = file.read(name)
+            expect(f"{name} byte for byte", True, data == model.read_bytes())
+            contract = json.loads(file.read(f"assets/models/{model.stem}.json"))
+            expect(f"SHA-256 of {name}", contract["model_sha256"], hashlib.sha256(data).hexdigest())
+        expect(
+            "libraries",
+            [f"lib/{a}/{n}" for a in ABIS for n in sorted(LIBRARIES)],
+            sorted(n for n in entries if n.endswith(".so")),
+        )
+        for name, info in entries.items():
+            if name.endswith((".tflite", ".so", ".arsc")):
+                expect(f"{name} stored as it is", zipfile.ZIP_STORED, info.compress_type)
+                expect(f"{name} aligned to {PAGE}", 0, _offset(apk, info) % PAGE)
+        dex = file.read("classes.dex")
+        for name in ("MainActivity", "OverlayView"):
+            descriptor = f"L{versions.application_id().replace('.', '/')}/{name};".encode()
+            expect(f"{name}, which XML names, in classes.dex", True, descriptor in dex)
+    run("apksigner", "verify", "--verbose", "--min-sdk-version", versions.sdk("minSdk"), apk)
+    return faults
+
+
+def describe(apk: Path) -> str:
+    """Sizes in the APK, in KiB."""
+    lines = [f"{apk.stat().st_size / 2**20:.1f} MiB {apk}"]
+    with zipfile.ZipFile(apk) as file:
+        for info in sorted(file.infolist(), key=lambda info: -info.compress_size)[:14]:
+            lines.append(f"{info.compress_size / 1024:9.1f} KiB  {info.filename}")
+    return "\n".join(lines)
+
+
+def lint() -> None:
+    """Run ktlint over all Kotlin. ValueError with what it found."""
+    classpath = path(
+        path_ for path_ in sorted(tools.JARS.glob("*.jar")) if not path_.name.startswith(("android-all", "apktool"))
+    )
+    command = ("java", "-XX:TieredStopAtLevel=1", "-cp", classpath, "com.pinterest.ktlint.Main", "--relative")
+    run(*command, "**/*.kt", "**/*.kts", cwd=DEMO)
+
+
+def _resources(out: Path) -> None:
+    manifest = (APP / "AndroidManifest.xml").read_text()
+    # Gradle gives the package from its namespace; aapt2 wants it here.
+    (out / "AndroidManifest.xml").write_text(
+        manifest.replace("<manifest ", f'<manifest package="{versions.application_id()}" ', 1)
+    )
+    run(tools.aapt2(), "compile", "--dir", APP / "res", "-o", out / "resources.zip")
+    run(
+        *(tools.aapt2(), "link", "-o", out / "base.apk", "--manifest", out / "AndroidManifest.xml"),
+        *("-I", *jars("android-all"), "--java", out / "r-source", "--proguard", out / "resources.pro"),
+        *("--min-sdk-version", versions.sdk("minSdk"), "--target-sdk-version", versions.sdk("targetSdk")),
+        *("--version-code", 1, "--version-name", "1.0", "-A", APP / "assets", "-0", "tflite", out / "resources.zip"),
+    )
+    run("javac", "--release", 8, "-nowarn", "-Xlint:-options", "-d", out / "r", *(out / "r-source").rglob("*.java"))
+
+
+def _shrink(out: Path, android: Path, libraries: list[Path]) -> None:
+    run("jar", "cf", out / "r.jar", "-C", out / "r", ".")
+    rules = [out / "resources.pro", DEMO / "app/proguard-rules.pro"]
+    printed = java(
+        *("-cp", tools.r8(), "com.android.tools.r8.R8", "--release", "--min-api", versions.sdk("minSdk")),
+        *(
+            "--lib",
+            android,
+            "--lib",
+            run("java", "-XshowSettings:properties", "-version").split("java.home = ")[1].split()[0],
+        ),
+        *(part for rule in rules for part in ("--pg-conf", rule)),
+        *("--output", out / "dex", out / "app.jar", out / "core.jar", out / "r.jar", *libraries),
+        memory="3g",
+    )
+    faults = [line for line in printed.splitlines() if line and not any(word in line for word in CHATTER)]
+    if faults:
+        raise ValueError("R8 warns:\n" + "\n".join(faults[:20]))
+
+
+def _pack(out: Path) -> None:
+    shutil.copy(out / "base.apk", out / "unaligned.apk")
+    with zipfile.ZipFile(out / "unaligned.apk", "a") as file:
+        for dex in sorted((out / "dex").glob("*.dex")):
+            file.write(dex, dex.name, zipfile.ZIP_DEFLATED)
+        for aar in tools.aars():
+            for library in sorted(aar.glob("jni/*/*.so")):
+                file.write(library, f"lib/{library.parent.name}/{library.name}", zipfile.ZIP_STORED)
+
+
+def _sign(out: Path, apk: Path) -> None:
+    key = out / "test.keystore"
+    names = ("-dname", "CN=test", "-validity", 1000, "-keyalg", "RSA", "-keysize", 2048)
+    run("keytool", "-genkeypair", "-keystore", key, "-storepass", PASSWORD, "-alias", "test", *names)
+    run(
+        "apksigner",
+        "sign",
+        "--ks",
+        key,
+        "--ks-pass",
+        f"pass:{PASSWORD}",
+        "--min-sdk-version",
+        versions.sdk("minSdk"),
+        apk,
+    )
+
+
+def _offset(apk: Path, info: zipfile.ZipInfo) -> int:
+    """Where an entry's data begins: behind its local header, whose extra field the directory does not know."""
+    with open(apk, "rb") as file:
+        file.seek(info.header_offset + 26)
+        name, extra = (int.from_bytes(file.read(2), "little") for _ in range(2))
+    return info.header_offset + 30 + name + extra

@@ -1,0 +1,111 @@
+"""The app's :core on a desktop JVM: its JUnit tests, and the whole detector beside pipeline.predict."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from android_demo.verify.tools import ASSETS, CORE, HERE, ROOT, jars, java, kotlinc, path, step
+from tflite.decode import iou
+from tflite.detector import Detector
+from tflite.image import find_images, load_image
+
+GOLDEN = ROOT / "tests/golden"
+SCENE = GOLDEN / "photos/cam_image5.jpg"
+LEAST_IOU = 0.99
+MOST_SCORE = 0.01
+
+
+def compile_all(out: Path) -> None:
+    """:core, its tests and the desktop programs, as jars in `out`."""
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    start = time.perf_counter()
+    stdlib = jars("kotlin-stdlib-2")
+    kotlinc(CORE / "main/kotlin", out / "core.jar", path(stdlib))
+    junit = path(stdlib, out / "core.jar", jars("junit"))
+    kotlinc(CORE / "test/kotlin", out / "test.jar", junit, f"-Xfriend-paths={out / 'core.jar'}")
+    kotlinc(HERE / "desktop", out / "desktop.jar", path(stdlib, out / "core.jar", _runtime()))
+    step("core, tests and desktop programs compiled", start)
+
+
+def unit_tests(out: Path) -> int:
+    """Run JUnit and return how many tests passed. ValueError, with JUnit's words, if one failed or none ran."""
+    start = time.perf_counter()
+    tests = sorted(file.relative_to(CORE / "test/kotlin") for file in CORE.glob("test/kotlin/**/*Test.kt"))
+    names = [str(file.with_suffix("")).replace("/", ".") for file in tests]
+    (model,) = ASSETS.glob("cards_int8.tflite")
+    classpath = path(out / "test.jar", out / "core.jar", jars("kotlin-stdlib-2", "junit", "hamcrest"))
+    printed = java(f"-Dgolden={GOLDEN}", f"-Dmodel={model}", "-cp", classpath, "org.junit.runner.JUnitCore", *names)
+    passed = re.search(r"^OK \((\d+) tests?\)", printed, re.M)
+    if not passed or int(passed[1]) == 0:
+        raise ValueError(f"JUnit ran no test:\n{printed}")
+    step(f":core: {passed[1]} tests passed", start)
+    return int(passed[1])
+
+
+def agreement(out: Path, model: Path, folders: list[Path]) -> str:
+    """Compare the app's detector on the JVM with pipeline.predict's on the pictures of `folders`; one line of figures.
+
+    Raises ValueError if a picture has other objects, boxes or scores.
+    """
+    pictures = _lossless(folders, out / "pictures")
+    result = out / "found.json"
+    _desktop(out, "detect", model, result, *pictures)
+    detector = Detector(model)
+    least, most, count = 1.0, 0.0, 0
+    for picture, objects in zip(pictures, json.loads(result.read_text()), strict=True):
+        wanted = detector.detect(load_image(picture))
+        boxes = np.array([found["box_xyxy"] for found in objects], np.float32).reshape(-1, 4)
+        scores = np.array([found["score"] for found in objects], np.float32)
+        classes = [found["class"] for found in objects]
+        if classes != wanted.classes.tolist():
+            raise ValueError(f"{picture.name}: Kotlin finds classes {classes}, Python {wanted.classes.tolist()}")
+        if not classes:
+            continue
+        least = min(least, float(np.diag(iou(boxes, wanted.boxes_xyxy)).min()))
+        most = max(most, float(np.abs(scores - wanted.scores).max()))
+        count += len(classes)
+    line = f"{model.stem}: {count} objects in {len(pictures)} pictures, least IoU {least:.6f}, most |score| {most:.6f}"
+    if least < LEAST_IOU or most > MOST_SCORE or not count:
+        raise ValueError(f"{line}; allowed: IoU {LEAST_IOU}, score {MOST_SCORE}, at least one object")
+    return line
+
+
+def draw(out: Path, model: Path) -> Path:
+    """What the app shows of a camera that sees a photograph, in all rotations: a picture."""
+    target = out / "screens.png"
+    _desktop(out, "draw", model, *_lossless([SCENE], out / "pictures"), target)
+    return target
+
+
+def folders() -> list[Path]:
+    """Photographs to compare on: those in the tests, and the whole data set where it lies beside the project."""
+    shared = ROOT.parent / "shared/data/playing_cards/images"
+    return [GOLDEN / "photos", *([shared] if shared.is_dir() else [])]
+
+
+def _desktop(out: Path, *arguments: object) -> None:
+    classpath = path(out / "desktop.jar", out / "core.jar", jars("kotlin-stdlib-2"), _runtime())
+    java("-cp", classpath, "org.microyolo.desktop.MainKt", *arguments)
+
+
+def _runtime() -> list[Path]:
+    return jars("tensorflow-lite", "javacpp")
+
+
+def _lossless(folders: list[Path], out: Path) -> list[Path]:
+    """The pictures as PNG, so that Java and Python see the same pixels."""
+    out.mkdir(exist_ok=True)
+    converted = []
+    for source in (file for folder in folders for file in (find_images(folder) if folder.is_dir() else [folder])):
+        target = out / f"{source.stem}.png"
+        Image.fromarray(load_image(source)).save(target, compress_level=1)
+        converted.append(target)
+    return sorted(set(converted))

