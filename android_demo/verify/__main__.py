@@ -10,7 +10,7 @@ import hashlib
 import sys
 import time
 
-from android_demo.verify import apk, jvm, tools, versions
+from android_demo.verify import apk, checks, jvm, tools, versions
 
 OUT = tools.ROOT / "build/android"
 
@@ -21,7 +21,7 @@ def build() -> None:
     tools.fetch()
     faults = versions.check()
     made = apk.build(OUT / "apk")
-    faults += apk.check(made)
+    faults += checks.check(made)
     apk.lint()
     if faults:
         raise ValueError("\n".join(faults))

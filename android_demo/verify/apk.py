@@ -1,22 +1,16 @@
-"""The app's very sources -> a signed APK, and what must be true of it."""
+"""The app's very sources -> a signed APK."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 import shutil
 import time
 import zipfile
 from pathlib import Path
 
 from android_demo.verify import tools, versions
-from android_demo.verify.tools import APP, ASSETS, CORE, DEMO, jars, java, kotlinc, path, run, step
+from android_demo.verify.checks import PAGE
+from android_demo.verify.tools import APP, CORE, DEMO, jars, java, kotlinc, path, run, step
 
-ABIS = ("arm64-v8a", "armeabi-v7a", "x86", "x86_64")
-LIBRARIES = ("libtensorflowlite_jni.so", "libtensorflowlite_gpu_jni.so")
-# What Android 15's largest memory pages need of libraries that are loaded from the APK.
-PAGE = 16384
 PASSWORD = "android"
 # R8 is older than this Kotlin and so leaves its metadata out, which nothing here reads.
 CHATTER = ("kotlin.Metadata", "parsing kotlin metadata", "META-INF/MANIFEST.MF")
@@ -31,7 +25,7 @@ def build(out: Path) -> Path:
     step("resources linked", start)
     start = time.perf_counter()
     stdlib, libraries = jars("kotlin-stdlib-2"), [aar / "classes.jar" for aar in tools.aars()]
-    (android,) = jars("android-all")
+    (android,) = jars(versions.NEWEST)
     kotlinc(CORE / "main/kotlin", out / "core.jar", path(stdlib))
     classpath = path(android, stdlib, out / "core.jar", out / "r", libraries)
     kotlinc(APP / "kotlin", out / "app.jar", classpath)
@@ -44,56 +38,6 @@ def build(out: Path) -> Path:
     run("zipalign", "-f", PAGE, out / "unaligned.apk", apk)
     _sign(out, apk)
     return apk
-
-
-def check(apk: Path) -> list[str]:
-    """Everything that is wrong with the APK, one line each."""
-    badging = run(tools.aapt2(), "dump", "badging", apk)
-    faults = []
-
-    def expect(what: str, wanted: object, got: object) -> None:
-        if wanted != got:
-            faults.append(f"{apk.name}: {what} must be {wanted}, got {got}")
-
-    expect("package", [versions.application_id()], re.findall(r"^package: name='([^']+)'", badging, re.M))
-    expect("minSdk", [versions.sdk("minSdk")], re.findall(r"^(?:sdk|minSdk)Version:'(\d+)'", badging, re.M))
-    expect("targetSdk", [versions.sdk("targetSdk")], re.findall(r"^targetSdkVersion:'(\d+)'", badging, re.M))
-    expect(
-        "permissions",
-        ["android.permission.CAMERA"],
-        re.findall(r"^uses-permission[^:]*: name='([^']+)'", badging, re.M),
-    )
-    activity = f"{versions.application_id()}.MainActivity"
-    expect("activity", [activity], re.findall(r"^launchable-activity: name='([^']+)'", badging, re.M))
-    expect(
-        "ABIs", sorted(ABIS), sorted(re.findall(r"'([^']+)'", "".join(re.findall(r"^native-code:.*", badging, re.M))))
-    )
-    with zipfile.ZipFile(apk) as file:
-        entries = {info.filename: info for info in file.infolist()}
-        models = sorted(ASSETS.glob("*.tflite"))
-        packed = sorted(name for name in entries if name.endswith(".tflite"))
-        expect("models", [f"assets/models/{model.name}" for model in models], packed)
-        for model in models:
-            name = f"assets/models/{model.name}"
-            data = file.read(name)
-            expect(f"{name} byte for byte", True, data == model.read_bytes())
-            contract = json.loads(file.read(f"assets/models/{model.stem}.json"))
-            expect(f"SHA-256 of {name}", contract["model_sha256"], hashlib.sha256(data).hexdigest())
-        expect(
-            "libraries",
-            [f"lib/{a}/{n}" for a in ABIS for n in sorted(LIBRARIES)],
-            sorted(n for n in entries if n.endswith(".so")),
-        )
-        for name, info in entries.items():
-            if name.endswith((".tflite", ".so", ".arsc")):
-                expect(f"{name} stored as it is", zipfile.ZIP_STORED, info.compress_type)
-                expect(f"{name} aligned to {PAGE}", 0, _offset(apk, info) % PAGE)
-        dex = file.read("classes.dex")
-        for name in ("MainActivity", "OverlayView"):
-            descriptor = f"L{versions.application_id().replace('.', '/')}/{name};".encode()
-            expect(f"{name}, which XML names, in classes.dex", True, descriptor in dex)
-    run("apksigner", "verify", "--verbose", "--min-sdk-version", versions.sdk("minSdk"), apk)
-    return faults
 
 
 def describe(apk: Path) -> str:
@@ -123,7 +67,7 @@ def _resources(out: Path) -> None:
     run(tools.aapt2(), "compile", "--dir", APP / "res", "-o", out / "resources.zip")
     run(
         *(tools.aapt2(), "link", "-o", out / "base.apk", "--manifest", out / "AndroidManifest.xml"),
-        *("-I", *jars("android-all"), "--java", out / "r-source", "--proguard", out / "resources.pro"),
+        *("-I", *jars(versions.NEWEST), "--java", out / "r-source", "--proguard", out / "resources.pro"),
         *("--min-sdk-version", versions.sdk("minSdk"), "--target-sdk-version", versions.sdk("targetSdk")),
         *("--version-code", 1, "--version-name", "1.0", "-A", APP / "assets", "-0", "tflite", out / "resources.zip"),
     )
@@ -175,11 +119,3 @@ def _sign(out: Path, apk: Path) -> None:
         versions.sdk("minSdk"),
         apk,
     )
-
-
-def _offset(apk: Path, info: zipfile.ZipInfo) -> int:
-    """Where an entry's data begins: behind its local header, whose extra field the directory does not know."""
-    with open(apk, "rb") as file:
-        file.seek(info.header_offset + 26)
-        name, extra = (int.from_bytes(file.read(2), "little") for _ in range(2))
-    return info.header_offset + 30 + name + extra

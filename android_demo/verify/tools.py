@@ -32,7 +32,9 @@ COMPILER = (
     "kotlinx-coroutines-core-jvm",
     "annotations",
 )
-COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
+COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
+# Android 7.0's classes. Not in pom.xml, where an artifact has one version only.
+OLDEST = "org.robolectric:android-all:7.0.0_r1-robolectric-r1"
 
 
 def run(*command: object, cwd: Path | None = None, quiet: tuple[str, ...] = ()) -> str:
@@ -120,7 +122,9 @@ def fetch() -> None:
     if not _complete(wanted):
         shutil.rmtree(JARS, ignore_errors=True)
         JARS.mkdir(parents=True)
-        run("mvn", "-q", "-B", "-ntp", "-f", HERE / "pom.xml", COPY, f"-DoutputDirectory={JARS}")
+        maven = ("mvn", "-q", "-B", "-ntp", "-f", HERE / "pom.xml", f"-DoutputDirectory={JARS}")
+        run(*maven, f"{COPY}-dependencies")
+        run(*maven, COPY, f"-Dartifact={OLDEST}")
         if not _complete(wanted):
             raise ValueError(f"verify: {', '.join(_different(wanted))} in {JARS} not as in {LOCK.name}; not used")
     _aars()

@@ -7,8 +7,11 @@ import tomllib
 import zipfile
 from typing import Any
 
-from android_demo.verify.tools import APP, DEMO, HERE, JARS
+from android_demo.verify.tools import APP, DEMO, HERE, jars
 
+# Android's classes at compileSdk and minSdk.
+NEWEST = "android-all-16"
+OLDEST = "android-all-7"
 CATALOG = DEMO / "gradle/libs.versions.toml"
 
 
@@ -33,9 +36,12 @@ def application_id() -> str:
 def check() -> list[str]:
     """Everything that does not agree, one line each; needs the fetched files."""
     faults = [*_versions(), *_aliases(), *_sources()]
-    properties = zipfile.ZipFile(next(JARS.glob("android-all-*.jar"))).read("build.prop").decode()
-    if f"ro.build.version.sdk={sdk('compileSdk')}" not in properties.splitlines():
-        faults.append(f"pom.xml: android-all is not of compileSdk {sdk('compileSdk')}")
+    for prefix, name in ((NEWEST, "compileSdk"), (OLDEST, "minSdk")):
+        (jar,) = jars(prefix)
+        with zipfile.ZipFile(jar) as file:
+            properties = file.read("build.prop").decode()
+        if f"ro.build.version.sdk={sdk(name)}" not in properties.splitlines():
+            faults.append(f"{prefix}: is not of {name} {sdk(name)}")
     return faults
 
 

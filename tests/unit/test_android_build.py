@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from android_demo.verify import tools, versions
+from android_demo.verify import checks, tools, versions
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -62,3 +63,51 @@ def test_core_knows_nothing_of_android() -> None:
     for file in sources:
         imported = re.findall(r"^import (\S+)", file.read_text(), re.MULTILINE)
         assert not [name for name in imported if name.startswith(("android", "org.tensorflow"))], file
+
+
+BADGING = """package: name='org.microyolo.app' versionCode='1'
+minSdkVersion:'24'
+targetSdkVersion:'36'
+uses-permission: name='android.permission.CAMERA'
+launchable-activity: name='org.microyolo.app.MainActivity'  label='Micro-YOLO' icon=''
+native-code: 'arm64-v8a' 'armeabi-v7a' 'x86' 'x86_64'
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("app' v", "demo' v", "package must be ['org.microyolo.app'], got ['org.microyolo.demo']"),
+        ("'24'", "'21'", "minSdk must be ['24'], got ['21']"),
+        ("'36'", "'34'", "targetSdk must be ['36'], got ['34']"),
+        ("permission.CAMERA'", "permission.INTERNET'", "permissions must be ['android.permission.CAMERA'], got"),
+        ("uses-permission", "uses-permission: name='x'\nuses-permission", "permissions must be"),
+        ("MainActivity", "Main", "activity must be"),
+        (" 'x86'", "", "ABIs must be"),
+    ],
+)
+def test_a_wrong_manifest_is_named(old: str, new: str, fault: str) -> None:
+    assert checks.badging(BADGING) == []
+    found = checks.badging(BADGING.replace(old, new, 1))
+    assert len(found) == 1
+    assert fault in found[0]
+
+
+def test_wrong_contents_are_named(tmp_path: Path) -> None:
+    apk = tmp_path / "app.apk"
+    model = tools.ASSETS / "cards_int8.tflite"
+    with zipfile.ZipFile(apk, "w") as file:
+        file.writestr(f"assets/models/{model.name}", model.read_bytes()[:-1], zipfile.ZIP_DEFLATED)
+        file.write(model.with_suffix(".json"), f"assets/models/{model.stem}.json")
+        file.writestr("lib/x86/libtensorflowlite_jni.so", b"")
+        file.writestr("classes.dex", b"Lorg/microyolo/app/MainActivity;")
+    found = "\n".join(checks.contents(apk))
+    for fault in (
+        "SHA-256 of cards_int8.tflite must be",
+        "SHA-256 in cards_int8.json must be",
+        "libraries must be",
+        "compression of assets/models/cards_int8.tflite must be 0, got 8",
+        "bytes of lib/x86/libtensorflowlite_jni.so off a page must be 0, got",
+        "OverlayView in classes.dex must be True, got False",
+    ):
+        assert fault in found

@@ -37,11 +37,24 @@ class Camera(private val resources: Resources, private val manager: CameraManage
         val thread: HandlerThread,
         val handler: Handler,
         val reader: ImageReader,
-        val preview: Surface
+        val texture: SurfaceTexture
     ) {
+        val preview = Surface(texture)
+
+        @Volatile
+        var failed = false
+
         // Used on the camera's thread only.
         var device: CameraDevice? = null
         var closed = false
+
+        fun finish() {
+            device?.close()
+            reader.setOnImageAvailableListener(null, null)
+            reader.close()
+            preview.release()
+            thread.quitSafely()
+        }
     }
 
     private val main = Handler(Looper.getMainLooper())
@@ -83,32 +96,31 @@ class Camera(private val resources: Resources, private val manager: CameraManage
     }
 
     private fun start(camera: CameraInfo, sizes: CameraSizes, texture: SurfaceTexture) {
-        texture.setDefaultBufferSize(sizes.preview.width, sizes.preview.height)
         val thread = HandlerThread("camera").apply { start() }
         val handler = Handler(thread.looper)
-        // Two for the newest and the one before it, one that the detector works on.
-        val reader = ImageReader.newInstance(sizes.frame.width, sizes.frame.height, ImageFormat.YUV_420_888, 3)
+        // Two, so that the newest can be had while the one before it is dropped.
+        val reader = ImageReader.newInstance(sizes.frame.width, sizes.frame.height, ImageFormat.YUV_420_888, 2)
         reader.setOnImageAvailableListener({ it.acquireLatestImage()?.let(listener::onCameraFrame) }, handler)
-        val now = Opened(thread, handler, reader, Surface(texture))
+        val now = Opened(thread, handler, reader, texture)
         opened = now
         manager.openCamera(camera.id, DeviceCallback(now, sizes), handler)
     }
 
-    /** Frees the camera; frames already handed out stay valid until they are closed. */
+    /** Frees the camera. No frame comes any more. */
     fun close() {
         val last = opened ?: return
         opened = null
         last.handler.post {
             last.closed = true
-            last.device?.close()
-            last.reader.setOnImageAvailableListener(null, null)
-            last.reader.close()
-            last.preview.release()
-            last.thread.quitSafely()
+            // While it is being opened it cannot be closed; onOpened sees to that.
+            if (last.device != null || last.failed) last.finish()
         }
+        // The next user of the camera, perhaps this app, gets it only after it was closed.
+        last.thread.join(CLOSING_MILLIS)
     }
 
     private fun lost(why: String) {
+        opened?.failed = true
         close()
         listener.onCameraLost(why)
     }
@@ -120,11 +132,13 @@ class Camera(private val resources: Resources, private val manager: CameraManage
     private inner class DeviceCallback(private val camera: Opened, private val sizes: CameraSizes) :
         CameraDevice.StateCallback() {
         override fun onOpened(device: CameraDevice) {
+            camera.device = device
             if (camera.closed) {
-                device.close()
+                camera.finish()
                 return
             }
-            camera.device = device
+            // A view that was laid out meanwhile has set its own size.
+            camera.texture.setDefaultBufferSize(sizes.preview.width, sizes.preview.height)
             try {
                 // The newer way to say this is missing before Android 9.
                 @Suppress("DEPRECATION")
@@ -141,13 +155,17 @@ class Camera(private val resources: Resources, private val manager: CameraManage
         }
 
         override fun onDisconnected(device: CameraDevice) {
-            device.close()
-            lostLater(camera, resources.getString(R.string.camera_in_use))
+            gone(device, resources.getString(R.string.camera_in_use))
         }
 
         override fun onError(device: CameraDevice, error: Int) {
+            gone(device, resources.getString(R.string.camera_error, error))
+        }
+
+        private fun gone(device: CameraDevice, why: String) {
             device.close()
-            lostLater(camera, resources.getString(R.string.camera_error, error))
+            camera.failed = true
+            if (camera.closed) camera.finish() else lostLater(camera, why)
         }
     }
 
@@ -178,4 +196,8 @@ class Camera(private val resources: Resources, private val manager: CameraManage
     }
 
     private fun size(size: android.util.Size) = Size(size.width, size.height)
+
+    private companion object {
+        const val CLOSING_MILLIS = 500L
+    }
 }

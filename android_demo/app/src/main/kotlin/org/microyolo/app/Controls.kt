@@ -29,8 +29,7 @@ class Controls(
             settings.model = models[it]
         }
         spinner(R.id.threads, threads.map(Int::toString), threads.indexOf(settings.threads)) {
-            settings.threads =
-                threads[it]
+            settings.threads = threads[it]
         }
         switch(R.id.gpu, settings.gpu, Change.MODEL) { settings.gpu = it }
         switch(R.id.fill, settings.fill, Change.FILL) { settings.fill = it }
@@ -43,9 +42,13 @@ class Controls(
         adapter.setDropDownViewResource(android.R.layout.simple_spinner_dropdown_item)
         spinner.adapter = adapter
         if (selected >= 0) spinner.setSelection(selected)
+        var current = selected
         spinner.onItemSelectedListener =
             object : AdapterView.OnItemSelectedListener {
                 override fun onItemSelected(parent: AdapterView<*>?, view: View?, position: Int, id: Long) {
+                    // The first call only says what was set above.
+                    if (position == current) return
+                    current = position
                     set(position)
                     onChange(Change.MODEL)
                 }

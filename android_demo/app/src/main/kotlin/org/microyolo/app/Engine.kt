@@ -62,6 +62,8 @@ class Engine(
     private val main = Handler(Looper.getMainLooper())
     private val gate = FrameGate()
     private val converter = YuvConverter()
+
+    // Used by whoever is inside the gate.
     private val planes = Array(3) { ByteArray(0) }
     private val smoother = Smoother()
     private val statistics = Statistics()
@@ -82,24 +84,40 @@ class Engine(
         handler.post { if (choice != this.choice || detector == null) open(choice) }
     }
 
-    /** Looks for objects in a camera's frame, which it closes, turned clockwise by [degrees]. */
+    /**
+     * Looks for objects in a camera's frame turned clockwise by [degrees]. The frame is copied and closed at once, since
+     * its memory goes away with the camera; so it must come on the camera's thread.
+     */
     fun offer(frame: Image, degrees: Int) {
         if (!gate.tryEnter()) {
             frame.close()
             return
         }
+        val copied =
+            try {
+                frame.use { Frame(it.width, it.height, List(3) { i -> copy(it.planes[i], i) }) }
+            } catch (_: IllegalStateException) {
+                // The camera took the frame back.
+                if (gate.leave()) handler.post(::free)
+                return
+            }
         handler.post {
             try {
-                if (detector != null) {
-                    val started = System.nanoTime()
-                    val image = frame.use { upright(it, degrees) }
-                    onFrame(image, (System.nanoTime() - started) / 1e6)
-                }
+                work(copied, degrees)
             } finally {
-                frame.close()
                 if (gate.leave()) free()
             }
         }
+    }
+
+    private class Frame(val width: Int, val height: Int, val planes: List<Plane>)
+
+    private fun work(frame: Frame, degrees: Int) {
+        if (detector == null) return
+        val started = System.nanoTime()
+        val (luma, blue, red) = frame.planes
+        val image = converter.upright(frame.width, frame.height, luma, blue, red, degrees)
+        onFrame(image, (System.nanoTime() - started) / 1e6)
     }
 
     /** Reads a picture and looks for objects in it. */
@@ -234,13 +252,7 @@ class Engine(
         say { onLoaded(resources.getString(R.string.gpu_fallback, why)) }
     }
 
-    private fun upright(frame: Image, degrees: Int): RgbImage {
-        val (luma, blue, red) = List(3) { plane(frame, it) }
-        return converter.upright(frame.width, frame.height, luma, blue, red, degrees)
-    }
-
-    private fun plane(frame: Image, index: Int): Plane {
-        val plane = frame.planes[index]
+    private fun copy(plane: Image.Plane, index: Int): Plane {
         val size = plane.buffer.remaining()
         if (planes[index].size != size) planes[index] = ByteArray(size)
         plane.buffer.get(planes[index])

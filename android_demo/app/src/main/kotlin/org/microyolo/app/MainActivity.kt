@@ -16,6 +16,7 @@ import android.net.Uri
 import android.os.Build
 import android.os.Bundle
 import android.provider.Settings.ACTION_APPLICATION_DETAILS_SETTINGS
+import android.view.Display
 import android.view.TextureView
 import android.view.View
 import android.view.WindowManager
@@ -203,23 +204,21 @@ class MainActivity :
 
     private fun applyOrientation() {
         val info = shownCamera ?: return
-        orientation = Orientation(info.sensor, displayDegrees(), info.front)
+        val now = Orientation(info.sensor, displayDegrees(), info.front)
+        if (now != orientation && photo == null) engine.reset()
+        orientation = now
         val shown = sizes ?: return
         if (preview.width == 0 || preview.height == 0) return
         val view = Size(preview.width, preview.height)
         preview.setTransform(matrix(orientation.textureTransform(shown.preview, view, scaleMode())))
     }
 
-    private fun displayDegrees(): Int {
-        @Suppress("DEPRECATION")
-        val display = if (Build.VERSION.SDK_INT >=
-            30
-        ) {
-            display
-        } else {
-            getSystemService(WindowManager::class.java).defaultDisplay
-        }
-        return (display?.rotation ?: 0) * 90
+    private fun displayDegrees() = (currentDisplay()?.rotation ?: 0) * 90
+
+    @Suppress("DEPRECATION")
+    private fun currentDisplay(): Display? {
+        if (Build.VERSION.SDK_INT >= 30) return display
+        return getSystemService(WindowManager::class.java).defaultDisplay
     }
 
     private fun scaleMode() = if (settings.fill) ScaleMode.CROP else ScaleMode.FIT
