@@ -111,4 +111,31 @@ class ContractTest {
         val rows = message(shipped.replaceFirst("\"row\": \"l16\"", "\"row\": \"l17\""))
         assertTrue(rows, rows.startsWith("m.json: outputs: must be boxes, objectness, classes of each row of"))
     }
+
+    private fun detections(change: (String) -> String = { it }): String {
+        val outputs = listOf("boxes" to "[1, 9, 4]", "classes" to "[1, 9]", "scores" to "[1, 9]", "count" to "[1]")
+        val text = outputs.joinToString { (kind, shape) ->
+            "{\"name\": \"$kind\", \"kind\": \"$kind\", \"row\": \"\", \"stride\": 0, \"shape\": $shape, " +
+                "\"dtype\": \"float32\", \"scale\": 0.0, \"zero_point\": 0, \"index\": 1}"
+        }
+        return change(
+            "{\"format\": \"micro-yolo/1\", \"name\": \"d\", \"arch\": \"a\", \"variant\": \"int8\", \"input\": {" +
+                "\"name\": \"image\", \"shape\": [1, 8, 8, 3], \"dtype\": \"uint8\", \"scale\": 1.0, " +
+                "\"zero_point\": 0, \"index\": 0}, \"outputs\": [$text], \"anchors\": {}, \"labels\": [\"a\"], " +
+                "\"model_sha256\": \"0\", \"nms\": {\"max_detections\": 9}, \"head\": \"detections\"}"
+        )
+    }
+
+    @Test
+    fun `the head that suppresses in the file`() {
+        val contract = Contract.parse(detections())
+        assertEquals(HeadKind.DETECTIONS, contract.head)
+        assertEquals(emptyList<Head>(), contract.heads)
+        assertEquals(9, contract.output("", "scores").tensor.size)
+        assertEquals(0.001f, contract.nms.lowestScore)
+        val wrong = message(detections { it.replace("[1, 9, 4]", "[1, 8, 4]") })
+        assertTrue(wrong, wrong.startsWith("m.json: outputs: must be [(boxes, [1, 9, 4]), (classes, [1, 9]), (scores,"))
+        val named = message(detections { it.replace("\"kind\": \"count\"", "\"kind\": \"scores\"") })
+        assertTrue(named, named.startsWith("m.json: outputs: must be"))
+    }
 }
