@@ -62,7 +62,18 @@ class Graph:
             return not isinstance(reader, layers.BatchNormalization | layers.ReLU)
         if isinstance(layer, layers.BatchNormalization):
             return not isinstance(reader, layers.ReLU)
-        return not isinstance(layer, (*_PASSING, layers.InputLayer))
+        if isinstance(layer, _PASSING):
+            return self.is_joined_and_read(name)
+        return not isinstance(layer, layers.InputLayer)
+
+    def is_joined_and_read(self, name: str) -> bool:
+        """Whether a layer only hands values on, to a concatenation and to others too.
+
+        The converter finds the scale of what it hands on then only where it is told.
+        """
+        readers = [self.kind(reader) for reader in self.after[name]]
+        joined = any(isinstance(reader, layers.Concatenate) for reader in readers)
+        return isinstance(self.kind(name), _PASSING) and joined and len(readers) > 1
 
     def range_behind(self, name: str) -> str:
         """The layer where the values of a convolution become integers."""

@@ -140,7 +140,7 @@ def settle(model: keras.Model) -> None:
 
     - A bias is a whole number of (scale of the input x scale of the kernel). At 4 bits that step is coarse enough to be
       seen in the output. It goes into beta, and the mean becomes 0.
-    - A channel whose bias is more than 2^30 such steps, for its gamma is next to 0, loses its kernel, which added
+    - A channel whose bias is 2^30 such steps or more, for its gamma is 0 or next to it, loses its kernel, which added
       nothing, and gets a gamma that can count the bias.
     - A range that is empty, or finer than its convolution's sums by more than 64 times, is widened.
     """
@@ -154,7 +154,7 @@ def settle(model: keras.Model) -> None:
             units = given * kernel.kds.reshape(-1) * np.abs(kernel.cds)
             norm = graph.norm_behind(name)
             bias = _bias(norm, inner(layer))
-            dead = np.abs(bias) > _MOST_BIAS * units
+            dead = np.abs(bias) >= _MOST_BIAS * units
             if dead.any() and norm is not None:
                 weight, _, shifts = variables[name]
                 weight.assign(np.where(dead, 0, weight.numpy().reshape(shifts.shape)).reshape(weight.shape))

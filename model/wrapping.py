@@ -99,8 +99,9 @@ def _configs(
                 output = Fixed(SIGMOID_HIGH)
             else:
                 logits = name in graph.outputs or _is_sigmoid(graph.only_reader(name))
-                fresh = Range(switch, positive=isinstance(layer, layers.ReLU), logits=logits, exported=exported)
-                output = ranges.setdefault(groups[name], fresh)
+                shared = ranges.setdefault(groups[name], Range(switch, positive=True, logits=logits, exported=exported))
+                shared.positive &= isinstance(layer, layers.ReLU)
+                output = shared
         if weights is not None or output is not None:
             configs[name] = Config(name, weights, output)
     return configs
@@ -110,11 +111,13 @@ def _groups(graph: Graph) -> dict[str, str]:
     """Layer name -> a name for all whose integers must have one scale.
 
     What some concatenation joins, and what a LeakyReLU reads and puts out: its multiplier is too coarse for any other.
+    What a layer that only hands values on reads and puts out.
     """
     group = {name: name for name in graph.layers}
     for name in graph.layers:
-        if isinstance(graph.kind(name), layers.Concatenate | layers.LeakyReLU):
-            joined = {group[source] for before in (name, *graph.before[name]) for source in graph.sources(before)}
+        if isinstance(graph.kind(name), layers.Concatenate | layers.LeakyReLU) or graph.is_joined_and_read(name):
+            read = {group[source] for before in (name, *graph.before[name]) for source in graph.sources(before)}
+            joined = {group[name], *read}
             first = min(joined)
             group = {other: first if mark in joined else mark for other, mark in group.items()}
     return group

@@ -1,0 +1,157 @@
+"""An int8 file is the network of quantization-aware training: its integers, its scales, its outputs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from int8_files import lively, outputs, said, strangers
+
+from model import quantize
+from model.keras import keras
+from model.spec import OPS, Arch, Row
+from model.wrapping import Quantization
+from model.zoo import ARCHS
+from tflite.convert import check, convert
+
+pytestmark = pytest.mark.slow
+
+STEM = Row("stem", "conv", 8, k=3, s=2)
+# Every operation, those with several forms in each. All read the stem but where a source is given.
+CASES = (
+    Row("conv", "conv", 8, k=3, s=2),
+    Row("biased", "conv", 8, k=3, bn=False),
+    Row("relu", "conv", 8, act="relu"),
+    Row("leaky", "conv", 8, k=3, act="leaky"),
+    Row("linear", "conv", 8, act="linear"),
+    Row("separable", "separable", 12, k=5, s=2),
+    Row("separableleaky", "separable", 8, k=3, act="leaky"),
+    Row("mb", "mbconv", 12, k=3, s=2, mid=16),
+    Row("mbdepthwise", "mbconv", 12, k=3),
+    Row("mbskip", "mbconv", 8, k=5, mid=16, skip=True),
+    Row("mbgate", "mbconv", 8, k=3, mid=16, se=4, skip=True),
+    Row("mbleaky", "mbconv", 12, k=3, mid=16, se=4, act="leaky"),
+    Row("pep", "pep", 12, k=3, pre=4, mid=16),
+    Row("pepskip", "pep", 8, k=3, pre=4, mid=16, skip=True),
+    Row("fca", "fca", se=4),
+    Row("pool", "pool", k=2, s=2),
+    Row("poolstill", "pool", k=2),
+    Row("upsample", "upsample", s=2, src=("pool",)),
+    Row("concat", "concat", src=("upsample", "leaky", "linear", "mbskip")),
+)
+BLOCKS = Arch(
+    "blocks",
+    (
+        STEM,
+        Row("dstem", "detect", anchors=((9.0, 9.0),)),
+        *(dataclasses.replace(row, src=row.src or ("stem",)) for row in CASES),
+        *(Row(f"d{row.name}", "detect", src=(row.name,), anchors=((9.0, 9.0),)) for row in CASES),
+    ),
+    size=(32, 48),
+    classes=2,
+)
+FAMILIES = ("yolov3_tiny", "yolo_lite", "yolo_nano", "micro_yolo")
+BITS = (8, 4)
+
+
+def narrowed(arch: Arch, by: int) -> Arch:
+    """The network with widths divided by `by`; narrow ones stay at 4."""
+    widths = ("out", "mid", "pre", "se")
+    rows = (
+        dataclasses.replace(row, **{name: max(getattr(row, name) // by, min(4, getattr(row, name))) for name in widths})
+        for row in arch.rows
+    )
+    return arch.replace(rows=tuple(rows))
+
+
+@dataclass(frozen=True)
+class Made:
+    """A network and its file."""
+
+    arch: Arch
+    model: keras.Model
+    data: bytes
+    got: dict[str, np.ndarray]
+    wanted: dict[str, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def made(tiny_data: Path) -> Callable[[str, int], Made]:
+    """``made("yolo_lite", 4)``: the network quantized on drawn pictures, and its file; each once."""
+    from pipeline.data import load
+    from tflite.image import load_image, resize
+
+    @cache
+    def start(name: str) -> tuple[Arch, np.ndarray, keras.Model]:
+        arch = BLOCKS if name == "blocks" else narrowed(ARCHS[name].resized((64, 64)).with_classes(3), 4)
+        files = load(tiny_data).splits["train"].files
+        pixels = np.stack([resize(load_image(path), arch.size)[0] for path in files])
+        trained = lively(arch, pixels)
+        if name == "blocks":
+            gamma, beta, mean, variance = trained.get_layer("conv_bn").get_weights()
+            # What training may leave of a channel: nothing, or a constant.
+            gamma[:3], beta[:3], mean[0] = (0, 0, 1e-12), (0, 0.4, 0.4), 0
+            trained.get_layer("conv_bn").set_weights([gamma, beta, mean, variance])
+        return arch, pixels, trained
+
+    @cache
+    def make(name: str, bits: int) -> Made:
+        arch, pixels, trained = start(name)
+        how = Quantization(bits)
+        model = quantize.begin(arch, trained, how)
+        quantize.calibrate(model, trained, [pixels[:6], pixels[6:]])
+        quantize.settle(model)
+        deployed = quantize.deployable(arch, model, how)
+        data = convert(deployed, "int8", aware=True)
+        check(data, "int8", deployed, pixels[:1])
+        return Made(arch, model, data, outputs(data, pixels[:4]), said(arch, model, pixels[:4]))
+
+    return make
+
+
+def test_all_operations_are_looked_at() -> None:
+    assert {row.op for row in BLOCKS.rows} == set(OPS)
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_every_kernel_of_the_blocks_is_stored_as_it_was_trained(made: Callable[..., Made], bits: int) -> None:
+    it = made("blocks", bits)
+    assert strangers(it.arch, it.model, it.data) == []
+    levels = max(len(np.unique(kernel.vqk)) for kernel in quantize.kernels(it.model).values())
+    assert 2 ** (bits - 1) < levels <= 2**bits
+
+
+@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("block", ["stem", *(row.name for row in CASES)])
+def test_a_block_computes_in_integers_what_it_did_in_training(made: Callable[..., Made], block: str, bits: int) -> None:
+    it = made("blocks", bits)
+    names = [f"d{block}_{kind}" for kind in ("boxes", "objectness", "classes")]
+    assert all(np.ptp(it.wanted[name]) > 4 for name in names)
+    apart = np.concatenate([np.abs(it.got[name] - it.wanted[name]).reshape(-1) for name in names])
+    assert np.mean(apart <= 1) >= 0.999
+
+
+@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_kernel_of_a_network_is_stored_as_it_was_trained(made: Callable[..., Made], name: str, bits: int) -> None:
+    it = made(name, bits)
+    assert strangers(it.arch, it.model, it.data) == []
+    assert all(np.ptp(values) > 4 for values in it.got.values())
+
+
+def test_a_kernel_that_differs_by_one_is_noticed(made: Callable[..., Made]) -> None:
+    it = made("blocks", 4)
+    layer, _, kernel, shifts = next(iter(quantize.shifted_kernels(it.model)))
+    before, start = kernel.numpy(), np.exp(shifts["log_kds"].numpy())[0]
+    changed = before.copy()
+    changed[0, 0, 0, 0] += start if before[0, 0, 0, 0] < 0 else -start
+    kernel.assign(changed)
+    try:
+        assert strangers(it.arch, it.model, it.data) == [layer.name, "file"]
+    finally:
+        kernel.assign(before)
