@@ -134,6 +134,32 @@ def draw_shifts(rows: Sequence[dict[str, Any]], float32_ap50: float | None, path
             Line2D([], [], color="grey", linestyle="--", label="float32"),
         ]
     figure.legend(handles=handles, loc="outside right upper")
+
+
+def draw_debug(layers: Sequence[dict[str, Any]], worst: Sequence[str], title: str, path: Path) -> Path:
+    """SNR of each layer, accumulated and of its own, above its saturation and unused range, as a PNG.
+
+    `layers` are those of ``debug.json``; what has no error of its own is drawn at the upper edge.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(max(8.0, 2 + 0.17 * len(layers)), 7), layout="constrained")
+    figure.suptitle(title)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    places = range(len(layers))
+    own = [min(layer["own_snr_db"], 65.0) for layer in layers]
+    colours = ["tab:red" if layer["name"] in worst else "tab:grey" for layer in layers]
+    above.bar(places, own, color=colours, alpha=0.7, label="the layer's own error (red: the worst)")
+    above.plot(places, [min(layer["snr_db"], 65.0) for layer in layers], marker=".", label="with what it inherits")
+    above.set(ylabel="signal to error, dB", ylim=(min(0, *own), 66))
+    above.legend(loc="upper right")
+    above.grid(axis="y", alpha=0.3)
+    below.bar(places, [100 * layer["unused"] for layer in layers], color="tab:grey", alpha=0.5, label="unused levels")
+    below.plot(places, [100 * layer["saturation"] for layer in layers], ".", color="tab:red", label="saturated values")
+    below.set(ylabel="%", ylim=(0, 100))
+    below.legend(loc="upper right")
+    below.set_xticks(places, [layer["name"] for layer in layers], rotation=90, fontsize=7)
+    below.set_xlim(-1, len(layers))
     png = io.BytesIO()
     figure.savefig(png, dpi=110, format="png")
     return runs.write_atomic(path, png.getvalue())

@@ -20,9 +20,16 @@ from tflite.image import Fit, resize
 class Interpreter:
     """A .tflite ready to run, addressed by the names in its signature. Not for several threads at once."""
 
-    def __init__(self, data: bytes, *, threads: int = 1, name: str | Path = "model") -> None:
-        """Load a model that `tflite.inspect.read` could parse. Raises ValueError if the runtime refuses it."""
+    def __init__(
+        self, data: bytes, *, threads: int = 1, name: str | Path = "model", keep_tensors: bool = False
+    ) -> None:
+        """Load a model that `tflite.inspect.read` could parse. Raises ValueError if the runtime refuses it.
+
+        With `keep_tensors` every tensor can be read afterwards; TFLite's own kernels run then, as XNNPACK keeps its
+        to itself.
+        """
         from ai_edge_litert.interpreter import Interpreter as Runtime
+        from ai_edge_litert.interpreter import OpResolverType
 
         if threads < 1:
             raise ValueError(f"threads: must be at least 1, got {threads}")
@@ -35,7 +42,15 @@ class Interpreter:
         self._outputs = model.signature_outputs
         try:
             with quiet():
-                self._runtime = Runtime(model_content=data, num_threads=threads)
+                resolver = (
+                    OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if keep_tensors else OpResolverType.AUTO
+                )
+                self._runtime = Runtime(
+                    model_content=data,
+                    num_threads=threads,
+                    experimental_op_resolver_type=resolver,
+                    experimental_preserve_all_tensors=keep_tensors,
+                )
                 self._runtime.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"{name}: the runtime refuses the model: {_first_line(error)}") from None
@@ -67,6 +82,10 @@ class Interpreter:
     def get(self, name: str) -> np.ndarray:
         """The output called `name`, as stored."""
         return self._runtime.get_tensor(self._outputs[name])
+
+    def tensor(self, index: int) -> np.ndarray:
+        """Tensor `index` of the main graph, as stored, of an interpreter that keeps them."""
+        return self._runtime.get_tensor(index)
 
     def value(self, name: str) -> np.ndarray:
         """The output called `name` as float32."""
