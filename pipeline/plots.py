@@ -134,6 +134,9 @@ def draw_shifts(rows: Sequence[dict[str, Any]], float32_ap50: float | None, path
             Line2D([], [], color="grey", linestyle="--", label="float32"),
         ]
     figure.legend(handles=handles, loc="outside right upper")
+    png = io.BytesIO()
+    figure.savefig(png, dpi=110, format="png")
+    return runs.write_atomic(path, png.getvalue())
 
 
 def draw_debug(layers: Sequence[dict[str, Any]], worst: Sequence[str], title: str, path: Path) -> Path:

@@ -42,9 +42,7 @@ class Interpreter:
         self._outputs = model.signature_outputs
         try:
             with quiet():
-                resolver = (
-                    OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if keep_tensors else OpResolverType.AUTO
-                )
+                resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if keep_tensors else OpResolverType.AUTO
                 self._runtime = Runtime(
                     model_content=data,
                     num_threads=threads,
