@@ -15,12 +15,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import numpy as np
 import tyro
 
 from pipeline import cli, runs
+from pipeline.stages import files_of
 from pipeline.trained import From, Trained, find
 
 if TYPE_CHECKING:
@@ -67,7 +68,10 @@ def run(config: Config) -> Path:
     dataset = trained.dataset(config.data)
     out = trained.run / DEBUG
     runs.check_writable(out)
-    files = {variant: path for variant, path in zip(("float32", "int8"), _pair(trained, config), strict=True)}
+    stage = cast(From, trained.stage.name)
+    variants = ("float32", "int8")
+    found = files_of(trained.run, stage, variants, data=config.data, overwrite=config.overwrite)
+    files = dict(zip(variants, found, strict=True))
     images = _images(dataset, trained, config.images)
 
     from tflite import debugger
@@ -107,40 +111,6 @@ def run(config: Config) -> Path:
     _show(title, worst[:10], measured)
     print(f"wrote {written} and {out / PICTURE}")
     return written
-
-
-def _pair(trained: Trained, config: Config) -> tuple[Path, Path]:
-    """The float32 and the int8 file of the stage, made in export/STAGE/ where the run has none of these weights."""
-    from pipeline import convert
-    from tflite import contract as contracts
-
-    weights = runs.sha256(trained.stage / runs.WEIGHTS)
-    here = trained.run / runs.EXPORT / trained.stage.name
-
-    def is_ours(path: Path) -> bool:
-        try:
-            found = contracts.load(path)
-            contracts.verify(found, path.read_bytes(), path)
-        except (ValueError, OSError):
-            return False
-        return weights in found.parents.values()
-
-    for folder in (trained.run / runs.EXPORT, here):
-        whole, integer = (folder / f"model_{variant}.tflite" for variant in ("float32", "int8"))
-        if is_ours(whole) and is_ours(integer):
-            return whole, integer
-    convert.run(
-        convert.Config(
-            run=trained.run,
-            from_stage=config.from_stage,
-            float32=True,
-            int8=True,
-            data=config.data,
-            out=here,
-            overwrite=config.overwrite,
-        )
-    )
-    return here / "model_float32.tflite", here / "model_int8.tflite"
 
 
 def _images(dataset: Dataset, trained: Trained, count: int) -> list[np.ndarray]:

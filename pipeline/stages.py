@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,7 +89,11 @@ def run(config: Config) -> list[Entry]:
     stages = [stage for stage in VARIANTS if runs.is_finished(directory / stage)]
     if not stages:
         runs.latest_stage(directory)
-    files = [file for stage in stages for file in _converted(directory, stage, config)]
+    files = [
+        (stage, file)
+        for stage in stages
+        for file in files_of(directory, stage, VARIANTS[stage], data=config.data, overwrite=config.overwrite)
+    ]
     entries = _measured(directory, files, config)
     runs.write_json(directory / TABLE, {"stages": [asdict(entry) for entry in entries], "versions": runs.provenance()})
     Console().print(table(entries))
@@ -96,13 +101,26 @@ def run(config: Config) -> list[Entry]:
     return entries
 
 
-def _converted(directory: Path, stage: From, config: Config) -> list[tuple[From, Path]]:
-    """The files of a stage, those that are there already left as they are."""
+def files_of(
+    directory: Path, stage: From, variants: Sequence[str], *, data: Path | None = None, overwrite: bool = False
+) -> list[Path]:
+    """The files of a stage, converted into export/STAGE/ where they are missing, else left as they are.
+
+    Args:
+        directory: of the run.
+        stage: a finished one.
+        variants: float32, int8, ...
+        data: labelled images to calibrate on; by default those of the training.
+        overwrite: replace files of other weights.
+
+    Raises:
+        ValueError: as pipeline.convert.
+    """
     from pipeline import convert
 
     weights = runs.sha256(directory / stage / runs.WEIGHTS)
     export = directory / runs.EXPORT
-    places = {variant: _place(export, stage, variant, weights) for variant in VARIANTS[stage]}
+    places = {variant: _place(export, stage, variant, weights) for variant in variants}
     missing = [variant for variant, path in places.items() if not _is_of(path, weights)]
     if missing:
         convert.run(
@@ -111,12 +129,12 @@ def _converted(directory: Path, stage: From, config: Config) -> list[tuple[From,
                 from_stage=stage,
                 float32="float32" in missing,
                 int8="int8" in missing,
-                data=config.data,
+                data=data,
                 out=export / stage,
-                overwrite=config.overwrite,
+                overwrite=overwrite,
             )
         )
-    return [(stage, path) for path in places.values()]
+    return list(places.values())
 
 
 def _place(export: Path, stage: From, variant: str, weights: str) -> Path:
