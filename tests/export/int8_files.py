@@ -98,3 +98,9 @@ def said(arch: Arch, model: keras.Model, pixels: np.ndarray) -> dict[str, np.nda
         name: np.clip(np.rint(256 / (1 + np.exp(-np.asarray(values, np.float64)))), 0, 255).astype(int)
         for name, values in zip(names, logits, strict=True)
     }
+
+
+def steps_apart(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> np.ndarray:
+    """How far each value of the same outputs is apart, in steps."""
+    assert one.keys() == other.keys()
+    return np.concatenate([np.abs(one[name] - other[name]).reshape(-1) for name in one])

@@ -33,7 +33,20 @@ def start(module: str, *args: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_commands_are_there() -> None:
-    expected = {"train", "evaluate", "convert", "predict", "benchmark", "summary", "data", "quickstart", "search"}
+    expected = {
+        "train",
+        "evaluate",
+        "convert",
+        "predict",
+        "benchmark",
+        "summary",
+        "data",
+        "quickstart",
+        "search",
+        "prune",
+        "qat",
+        "stages",
+    }
     assert {f"pipeline.{name}" for name in expected} <= set(commands())
 
 
