@@ -1,26 +1,32 @@
-"""Compare the speed of .tflite files in one process, by turns, after a warm-up.
+"""Compare the speed of .tflite files in one process, by turns, after a warm-up; and what they cost in memory.
 
-    python -m pipeline.benchmark A.tflite B.tflite --threads 1,2
+    python -m pipeline.benchmark A.tflite B.tflite --threads 1,2,4 --json latency.json --plot latency.png
 
 Times are of the graph alone. The machine's noise hits all files alike: trust the ratio more than the milliseconds.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from pipeline import cli, runs
 
 if TYPE_CHECKING:
-    from tflite.benchmark import Timing
+    from rich.table import Table
+
+    from tflite.adb import DeviceTiming
+    from tflite.benchmark import Footprint, Timing
 
 PROG = "python -m pipeline.benchmark"
 WARM_UP = 5
+TURNS = 3
+MS = "milliseconds of an inference"
 
 
 @dataclass(frozen=True)
@@ -33,61 +39,208 @@ class Config:
     """Numbers of threads, such as 1,2,4."""
     runs: int = 50
     """Measured inferences per file and number of threads."""
+    xnnpack: Literal["on", "off", "both"] = "on"
+    """Whether the runtime may use XNNPACK; off leaves TFLite's own kernels."""
+    delegate: str | None = None
+    """Shared library of a delegate to measure as well, such as libedgetpu.so.1."""
+    delegate_options: str = ""
+    """Options of the delegate, such as device=usb,other=1."""
+    memory: bool = True
+    """Also measure load time and memory, in fresh processes."""
+    patience: float = 120.0
+    """Give up on a file that shows no sign of life for so many seconds."""
     json: Path | None = None
-    """Also write the times to this file."""
+    """Also write everything to this file."""
+    plot: Path | None = None
+    """Also draw the times, as a PNG."""
+    adb: Path | None = None
+    """Measure on the connected Android device instead, with this TFLite benchmark binary (benchmark_model)."""
+    adb_serial: str | None = None
+    """The device, where several are connected."""
     overwrite: bool = False
-    """Replace that file."""
+    """Replace files that are there."""
 
 
-def run(config: Config) -> list[Timing]:
+def run(config: Config) -> list[Timing] | list[DeviceTiming]:
     """Measure, print a table, and return the times. Raises ValueError or OSError for what a user can mend."""
-    from rich.console import Console
-    from rich.progress import Progress
+    counts, options = _checked(config)
+    if config.adb is not None:
+        return _on_device(config, counts)
+    timings, footprints = _here(config, counts, options)
+    _show(timings, footprints)
+    _write(config, {"timings": [asdict(t) for t in timings], "footprints": [asdict(f) for f in footprints]})
+    if config.plot is not None:
+        from pipeline.plots import draw_latency
 
-    from tflite.benchmark import benchmark
+        print(f"wrote {draw_latency([asdict(timing) for timing in timings], config.plot)}", file=sys.stderr)
+    return timings
+
+
+def _checked(config: Config) -> tuple[list[int], dict[str, str]]:
+    """Threads and delegate options of a config that can be carried out."""
+    from tflite import inspect
 
     if not config.models:
         raise ValueError("benchmark: name at least one .tflite")
     counts = config.threads.split(",")
     if not all(count.strip().isdecimal() and int(count) > 0 for count in counts):
         raise ValueError(f"threads: must be numbers like 1,2, got {config.threads!r}")
-    if config.json is not None and config.json.exists() and not config.overwrite:
-        raise ValueError(f"{config.json}: already exists; allowed: --overwrite, or another name")
+    if config.runs < 1:
+        raise ValueError(f"runs: runs and threads must be at least 1, got {config.runs} and {config.threads}")
+    if not config.patience > 0:
+        raise ValueError(f"patience: must be above 0, got {config.patience}")
+    pairs = [pair.partition("=") for pair in config.delegate_options.split(",") if pair]
+    if any(not key or not equals for key, equals, _ in pairs):
+        raise ValueError(f"delegate-options: must be like key=value,key=value, got {config.delegate_options!r}")
+    if pairs and config.delegate is None:
+        raise ValueError("delegate-options: needs --delegate")
+    if config.adb is not None and (config.delegate is not None or config.plot is not None):
+        raise ValueError("adb: cannot be combined with --delegate or --plot")
+    if config.adb_serial is not None and config.adb is None:
+        raise ValueError("adb-serial: needs --adb with the benchmark binary")
+    for path in (config.json, config.plot):
+        if path is not None and path.exists() and not config.overwrite:
+            raise ValueError(f"{path}: already exists; allowed: --overwrite, or another name")
+    if config.plot is not None and importlib.util.find_spec("matplotlib") is None:
+        raise ModuleNotFoundError("matplotlib", name="matplotlib")
+    for model in config.models:
+        inspect.read(model)
+    return [int(count) for count in counts], {key: value for key, _, value in pairs}
+
+
+def _here(config: Config, counts: list[int], options: dict[str, str]) -> tuple[list[Timing], list[Footprint]]:
+    """Measure on this machine, in processes of their own: a damaged file takes none but its own down."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from tflite import child
+    from tflite.benchmark import FRESH, Timing, footprint
+    from tflite.runtime import BUILTIN, XNNPACK
+
+    backends = {"on": [XNNPACK], "off": [BUILTIN], "both": [XNNPACK, BUILTIN]}[config.xnnpack]
+    backends += [config.delegate] if config.delegate is not None else []
+    columns = len(config.models) * len(backends)
+    total = len(counts) * columns * (config.runs + WARM_UP) + (columns * FRESH if config.memory else 0)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("measuring", total=len(counts) * (config.runs + WARM_UP))
-        timings = benchmark(
-            config.models,
-            threads=[int(count) for count in counts],
+        task = progress.add_task("measuring", total=total)
+        told = child.call(
+            "tflite.benchmark:timings_apart",
+            name=config.models[0] if len(config.models) == 1 else "benchmark",
+            patience=config.patience,
+            limit_memory=config.delegate is None,
+            advance=lambda: progress.advance(task),
+            models=[str(model) for model in config.models],
+            threads=counts,
+            backends=backends,
+            options=options,
             runs=config.runs,
             warm_up=WARM_UP,
+        )
+        footprints = [
+            footprint(
+                model,
+                threads=counts[0],
+                backend=backend,
+                options=options,
+                patience=config.patience,
+                advance=lambda: progress.advance(task),
+            )
+            for backend in backends
+            for model in (config.models if config.memory else ())
+        ]
+    return [Timing(**{**timing, "times_ms": tuple(timing["times_ms"])}) for timing in told], footprints
+
+
+def _on_device(config: Config, counts: list[int]) -> list[DeviceTiming]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from tflite import adb
+
+    if config.adb is None:
+        raise ValueError("adb: needs the benchmark binary")
+    if config.xnnpack == "both":
+        raise ValueError("xnnpack: must be on or off with --adb, got both")
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("measuring on the device", total=len(counts) * TURNS * len(config.models))
+        timings = adb.benchmark(
+            config.models,
+            config.adb,
+            serial=config.adb_serial,
+            threads=counts,
+            xnnpack=config.xnnpack == "on",
+            runs=config.runs,
+            turns=TURNS,
+            timeout=max(config.patience, config.runs),
             advance=lambda: progress.advance(task),
         )
-    _show(timings)
-    if config.json is not None:
-        times = {"timings": [asdict(timing) for timing in timings], "versions": runs.provenance()}
-        print(f"wrote {runs.write_json(config.json, times)}", file=sys.stderr)
+    letters = _letters([timing.model for timing in timings])
+    table = _table("", "threads", "mean ms", "min", "max", "load ms", "MiB", "ratio", title=timings[0].device)
+    for timing in timings:
+        figures = (timing.mean_ms, timing.min_ms, timing.max_ms, timing.load_ms, timing.memory_bytes / 2**20)
+        row = [f"{value:.2f}" for value in figures]
+        table.add_row(letters[timing.model], str(timing.threads), *row, f"{timing.ratio:.2f}x")
+    _print(letters, {str(model): model.stat().st_size for model in config.models}, table)
+    _write(config, {"device": [asdict(timing) for timing in timings]})
     return timings
 
 
-def _show(timings: list[Timing]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
+def _write(config: Config, measured: dict[str, object]) -> None:
+    if config.json is not None:
+        written = runs.write_json(config.json, {**measured, "versions": runs.provenance()})
+        print(f"wrote {written}", file=sys.stderr)
+
+
+def _show(timings: list[Timing], footprints: list[Footprint]) -> None:
+    letters = _letters([timing.model for timing in timings])
+    table = _table("", "threads", "on", "median", "p90", "p99", "min", "spread", "ratio", "(95 %)", title=MS)
+    for timing in timings:
+        times = (timing.median_ms, timing.p90_ms, timing.p99_ms, timing.min_ms, timing.spread_ms)
+        table.add_row(
+            letters[timing.model],
+            str(timing.threads),
+            Path(timing.backend).name[:16],
+            *(f"{value:.2f}" for value in times),
+            f"{timing.ratio:.2f}x",
+            f"{timing.ratio_low:.2f}-{timing.ratio_high:.2f}",
+        )
+    _print(letters, {timing.model: timing.n_bytes for timing in timings}, table)
+    if footprints:
+        table = _table("", "on", "load ms", "first ms", "process MiB", "of the model MiB", title="in a fresh process")
+        for each in footprints:
+            sizes = (each.load_ms, each.first_ms, each.resident_bytes / 2**20, each.model_bytes / 2**20)
+            backend = Path(each.backend).name[:16]
+            table.add_row(letters[each.model], backend, *(f"{value:.1f}" for value in sizes))
+        _print({}, {}, table)
+
+
+def _letters(models: list[str]) -> dict[str, str]:
+    """A letter (or two) for each file, as paths are too long for a table."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    return {model: alphabet[n % 26] * (1 + n // 26) for n, model in enumerate(dict.fromkeys(models))}
+
+
+def _table(*columns: str, title: str | None = None) -> Table:
+    from rich import box
     from rich.table import Table
 
-    table = Table("file", "MiB", "threads", "median ms", "p90 ms", "min ms", "ratio")
-    table.columns[0].overflow = "fold"
+    table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in table.columns[1:]:
-        column.justify = "right"
-    for timing in timings:
-        table.add_row(
-            escape(timing.model),
-            f"{timing.n_bytes / 2**20:.2f}",
-            str(timing.threads),
-            *(f"{value:.2f}" for value in (timing.median_ms, timing.p90_ms, timing.min_ms)),
-            f"{timing.ratio:.2f}x",
-        )
-    Console().print(table)
+        column.justify, column.no_wrap = "right", True
+    return table
+
+
+def _print(letters: dict[str, str], sizes: dict[str, int], table: Table) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console()
+    for model, letter in letters.items():
+        size = f" ({sizes[model] / 2**20:.2f} MiB)" if model in sizes else ""
+        console.print(escape(f"{letter}  {model}{size}"), soft_wrap=True, highlight=False)
+    console.print(table)
 
 
 def main() -> None:

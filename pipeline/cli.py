@@ -29,7 +29,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 ConfigT = TypeVar("ConfigT")
 _MARKERS = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff, tyro.conf.OmitArgPrefixes)
 # What only some users need, and the extra of the package that brings it.
-_EXTRAS = {"pycocotools": "evaluate", "defusedxml": "evaluate", "yaml": "evaluate"} | dict.fromkeys(
+_EXTRAS = {"ethosu": "edge", "pycocotools": "evaluate", "defusedxml": "evaluate", "yaml": "evaluate"} | dict.fromkeys(
     ("tensorflow", "tf_keras", "keras_cv", "tensorflow_model_optimization", "matplotlib"), "train"
 )
 _REGISTRY = ConstructorRegistry()

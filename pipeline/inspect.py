@@ -1,6 +1,8 @@
-"""What is in a .tflite: inputs and outputs, operators, tensor types, and whether its contract fits. Runs nothing.
+"""What is in a .tflite, what it costs, where it runs, and what to know before it is deployed.
 
-python -m pipeline.inspect model_int8.tflite --tensors
+    python -m pipeline.inspect model_int8.tflite --layers --tensors
+
+The file is only read; to see what XNNPACK takes, the runtime loads it in a process of its own, without running it.
 """
 
 from __future__ import annotations
@@ -9,13 +11,15 @@ import json
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from pipeline import cli
+from pipeline import cli, runs
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from tflite.inspect import Model, Tensor
 
 PROG = "python -m pipeline.inspect"
@@ -28,7 +32,13 @@ class Config:
     model: tyro.conf.Positional[Path]
     """The file."""
     tensors: bool = False
-    """List every tensor."""
+    """List every tensor with its quantization."""
+    layers: bool = False
+    """List every operator with its MACs and bytes."""
+    load: bool = True
+    """Have the runtime load the file, to see which operators XNNPACK takes."""
+    patience: float = 60.0
+    """Give up on loading after so many seconds."""
     json: bool = False
     """Print everything as JSON."""
 
@@ -37,40 +47,141 @@ def run(config: Config) -> Model:
     """Print what is in the file. Raises FileNotFoundError, or ValueError if it is no .tflite."""
     from tflite import inspect
 
+    if not config.patience > 0:
+        raise ValueError(f"patience: must be above 0, got {config.patience}")
     data = inspect.read_bytes(config.model)
     model = inspect.read(data, config.model)
+    found = report(config, data, model)
     if config.json:
-        print(json.dumps({**asdict(model), "op_counts": model.op_counts()}, indent=1))
-        return model
-    _show(config, data, model)
+        print(json.dumps(runs.plain(found), indent=1))
+    else:
+        _show(config, model, found)
     return model
 
 
-def _show(config: Config, data: bytes, model: Model) -> None:
+def report(config: Config, data: bytes, model: Model) -> dict[str, Any]:
+    """All that is known of a file, for JSON."""
+    from tflite import advice, costs
+
+    delegated, refused = _loaded(config)
+    layers = costs.layers(model)
+    return {
+        "file": str(config.model),
+        **asdict(model),
+        "op_counts": model.op_counts(),
+        "contract": _contract(config.model, data),
+        "macs": sum(layer.macs for layer in layers),
+        "layers": [asdict(layer) for layer in layers],
+        "constant_bytes": sum(layer.constant_bytes for layer in layers),
+        "arena": asdict(costs.arena(model)),
+        "placed": [asdict(each) for each in advice.placed(model, delegated)],
+        "loads": {"delegated": delegated, "refused": refused},
+        "warnings": [*([refused] if refused else []), *advice.warnings(model)],
+    }
+
+
+def _loaded(config: Config) -> tuple[list[bool] | None, str]:
+    """Which operators XNNPACK takes, or None and why the runtime does not load the file."""
+    from tflite import child
+
+    if not config.load:
+        return None, ""
+    path = str(config.model)
+    try:
+        return child.call("tflite.runtime:placement", name=path, patience=config.patience, path=path), ""
+    except ValueError as error:
+        return None, str(error)
+
+
+def _show(config: Config, model: Model, found: dict[str, Any]) -> None:
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
     console = Console()
+
+    def say(text: str) -> None:
+        console.print(_plain(text), soft_wrap=True, markup=False, highlight=False)
+
     types = Counter(tensor.dtype for tensor in model.tensors)
-    console.print(
-        escape(f"{config.model}: {model.n_bytes / 2**20:.2f} MiB; {_contract(config.model, data)}"), soft_wrap=True
+    arena = found["arena"]
+    say(f"{config.model}: {model.n_bytes / 2**20:.2f} MiB; {found['contract']}")
+    say("operators: " + ", ".join(f"{count} {name}" for name, count in model.op_counts().items()))
+    say("tensors: " + ", ".join(f"{count} {name}" for name, count in types.most_common()))
+    say(
+        f"costs: {found['macs'] / 1e6:,.1f} MMAC; constants {found['constant_bytes'] / 1024:,.0f} KiB; activations "
+        f"{arena['n_bytes'] / 1024:,.0f} KiB planned, {arena['peak_bytes'] / 1024:,.0f} KiB needed at "
+        f"{_name(arena['peak_layer']) or '-'} (without the kernels' scratch)"
     )
-    console.print(
-        "operators: " + escape(", ".join(f"{count} {name}" for name, count in model.op_counts().items())),
-        soft_wrap=True,
+    say(
+        f"runtime: TFLite {model.runtime} or newer"
+        if model.runtime
+        else "runtime: the file does not say which it needs"
     )
-    console.print("tensors: " + ", ".join(f"{count} {name}" for name, count in types.most_common()))
-    table = Table("", "tensor", "type", "shape", "scale", "zero point")
+    console.print(_contract_table(model))
+    console.print(_placed_table(found["placed"]))
+    if config.layers:
+        console.print(_layers_table(found["layers"]))
+    if config.tensors:
+        table = _table("", "tensor", "type", "shape", "scale", "zero point")
+        for tensor in model.tensors:
+            table.add_row("const" if tensor.constant else "", _cell(_name(tensor.name)), *_row(tensor))
+        console.print(table)
+    for warning in found["warnings"]:
+        say(f"! {warning}")
+
+
+def _contract_table(model: Model) -> Table:
+    table = _table("", "tensor", "type", "shape", "scale", "zero point")
     names = {index: name for name, index in (*model.signature_inputs.items(), *model.signature_outputs.items())}
     for direction, indices in (("in", model.inputs), ("out", model.outputs)):
         for index in indices:
             tensor = model.tensor(index)
-            table.add_row(direction, escape(names.get(index, tensor.name)), *_row(tensor))
-    if config.tensors:
-        for tensor in model.tensors:
-            table.add_row("const" if tensor.constant else "", escape(tensor.name), *_row(tensor))
-    console.print(table)
+            table.add_row(direction, _cell(names.get(index, tensor.name)), *_row(tensor))
+    return table
+
+
+def _placed_table(placed: list[dict[str, Any]]) -> Table:
+    targets = list(dict.fromkeys(target for each in placed for target in each["on"]))
+    table = _table("operator", "count", *targets)
+    for each in placed:
+        table.add_row(_cell(each["op"]), str(each["count"]), *(str(each["on"].get(target, "")) for target in targets))
+    table.caption = "XNNPACK: as seen here; the others: by their published lists"
+    table.caption_justify = "left"
+    return table
+
+
+def _layers_table(layers: list[dict[str, Any]]) -> Table:
+    table = _table("layer", "operator", "output", "MMAC", "KiB")
+    for column in table.columns[3:]:
+        column.justify = "right"
+    for layer in layers:
+        shape = " x ".join(map(str, layer["shape"]))
+        costs = f"{layer['macs'] / 1e6:,.2f}", f"{layer['constant_bytes'] / 1024:,.1f}"
+        table.add_row(_cell(_name(layer["name"])), _cell(layer["op"]), shape, *costs)
+    return table
+
+
+def _table(*columns: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    return Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+
+
+def _name(name: str) -> str:
+    from tflite.costs import short_name
+
+    return short_name(name)
+
+
+def _cell(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(_plain(text))
+
+
+def _plain(text: str) -> str:
+    """Text of a file without what steers a terminal."""
+    return "".join(each if each.isprintable() else "?" for each in text)
 
 
 def _row(tensor: Tensor) -> tuple[str, str, str, str]:
@@ -78,7 +189,7 @@ def _row(tensor: Tensor) -> tuple[str, str, str, str]:
         scale = f"{min(tensor.scales):.3g}..{max(tensor.scales):.3g} ({len(tensor.scales)})"
     else:
         scale = f"{tensor.scales[0]:.6g}" if tensor.scales else ""
-    points = ", ".join(map(str, sorted(set(tensor.zero_points))))
+    points = ", ".join(map(str, sorted(set(tensor.zero_points))[:4]))
     return tensor.dtype, " x ".join(map(str, tensor.shape)), scale, points
 
 

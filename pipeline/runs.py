@@ -37,6 +37,7 @@ _RECORDED = (
     "tensorflow-model-optimization",
     "keras-cv",
     "ai-edge-litert",
+    "ethos-u-vela",
     "numpy",
     "pillow",
     "pycocotools",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 IDENTIFIER = b"TFL3"
+RUNTIME = "min_runtime_version"
 SIGNATURE = "serving_default"
 
 
@@ -26,6 +28,8 @@ class Tensor:
         constant: whether its values are in the file.
         n_bytes: of those values.
         subgraph: of the graph it belongs to; 0 is the main one.
+        dynamic: whether a side of its shape is only known when it runs.
+        variable: whether it keeps its values from one run to the next.
     """
 
     name: str
@@ -36,16 +40,29 @@ class Tensor:
     constant: bool
     n_bytes: int
     subgraph: int = 0
+    dynamic: bool = False
+    variable: bool = False
 
 
 @dataclass(frozen=True)
 class Op:
-    """An operator: its builtin name (CUSTOM:NAME for others) and the tensors it reads and writes (-1: left out)."""
+    """An operator.
+
+    Attributes:
+        name: builtin name, CUSTOM:NAME for others.
+        inputs: tensors it reads (-1: left out).
+        outputs: tensors it writes.
+        subgraph: of the graph it belongs to.
+        version: of the operator.
+        options: numbers of its options by the schema's names in camel case, such as strideW and padding.
+    """
 
     name: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     subgraph: int = 0
+    version: int = 1
+    options: dict[str, int | float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,6 +77,8 @@ class Model:
         outputs: tensor indices in the main graph.
         signature_inputs: name -> tensor index, of the signature SIGNATURE.
         signature_outputs: name -> tensor index, of the signature SIGNATURE.
+        runtime: least version of the TFLite runtime, as the converter wrote it; "" if it did not.
+        metadata: names of the metadata buffers.
     """
 
     n_bytes: int
@@ -69,6 +88,8 @@ class Model:
     outputs: tuple[int, ...]
     signature_inputs: dict[str, int]
     signature_outputs: dict[str, int]
+    runtime: str = ""
+    metadata: tuple[str, ...] = ()
 
     def tensor(self, index: int, subgraph: int = 0) -> Tensor:
         """Tensor `index` of a subgraph."""
@@ -97,6 +118,7 @@ def read(source: str | Path | bytes, name: str | Path | None = None) -> Model:
     from ai_edge_litert import schema_py_generated as schema
 
     try:
+        _check_counts(schema, data)
         return _summarize(schema, schema.ModelT.InitFromPackedBuf(data, 0), len(data))
     # Reading damaged offsets ends in struct.error, IndexError, TypeError, UnicodeDecodeError, MemoryError, ...
     except Exception as error:
@@ -164,10 +186,26 @@ def _summarize(schema: Any, graph: Any, n_bytes: int) -> Model:
                 raise ValueError("damaged")
             size = 0 if buffer is None else len(buffer)
             tensors.append(
-                Tensor(tensor.name.decode(), dtypes[tensor.type], shape, scales, zero_points, size > 0, size, number)
+                Tensor(
+                    (tensor.name or b"").decode(),
+                    dtypes[tensor.type],
+                    shape,
+                    scales,
+                    zero_points,
+                    size > 0,
+                    size,
+                    number,
+                    any(side < 0 for side in _ints(tensor.shapeSignature)),
+                    bool(tensor.isVariable),
+                )
             )
+        n_tensors = len(subgraph.tensors)
         for op in subgraph.operators or []:
-            ops.append(Op(op_names[op.opcodeIndex], _ints(op.inputs), _ints(op.outputs), number))
+            read, written = _ints(op.inputs), _ints(op.outputs)
+            if op.opcodeIndex < 0 or not all(-1 <= index < n_tensors for index in (*read, *written)):
+                raise ValueError("damaged")
+            version = graph.operatorCodes[op.opcodeIndex].version
+            ops.append(Op(op_names[op.opcodeIndex], read, written, number, version, _numbers(op.builtinOptions)))
     main = graph.subgraphs[0]
     signature = next((s for s in graph.signatureDefs or [] if (s.signatureKey or b"").decode() == SIGNATURE), None)
     named_inputs, named_outputs = (
@@ -179,7 +217,54 @@ def _summarize(schema: Any, graph: Any, n_bytes: int) -> Model:
     for index in (*inputs, *outputs, *named_inputs.values(), *named_outputs.values()):
         if not 0 <= index < n_main:
             raise ValueError("damaged")
-    return Model(n_bytes, tuple(tensors), tuple(ops), inputs, outputs, named_inputs, named_outputs)
+    buffers = {(entry.name or b"").decode(): entry.buffer for entry in graph.metadata or []}
+    text = graph.buffers[buffers[RUNTIME]].data if RUNTIME in buffers else None
+    runtime = "" if text is None else bytes(text[:16]).rstrip(b"\0").decode()
+    return Model(
+        n_bytes, tuple(tensors), tuple(ops), inputs, outputs, named_inputs, named_outputs, runtime, tuple(buffers)
+    )
+
+
+def _check_counts(schema: Any, data: bytes) -> None:
+    """Refuse a file that says it holds more than it can: the parser would take what it says for hours or gigabytes."""
+    left = len(data)
+    for count in _counts(schema.Model.GetRootAs(data, 0)):
+        left -= count
+        if left < 0:
+            raise ValueError("damaged")
+
+
+def _counts(model: Any) -> Iterator[int]:
+    yield from (
+        model.OperatorCodesLength(),
+        model.SubgraphsLength(),
+        model.BuffersLength(),
+        model.MetadataLength(),
+        model.MetadataBufferLength(),
+        model.SignatureDefsLength(),
+    )
+    for number in range(model.SignatureDefsLength()):
+        signature = model.SignatureDefs(number)
+        yield signature.InputsLength() + signature.OutputsLength()
+    for number in range(model.SubgraphsLength()):
+        graph = model.Subgraphs(number)
+        yield graph.TensorsLength() + graph.OperatorsLength() + graph.InputsLength() + graph.OutputsLength()
+        for index in range(graph.TensorsLength()):
+            tensor = graph.Tensors(index)
+            yield tensor.ShapeLength() + tensor.ShapeSignatureLength() + tensor.VariantTensorsLength()
+            found = tensor.Quantization()
+            if found is not None:
+                yield found.ScaleLength() + found.ZeroPointLength() + found.MinLength() + found.MaxLength()
+            if tensor.Sparsity() is not None:
+                yield tensor.Sparsity().DimMetadataLength()
+        for index in range(graph.OperatorsLength()):
+            op = graph.Operators(index)
+            yield op.InputsLength() + op.OutputsLength() + op.IntermediatesLength() + op.MutatingVariableInputsLength()
+
+
+def _numbers(options: Any) -> dict[str, int | float]:
+    found = {} if options is None else vars(options)
+    return {key: value for key, value in found.items() if isinstance(value, (int, float))}
 
 
 def _floats(values: np.ndarray | None) -> tuple[float, ...]:

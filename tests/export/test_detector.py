@@ -11,10 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import benchmark as benchmark_stage
-from pipeline import inspect as inspect_stage
 from tflite import inspect
-from tflite.benchmark import benchmark
 from tflite.convert import VARIANTS
 from tflite.detector import Detector, Interpreter
 from tflite.image import load_image
@@ -122,43 +119,3 @@ def test_prediction_needs_no_tensorflow(exported: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert (done.stdout, done.stderr, done.returncode) == ("2\n", "", 0)
-
-
-def test_benchmark(exported: Path) -> None:
-    rounds: list[None] = []
-    models = [exported / "export" / f"model_{variant}.tflite" for variant in ("float32", "int8")]
-    timings = benchmark(models, threads=(1, 2), runs=7, warm_up=2, advance=lambda: rounds.append(None))
-    assert len(rounds) == 2 * (7 + 2)
-    assert [(timing.model, timing.threads) for timing in timings] == [(str(m), t) for t in (1, 2) for m in models]
-    for timing in timings:
-        assert 0 < timing.min_ms <= timing.median_ms <= timing.p90_ms
-        assert timing.runs == 7
-    assert timings[0].ratio == timings[2].ratio == 1
-    assert timings[1].ratio == pytest.approx(timings[0].median_ms / timings[1].median_ms)
-
-
-def test_benchmark_command(exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model, out = exported / "export" / "model_int8.tflite", tmp_path / "latency.json"
-    config = benchmark_stage.Config(models=(model, model), runs=3, json=out)
-    benchmark_stage.run(config)
-    assert len(json.loads(out.read_text())["timings"]) == 2
-    assert "median ms" in capsys.readouterr().out
-    with pytest.raises(ValueError, match=r"latency\.json: already exists; allowed: --overwrite"):
-        benchmark_stage.run(config)
-    with pytest.raises(ValueError, match="threads: must be numbers like 1,2, got '1,x'"):
-        benchmark_stage.run(benchmark_stage.Config(models=(model,), threads="1,x"))
-    with pytest.raises(ValueError, match="runs and threads must be at least 1, got 0"):
-        benchmark_stage.run(benchmark_stage.Config(models=(model,), runs=0))
-
-
-def test_inspect_command(exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model = exported / "export" / "model_int8.tflite"
-    inspect_stage.run(inspect_stage.Config(model, tensors=True))
-    shown = capsys.readouterr().out
-    assert "tiny, int8, 64x96" in shown
-    assert "d1_objectness" in shown
-    inspect_stage.run(inspect_stage.Config(model, json=True))
-    assert json.loads(capsys.readouterr().out)["op_counts"]["CONV_2D"] > 5
-    (tmp_path / "alone.tflite").write_bytes(model.read_bytes())
-    inspect_stage.run(inspect_stage.Config(tmp_path / "alone.tflite"))
-    assert "contract" in capsys.readouterr().out

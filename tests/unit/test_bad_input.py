@@ -14,7 +14,7 @@ from data_folders import coco_record, write_coco, write_image
 
 from pipeline import cli, runs
 
-COMMANDS = ("train", "evaluate", "convert", "predict", "benchmark", "inspect", "summary", "data.__main__")
+COMMANDS = ("train", "evaluate", "convert", "predict", "benchmark", "inspect", "edge", "summary", "data.__main__")
 
 
 @pytest.fixture(autouse=True)
@@ -221,6 +221,7 @@ SAID = {
         ("evaluate", ["--model", "MODEL", "--data", "good", "--out", "new"]),
         ("benchmark", ["MODEL"]),
         ("inspect", ["MODEL"]),
+        ("edge", ["MODEL", "--target", "edgetpu"]),
     ],
 )
 def test_a_tflite_that_is_none(command, args, name, capfd):
@@ -254,6 +255,8 @@ OTHERS = [
     ("summary", ["micro_yol"], "nearest: micro_yolo"),
     ("summary", ["--size", "100"], "32"),
     ("benchmark", [], "models|name at least one"),
+    ("edge", [], "models|name at least one"),
+    ("edge", ["m.tflite", "--target", "ethos-u55-265"], "nearest: ethos-u55-256"),
     ("data.__main__", ["nowhere"], "nowhere: no such folder"),
     ("data.__main__", ["empty"], "empty: no labelled images found"),
 ]

@@ -39,6 +39,8 @@ def test_the_commands_are_there() -> None:
         "convert",
         "predict",
         "benchmark",
+        "inspect",
+        "edge",
         "summary",
         "data",
         "quickstart",

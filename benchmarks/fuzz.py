@@ -1,0 +1,190 @@
+"""Damaged copies of a model through inspect, predict and benchmark: each must end in an answer or in one clear error.
+
+    python benchmarks/fuzz.py --model runs/cells/export/model_int8.tflite --mutations 1000
+
+The commands run in this process, so a crash of theirs ends it, after a line that says which copy it was. Copy N of a
+model is the same on every run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import cli
+
+PATIENCE = 20.0
+# Longer than any command may take: its own patience, twice, and what a busy machine adds.
+TOO_LONG = 120.0
+
+
+@dataclass(frozen=True)
+class Config:
+    """Damaged copies of a model through inspect, predict and benchmark."""
+
+    model: Path
+    """A .tflite of ours, with its contract beside it."""
+    mutations: int = 1000
+    """Damaged copies."""
+    first: int = 0
+    """Number of the first."""
+
+
+def run(config: Config) -> Counter[str]:
+    """Put every copy through every command; count and print how they ended.
+
+    Raises ValueError for the first that ends in anything but an answer or a clear error, or takes too long.
+    """
+    data = config.model.read_bytes()
+    ends: Counter[str] = Counter()
+    slowest = 0.0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copy(config.model.with_suffix(".json"), folder / "model.json")
+        picture(folder / "picture.png")
+        for number in range(config.first, config.first + config.mutations):
+            kind, damaged = mutate(data, number)
+            (folder / "model.tflite").write_bytes(damaged)
+            for command, call in commands(folder).items():
+                # Said before, since a crash leaves no time to say it.
+                print(f"\r{number} {kind} {command}        ", end="", file=sys.stderr, flush=True)
+                start = time.monotonic()
+                end = outcome(call)
+                taken = time.monotonic() - start
+                slowest = max(slowest, taken)
+                if end.startswith("unclear") or taken > TOO_LONG:
+                    raise ValueError(f"copy {number} ({kind}), {command}: {end} after {taken:.1f} s")
+                ends[f"{command}: {end}"] += 1
+    print(file=sys.stderr)
+    for end, count in sorted(ends.items()):
+        print(f"{count:6} {end}")
+    print(f"slowest {slowest:.1f} s")
+    return ends
+
+
+KINDS = ("bits anywhere", "bits in the tables", "bytes in the tables", "cut", "noise", "moved", "fields", "fields")
+
+
+def mutate(data: bytes, number: int) -> tuple[str, bytes]:
+    """Copy `number` of a model: the kind of damage, and the bytes."""
+    random = np.random.default_rng(number)
+    kind = KINDS[number % len(KINDS)]
+    copy = bytearray(data)
+    # The tables are at both ends of a file, the constants fill the middle.
+    ends = np.concatenate([np.arange(min(3000, len(data))), np.arange(max(0, len(data) - 40000), len(data))])
+    if kind == "cut":
+        return kind, bytes(copy[: random.integers(0, len(data))])
+    if kind == "noise":
+        noise = bytearray(random.bytes(int(random.integers(0, 20000))))
+        if random.random() < 0.7:
+            noise[4:8] = b"TFL3"
+        return kind, bytes(noise)
+    if kind == "fields":
+        return kind, _fields(data, random)
+    if kind == "moved":
+        size = int(random.integers(1, 400))
+        source, target = (int(random.choice(ends)) for _ in range(2))
+        copy[target : target + size] = copy[source : source + size]
+        return kind, bytes(copy)
+    anywhere = kind == "bits anywhere"
+    places = random.integers(0, len(data), 20) if anywhere else random.choice(ends, random.integers(1, 5))
+    for place in places:
+        copy[place] = random.integers(256) if kind.startswith("bytes") else copy[place] ^ 1 << random.integers(8)
+    return kind, bytes(copy)
+
+
+def _fields(data: bytes, random: np.random.Generator) -> bytes:
+    """A well-formed file that says something else than the model did: what no check of the format can find."""
+    from tflite import inspect
+
+    graph = inspect.graph_of(data)
+    for _ in range(random.integers(1, 4)):
+        tensors, ops = graph.subgraphs[0].tensors, graph.subgraphs[0].operators
+        tensor, op = tensors[random.integers(len(tensors))], ops[random.integers(len(ops))]
+        what = random.integers(8)
+        if what == 0 and tensor.shape is not None and len(tensor.shape):
+            shape = np.array(tensor.shape)
+            shape[random.integers(len(shape))] = random.choice([0, 1, 2, 7, 1000, 2**20, 2**31 - 1])
+            tensor.shape = shape
+        elif what == 1:
+            tensor.type = int(random.integers(0, 18))
+        elif what == 2:
+            tensor.buffer = int(random.integers(len(graph.buffers)))
+        elif what == 3 and tensor.quantization is not None and tensor.quantization.scale is not None:
+            values = random.choice([0.0, -1.0, 1e-30, 1e30, np.nan, np.inf], len(tensor.quantization.scale))
+            tensor.quantization.scale = values.astype(np.float32)
+        elif what in (4, 5):
+            name = "inputs" if what == 4 else "outputs"
+            indices = np.array(getattr(op, name))
+            indices[random.integers(len(indices))] = random.integers(-1, len(tensors))
+            setattr(op, name, indices)
+        elif what == 6:
+            op.opcodeIndex = int(random.integers(len(graph.operatorCodes)))
+        elif op.builtinOptions is not None and vars(op.builtinOptions):
+            name = random.choice(sorted(vars(op.builtinOptions)))
+            if isinstance(getattr(op.builtinOptions, name), int):
+                setattr(op.builtinOptions, name, int(random.choice([0, 1, 3, 100])))
+    return inspect.pack(graph)
+
+
+def picture(path: Path) -> None:
+    """A picture to look for objects in."""
+    from PIL import Image
+
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)).save(path)
+
+
+def commands(folder: Path) -> dict[str, Callable[[], Any]]:
+    """What is done with ``model.tflite`` of a folder."""
+    from pipeline import benchmark, inspect, predict
+
+    model = folder / "model.tflite"
+    return {
+        "inspect": lambda: inspect.run(inspect.Config(model, json=True, patience=PATIENCE)),
+        "predict": lambda: predict.run(
+            predict.Config((folder / "picture.png",), model=model, out=folder / "out", overwrite=True)
+        ),
+        "benchmark": lambda: benchmark.run(benchmark.Config((model,), runs=1, memory=False, patience=PATIENCE)),
+    }
+
+
+def outcome(call: Callable[[], Any]) -> str:
+    """How a command ends: "answer", "error: ..." by its kind, or "unclear: ..." for what a user should never see."""
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(told):
+            call()
+    except (ValueError, OSError) as error:
+        message = cli.message(error)
+        kinds = {
+            "SHA-256 differs": "not the contract's file",
+            "damaged or truncated": "damaged",
+            "not a .tflite": "not a .tflite",
+            "the file is empty": "empty",
+            "refuses the model": "the runtime refuses it",
+            "cannot run the model": "the runtime cannot run it",
+            "crashed on it": "the runtime's process crashed",
+            "ended its process": "the runtime ended its process",
+            "no sign of life": "the runtime's process was ended",
+            "cannot be filled": "input of another kind",
+        }
+        known = next((kind for part, kind in kinds.items() if part in message), None)
+        return f"error: {known}" if known else f"unclear: {message}"
+    except Exception as error:
+        return f"unclear: {type(error).__name__}: {error}"
+    return "answer"
+
+
+if __name__ == "__main__":
+    cli.main(Config, run, prog="python benchmarks/fuzz.py", description=__doc__)

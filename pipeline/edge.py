@@ -1,0 +1,271 @@
+"""What edge accelerators make of a .tflite: Arm's Ethos-U by Vela, Coral's Edge TPU by its compiler or its list.
+
+    python -m pipeline.edge model_int8.tflite --target ethos-u55-256,edgetpu
+
+Vela's milliseconds are its estimates, without the operators it leaves to the CPU. Without Coral's compiler what is said
+of the Edge TPU is a prediction by the published list of operators.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tyro
+
+from pipeline import cli, runs
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from tflite.edgetpu import Compiled, Prediction
+    from tflite.vela import Estimate
+
+PROG = "python -m pipeline.edge"
+EDGE_TPU = "edgetpu"
+DEFAULT = "ethos-u55-256,ethos-u65-512,ethos-u85-512,edgetpu"
+
+
+@dataclass(frozen=True)
+class Config:
+    """What edge accelerators make of .tflite files."""
+
+    models: tyro.conf.Positional[tuple[Path, ...]]
+    """Files, shown side by side."""
+    target: str = DEFAULT
+    """Targets, such as ethos-u55-256,edgetpu."""
+    vela_config: Path | None = None
+    """Vela's configuration file, for a system of your own."""
+    system_config: str | None = None
+    """System in it; by default Vela's for the target."""
+    memory_mode: str | None = None
+    """Memory mode in it; by default Vela's for the target."""
+    out: Path | None = None
+    """Keep the compiled files in this folder."""
+    json: Path | None = None
+    """Also write everything to this file."""
+    patience: float = 600.0
+    """Give up on a compiler after so many seconds."""
+    overwrite: bool = False
+    """Replace files that are there."""
+
+
+@dataclass(frozen=True)
+class Coral:
+    """What is known of a file on the Edge TPU.
+
+    Attributes:
+        prediction: by the published list.
+        compiled: what the compiler said; None if it is not here.
+        median_ms: measured on a device; None if there is none.
+        missing: what is not here.
+    """
+
+    prediction: Prediction
+    compiled: Compiled | None
+    median_ms: float | None
+    missing: tuple[str, ...]
+
+
+def run(config: Config) -> dict[str, dict[str, Estimate | Coral]]:
+    """Compile or predict for each file and target, print it, and return it: file -> target -> what was found.
+
+    Raises ValueError or OSError for what a user can mend; ModuleNotFoundError without Vela.
+    """
+    from tflite import inspect, vela
+
+    targets = _targets(config.target, (*vela.TARGETS, EDGE_TPU))
+    _check(config, targets)
+    for model in config.models:
+        inspect.read(model)
+    found: dict[str, dict[str, Estimate | Coral]] = {}
+    for model, target in _shown([(model, target) for model in config.models for target in targets]):
+        here = found.setdefault(str(model), {})
+        here[target] = _coral(model, config) if target == EDGE_TPU else _vela(model, target, config)
+    _show(found)
+    if config.json is not None:
+        written = {model: {target: asdict(each) for target, each in here.items()} for model, here in found.items()}
+        print(
+            f"wrote {runs.write_json(config.json, {'edge': written, 'versions': runs.provenance()})}", file=sys.stderr
+        )
+    return found
+
+
+def _targets(text: str, known: tuple[str, ...]) -> list[str]:
+    targets = [target.strip() for target in text.split(",") if target.strip()]
+    for target in targets:
+        if target not in known:
+            near = difflib.get_close_matches(target, known, n=1)
+            raise ValueError(
+                f"target: unknown, got {target!r}; "
+                + (f"nearest: {near[0]}" if near else f"allowed: {', '.join(known)}")
+            )
+    if not targets:
+        raise ValueError(f"target: name at least one; allowed: {', '.join(known)}")
+    return list(dict.fromkeys(targets))
+
+
+def _check(config: Config, targets: list[str]) -> None:
+    if not config.models:
+        raise ValueError("edge: name at least one .tflite")
+    if not config.patience > 0:
+        raise ValueError(f"patience: must be above 0, got {config.patience}")
+    if config.vela_config is not None and not config.vela_config.is_file():
+        raise FileNotFoundError(f"{config.vela_config}: no such file; Vela's own is used without --vela-config")
+    if config.json is not None and config.json.exists() and not config.overwrite:
+        raise ValueError(f"{config.json}: already exists; allowed: --overwrite, or another name")
+    if config.out is not None and config.out.is_dir() and any(config.out.iterdir()) and not config.overwrite:
+        raise ValueError(f"{config.out}: is not empty; allowed: --overwrite, or another folder")
+    if any(target != EDGE_TPU for target in targets) and importlib.util.find_spec("ethosu") is None:
+        raise ModuleNotFoundError("ethosu", name="ethosu")
+
+
+def _vela(model: Path, target: str, config: Config) -> Estimate:
+    from tflite.vela import compile_for
+
+    return compile_for(
+        model,
+        target,
+        config=config.vela_config and config.vela_config.absolute(),
+        system=config.system_config,
+        memory_mode=config.memory_mode,
+        out=config.out,
+        timeout=config.patience,
+    )
+
+
+def _coral(model: Path, config: Config) -> Coral:
+    from tflite import edgetpu, inspect
+
+    found = Coral(edgetpu.predict(inspect.read(model)), None, None, tuple(edgetpu.missing()))
+    program = edgetpu.compiler()
+    if program is None:
+        return found
+    found = replace(found, compiled=edgetpu.compile_with(program, model, config.out, config.patience))
+    library = edgetpu.library()
+    if library is None:
+        return found
+    try:
+        return replace(found, median_ms=_measured(program, library, model, config))
+    except ValueError as error:
+        return replace(found, missing=(*found.missing, f"no Edge TPU could be used: {error}"))
+
+
+def _measured(program: str, library: str, model: Path, config: Config) -> float:
+    """Median of 50 inferences on a device, of the file as compiled for it."""
+    import tempfile
+
+    from tflite import child, edgetpu
+
+    with tempfile.TemporaryDirectory() as folder:
+        edgetpu.compile_with(program, model, Path(folder), config.patience)
+        compiled = next(Path(folder).glob("*.tflite"), None)
+        if compiled is None:
+            raise ValueError(f"{model}: the compiler left no file")
+        (timing,) = child.call(
+            "tflite.benchmark:timings_apart",
+            name=model,
+            limit_memory=False,
+            models=[str(compiled)],
+            backends=[library],
+            runs=50,
+        )
+    return float(timing["median_ms"])
+
+
+def _shown(pairs: list[tuple[Path, str]]) -> Any:
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(pairs, "compiling", console=console, transient=True, disable=not console.is_terminal)
+
+
+def _show(found: dict[str, dict[str, Estimate | Coral]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console()
+    letters = {model: chr(ord("A") + n % 26) * (1 + n // 26) for n, model in enumerate(found)}
+    for model, letter in letters.items():
+        console.print(escape(f"{letter}  {model}"), soft_wrap=True, highlight=False)
+    for target in dict.fromkeys(target for here in found.values() for target in here if target != EDGE_TPU):
+        console.print(_vela_table(target, found, letters))
+    for model, here in found.items():
+        for target, each in here.items():
+            lines = _coral_lines(each) if isinstance(each, Coral) else _fallback_lines(each)
+            for line in lines:
+                console.print(escape(f"{letters[model]} {target}: {line}"), soft_wrap=True, highlight=False)
+
+
+def _vela_table(target: str, found: dict[str, dict[str, Estimate | Coral]], letters: dict[str, str]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    columns = ("", "on NPU", "on CPU", "cycles", "ms", "fps", "SRAM KiB", "DRAM KiB", "flash KiB")
+    table = Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
+    for column in table.columns[1:]:
+        column.justify, column.no_wrap = "right", True
+    for model, here in found.items():
+        each = here[target]
+        if isinstance(each, Coral):
+            continue
+        table.title = f"{target}, estimated for {each.system}, {each.memory_mode}, {each.clock_hz / 1e6:.0f} MHz"
+        share = 100 * (1 - each.on_cpu / each.operators) if each.operators else 0.0
+        memory = (each.sram_bytes, each.dram_bytes, each.flash_bytes)
+        table.add_row(
+            letters[model],
+            f"{max(0.0, share):.1f}%",
+            str(each.on_cpu),
+            f"{each.cycles:,}",
+            f"{each.ms:.2f}",
+            f"{each.fps:.1f}",
+            *(f"{size / 1024:,.0f}" for size in memory),
+        )
+    return table
+
+
+def _fallback_lines(estimate: Estimate) -> list[str]:
+    """The operators left to the CPU, those with one reason together."""
+    reasons: dict[str, list[str]] = {}
+    for each in estimate.fallbacks:
+        # The tensor's name in parentheses would make each reason another one.
+        reasons.setdefault(each.reason.split(" (")[0], []).append(each.op)
+    return [f"{len(ops)} on the CPU ({', '.join(sorted(set(ops)))}): {reason}" for reason, ops in reasons.items()]
+
+
+def _coral_lines(coral: Coral) -> list[str]:
+    found, lines = coral.prediction, []
+    total = len(found.verdicts)
+    if coral.compiled is not None:
+        lines.append(f"compiled: {coral.compiled.mapped} operators mapped, {coral.compiled.on_cpu} on the CPU")
+        lines += [f"compiled: {count} {op}: {status}" for op, count, status in coral.compiled.operators]
+    least = f"{found.mapped} to {found.mapped_at_best}" if found.mapped != found.mapped_at_best else f"{found.mapped}"
+    lines.append(
+        f"prediction by the published list, nothing compiled: {least} of {total} operators mapped, with at least "
+        f"{100 * found.macs_share:.1f}% of the MACs"
+    )
+    if found.ends_at is not None:
+        at = found.ends_at
+        lines.append(f"prediction: the segment ends at {at.op} {at.layer}: {at.reason}")
+    if found.first_unsure is not None:
+        at = found.first_unsure
+        lines.append(f"prediction: it may end at {at.op} {at.layer}: {at.reason}")
+    if not found.cached:
+        lines.append("prediction: the weights do not fit in its 8 MiB, so some are sent anew for each picture")
+    if coral.median_ms is not None:
+        lines.append(f"measured on the device: {coral.median_ms:.2f} ms, median of 50")
+    return [*lines, *(f"not here: {each}" for each in coral.missing)]
+
+
+def main() -> None:
+    """The command line."""
+    cli.main(Config, run, prog=PROG, description=__doc__)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""What is said of a file is what is in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.count import count
+from model.spec import Arch
+from model.zoo import ARCHS
+from pipeline import inspect as stage
+from tflite import costs, inspect
+
+
+@pytest.mark.parametrize("variant", ["float32", "float16", "dynamic", "int8", "int16x8"])
+def test_macs_are_those_of_the_table(exported: Path, variant: str) -> None:
+    arch = Arch.from_json(json.loads((exported / "train" / "arch.json").read_text()))
+    layers = costs.layers(inspect.read(exported / "export" / f"model_{variant}.tflite"))
+    assert sum(layer.macs for layer in layers) == count(arch).macs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["micro_yolo", "yolo_nano"])
+def test_macs_of_published_networks(name: str) -> None:
+    from model.build import build, deployable
+    from tflite.convert import convert
+
+    arch = ARCHS[name].resized((64, 96)).with_classes(4)
+    data = convert(deployable(arch, build(arch)), "float32")
+    assert sum(layer.macs for layer in costs.layers(inspect.read(data))) == count(arch).macs
+
+
+def test_bytes_and_memory(exported: Path) -> None:
+    data = (exported / "export" / "model_int8.tflite").read_bytes()
+    model = inspect.read(data)
+    constants = sum(layer.constant_bytes for layer in costs.layers(model))
+    weights = sum(t.n_bytes for t in model.tensors if t.dtype == "int8" and t.constant)
+    assert 0 < weights < constants < len(data)
+    arena = costs.arena(model)
+    # The input alone is 64 x 96 x 3 bytes; the first layer reads it and writes 32 x 48 x 8.
+    assert arena.peak_bytes >= 64 * 96 * 3 + 32 * 48 * 8
+    assert arena.n_bytes >= arena.peak_bytes
+    assert model.runtime.split(".")[0] in ("1", "2")
+
+
+def test_the_command(exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = exported / "export" / "model_int8.tflite"
+    stage.run(stage.Config(model, tensors=True, layers=True))
+    shown = capsys.readouterr().out
+    for part in ("tiny, int8, 64x96", "d1_objectness", "MMAC", "XNNPACK", "Ethos-U", "TFLite 2.", "KiB planned"):
+        assert part in shown
+    (tmp_path / "alone.tflite").write_bytes(model.read_bytes())
+    stage.run(stage.Config(tmp_path / "alone.tflite", load=False))
+    shown = capsys.readouterr().out
+    assert "contract" in shown and "is missing" in shown
+
+
+def test_json(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = exported / "export" / "model_int8.tflite"
+    stage.run(stage.Config(model, json=True))
+    found = json.loads(capsys.readouterr().out)
+    assert found["op_counts"]["CONV_2D"] > 5
+    assert found["macs"] == sum(layer["macs"] for layer in found["layers"])
+    assert len(found["loads"]["delegated"]) == sum(each["count"] for each in found["placed"])
+    assert found["outputs"] and all(found["tensors"][index]["scales"] == [1 / 256] for index in found["outputs"])
+
+
+def test_names_cannot_steer_the_terminal(exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    graph = inspect.graph_of((exported / "export" / "model_int8.tflite").read_bytes())
+    graph.subgraphs[0].tensors[3].name = b"\x1b[2J[red]name"
+    path = tmp_path / "m.tflite"
+    path.write_bytes(inspect.pack(graph))
+    stage.run(stage.Config(path, tensors=True, load=False))
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown and "?[2J[red]name" in shown
+
+
+def test_a_file_that_claims_more_than_it_holds(exported: Path) -> None:
+    data = bytearray((exported / "export" / "model_int8.tflite").read_bytes())
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(bytes(data), 0)
+    table = model._tab
+    vector = table.Vector(table.Offset(8)) - 4  # the list of subgraphs
+    assert int.from_bytes(data[vector : vector + 4], "little") == 1
+    data[vector : vector + 4] = (1 << 30).to_bytes(4, "little")
+    with pytest.raises(ValueError, match="damaged or truncated"):
+        inspect.read(bytes(data))
+
+
+def test_tensor_indices_are_checked(exported: Path) -> None:
+    graph = inspect.graph_of((exported / "export" / "model_int8.tflite").read_bytes())
+    graph.subgraphs[0].operators[2].inputs = np.array([100000], np.int32)
+    with pytest.raises(ValueError, match="damaged or truncated"):
+        inspect.read(inspect.pack(graph))
