@@ -1,6 +1,6 @@
 """Files of networks with random weights: for what does not depend on the weights, such as speed and edge compilers.
 
-    python benchmarks/untrained.py micro_yolo micro_yolo_pruned yolov3_tiny --size 416 --out untrained/
+python benchmarks/untrained.py micro_yolo micro_yolo_pruned yolov3_tiny --size 416 --out untrained/
 """
 
 from __future__ import annotations

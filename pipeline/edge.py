@@ -197,9 +197,12 @@ def _show(found: dict[str, dict[str, Estimate | Coral]]) -> None:
         console.print(_vela_table(target, found, letters))
     for model, here in found.items():
         for target, each in here.items():
-            lines = _coral_lines(each) if isinstance(each, Coral) else _fallback_lines(each)
+            lines = _coral_lines(each) if isinstance(each, Coral) else _vela_lines(each)
             for line in lines:
                 console.print(escape(f"{letters[model]} {target}: {line}"), soft_wrap=True, highlight=False)
+    corals = [each for here in found.values() for each in here.values() if isinstance(each, Coral)]
+    for need in dict.fromkeys(need for coral in corals for need in coral.missing):
+        console.print(escape(f"{EDGE_TPU}: not here: {need}"), soft_wrap=True, highlight=False)
 
 
 def _vela_table(target: str, found: dict[str, dict[str, Estimate | Coral]], letters: dict[str, str]) -> Table:
@@ -229,13 +232,20 @@ def _vela_table(target: str, found: dict[str, dict[str, Estimate | Coral]], lett
     return table
 
 
-def _fallback_lines(estimate: Estimate) -> list[str]:
-    """The operators left to the CPU, those with one reason together."""
+def _vela_lines(estimate: Estimate) -> list[str]:
+    """Where the time goes, and the operators left to the CPU, those with one reason together."""
+    from tflite.costs import short_name
+
     reasons: dict[str, list[str]] = {}
     for each in estimate.fallbacks:
         # The tensor's name in parentheses would make each reason another one.
         reasons.setdefault(each.reason.split(" (")[0], []).append(each.op)
-    return [f"{len(ops)} on the CPU ({', '.join(sorted(set(ops)))}): {reason}" for reason, ops in reasons.items()]
+    slowest = [(short_name(layer), cycles / estimate.cycles) for layer, cycles in estimate.layers[:4] if cycles]
+    parts = [f"{layer} {100 * share:.1f}%" for layer, share in slowest]
+    lines = [f"slowest: {', '.join(parts)}"] if parts else []
+    for reason, ops in reasons.items():
+        lines.append(f"{len(ops)} on the CPU ({', '.join(sorted(set(ops)))}): {reason}")
+    return lines
 
 
 def _coral_lines(coral: Coral) -> list[str]:
@@ -259,7 +269,7 @@ def _coral_lines(coral: Coral) -> list[str]:
         lines.append("prediction: the weights do not fit in its 8 MiB, so some are sent anew for each picture")
     if coral.median_ms is not None:
         lines.append(f"measured on the device: {coral.median_ms:.2f} ms, median of 50")
-    return [*lines, *(f"not here: {each}" for each in coral.missing)]
+    return lines
 
 
 def main() -> None:

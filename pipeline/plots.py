@@ -183,14 +183,14 @@ def draw_latency(timings: Sequence[dict[str, Any]], path: Path) -> Path:
         times = timing["times_ms"]
         # Spread over the row by their order, so that a slow spell is seen as one.
         rows = [y + 0.3 - 0.6 * n / max(1, len(times) - 1) for n in range(len(times))]
-        axis.plot(times, rows, ".", color=colours[timing["model"]], alpha=0.4, markersize=4, markeredgewidth=0)
+        axis.plot(times, rows, ".", color=colours[timing["model"]], alpha=0.5, markersize=5, markeredgewidth=0)
         axis.plot([timing["median_ms"]] * 2, [y - 0.4, y + 0.4], color="black")
         axis.plot([timing["p90_ms"]] * 2, [y - 0.4, y + 0.4], color="black", linestyle=":")
         threads = f"{timing['threads']} thread{'s' if timing['threads'] > 1 else ''}"
         model = Path(timing["model"])
         names.append(f"{model.parent.name}/{model.name}\n{Path(timing['backend']).name}, {threads}")
     axis.set_yticks(range(len(names)), names, fontsize=8)
-    axis.invert_yaxis()
+    axis.set_ylim(len(names) - 0.4, -0.6)
     # A single slow inference would otherwise press all others against the left edge.
     axis.set_xlim(0, 1.3 * max(timing["p99_ms"] for timing in timings))
     axis.set(xlabel="ms of an inference (line: median, dotted: 90 % are faster)")

@@ -53,7 +53,7 @@ class Prediction:
         mapped_at_best: and if all unsure ones are, and the CPU takes only what depends on one that is not.
         macs_share: part of the multiply-accumulates in `mapped`, 0 to 1.
         ends_at: the first operator that is surely not mapped; None if there is none.
-        first_unsure: the first that may end the segment earlier; None if there is none.
+        first_unsure: the first that may end the segment before that; None if there is none.
         cached: whether the constants fit in on-chip memory.
     """
 
@@ -99,13 +99,14 @@ def predict(model: Model) -> Prediction:
         elif n not in front:
             on_cpu |= set(op.outputs)
     total = sum(macs(model, op) for op in ops)
+    end = next((n for n, each in enumerate(verdicts) if each.verdict == UNMAPPED and n not in front), len(ops))
     return Prediction(
         tuple(verdicts),
         len(mapped),
         at_best,
         sum(macs(model, op) for op in mapped) / total if total else 0.0,
-        next((each for n, each in enumerate(verdicts) if each.verdict == UNMAPPED and n not in front), None),
-        next((each for each in verdicts if each.verdict == UNSURE), None),
+        verdicts[end] if end < len(ops) else None,
+        next((each for each in verdicts[:end] if each.verdict == UNSURE), None),
         sum(tensor.n_bytes for tensor in tensors if tensor.constant) <= CACHE_BYTES,
     )
 

@@ -62,7 +62,7 @@ class Estimate:
         system: configuration assumed.
         memory_mode: assumed.
         fallbacks: the operators on the CPU.
-        slowest: (layer, cycles) of the ten that take longest.
+        layers: (layer, cycles) as Vela takes the network apart, slowest first.
     """
 
     target: str
@@ -81,7 +81,7 @@ class Estimate:
     system: str
     memory_mode: str
     fallbacks: tuple[Fallback, ...]
-    slowest: tuple[tuple[str, int], ...]
+    layers: tuple[tuple[str, int], ...]
 
 
 def compile_for(
@@ -180,18 +180,18 @@ def _estimate(
         system=row["system_config"],
         memory_mode=row["memory_mode"],
         fallbacks=tuple(fallbacks),
-        slowest=_slowest(layers),
+        layers=_cycles(layers),
     )
 
 
-def _slowest(path: Path) -> tuple[tuple[str, int], ...]:
+def _cycles(path: Path) -> tuple[tuple[str, int], ...]:
     if not path.is_file():
         return ()
     rows = csv.DictReader(path.read_text(errors="replace").splitlines())
     cycles: dict[str, int] = {}
     for row in rows:
         cycles[row["Name"]] = cycles.get(row["Name"], 0) + round(float(row["Op Cycles"] or 0))
-    return tuple(sorted(cycles.items(), key=lambda item: -item[1])[:10])
+    return tuple(sorted(cycles.items(), key=lambda item: -item[1]))
 
 
 def _sentence(reason: str, more: str) -> str:
