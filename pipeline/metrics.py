@@ -171,6 +171,23 @@ def coco_metrics(
     return metrics
 
 
+def precision_curves(
+    split: Split, category_ids: Sequence[int], results: Sequence[dict[str, Any]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Precision over recall at IoU 0.50 for each class, as pycocotools interpolates it; its mean is the class's AP50.
+
+    Args:
+        split: the ground truth.
+        category_ids: the source's id of each class.
+        results: detections in COCO's results format.
+
+    Returns:
+        recall (101,) and precision (101, classes), both 0..1; precision is NaN for a class without ground truth.
+    """
+    precision = _accumulate(split, category_ids, results)[0][0, :, :, 0]
+    return np.linspace(0, 1, len(precision)), np.where(precision < 0, np.nan, precision)
+
+
 def _accumulate(
     split: Split, category_ids: Sequence[int], results: Sequence[dict[str, Any]]
 ) -> tuple[np.ndarray, np.ndarray]:

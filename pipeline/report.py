@@ -1,0 +1,336 @@
+"""One HTML page that shows a run: data, stages, curves, pruning, int8 errors, sample detections, provenance.
+
+    python -m pipeline.report --run runs/cells
+
+See docs/report.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline import charts, cli, findings, runs
+from pipeline.charts import Series
+from pipeline.findings import File
+from pipeline.samples import samples as drawn_samples
+
+if TYPE_CHECKING:
+    from pipeline.data import Dataset, Split
+    from pipeline.trained import Trained
+
+PROG = "python -m pipeline.report"
+PAGE = "report.html"
+TEMPLATE = "report.html.j2"
+# Classes with a chart each; the figures of the others are in the table.
+MOST_CHARTS = 12
+_LOSSES = ("box", "objectness", "classes", "distillation")
+_EXACT_DB = 65.0
+
+
+@dataclass(frozen=True)
+class Config:
+    """Write one self-contained HTML page about a run."""
+
+    run: Path | None = None
+    """Run to show; by default the newest."""
+    data: Path | None = None
+    """Labelled images; by default those of the training."""
+    samples: int = 6
+    """Validation images to show with their boxes."""
+    out: Path | None = None
+    """The page; by default report.html in the run."""
+    overwrite: bool = False
+    """Replace a page that is at --out already."""
+
+
+def run(config: Config) -> Path:
+    """Gather, draw, write, and return the path of the page.
+
+    Raises ValueError or OSError, in one line, for what a user can mend.
+    """
+    from pipeline.trained import find
+
+    if config.samples < 0:
+        raise ValueError(f"samples: must be at least 0, got {config.samples}")
+    if config.out is not None and config.out.exists() and not config.overwrite:
+        raise ValueError(f"{config.out}: already exists; allowed: another --out, or --overwrite")
+    trained = find(config.run)
+    out = config.out or trained.run / PAGE
+    runs.check_writable(out.parent)
+    html = page(trained, config.data, config.samples)
+    runs.write_atomic(out, html)
+    print(f"wrote {out} ({len(html.encode()) / 1024:,.0f} KiB): open it in a browser")
+    return out
+
+
+def page(trained: Trained, data: Path | None = None, samples: int = 6) -> str:
+    """The HTML of a run's page.
+
+    Raises ValueError or OSError for files of the run that cannot be read; that its data set is gone is no error unless
+    `data` names it.
+    """
+    import jinja2
+
+    directory = trained.run
+    found = findings.files(directory)
+    dataset, absent = _dataset(trained, data)
+    best = findings.shown(found)
+    entries, doubts = findings.table(directory, found)
+    errors, stale = findings.layers(directory, found)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"points": _points, "db": _db, "short": lambda sha256: (sha256 or "")[:12]}
+    environment.filters["tojson_plain"] = lambda value: json.dumps(runs.plain(value), indent=2, ensure_ascii=False)
+    return environment.get_template(TEMPLATE).render(
+        run=directory,
+        name=directory.absolute().name,
+        trained=trained,
+        network=_network(trained),
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        files=found,
+        best=best,
+        stages=entries,
+        doubts=doubts,
+        data=_data(trained, dataset),
+        absent=absent,
+        curves=_curves(best, dataset) if dataset else {},
+        training=_training(directory),
+        pruning=_pruning(directory),
+        layers=_layers(errors),
+        stale=stale,
+        samples=drawn_samples(best, dataset, samples) if dataset else [],
+        edge=findings.edge(directory),
+        edge_json=directory / findings.EDGE,
+        compilable=_compilable(found, directory),
+        lineage=findings.lineage(directory),
+        versions=runs.provenance(),
+    )
+
+
+def _dataset(trained: Trained, data: Path | None) -> tuple[Dataset | None, str]:
+    """The data set, or why it is not there."""
+    try:
+        return trained.dataset(data), ""
+    except (ValueError, OSError) as error:
+        if data is not None:
+            raise
+        print(f"warning: {cli.message(error)}", file=sys.stderr)
+        return None, cli.message(error)
+
+
+def _network(trained: Trained) -> dict[str, Any]:
+    from model.count import count
+
+    total = count(trained.arch)
+    return {"params": total.params, "macs": total.macs, "arch": trained.arch.name, "size": trained.arch.size}
+
+
+def _data(trained: Trained, dataset: Dataset | None) -> dict[str, Any]:
+    if dataset is None:
+        return {
+            "path": trained.data and os.path.normpath(trained.data),
+            "names": trained.labels,
+            "splits": {},
+            "classes": [],
+            "problems": 0,
+        }
+    splits = {
+        name: {"images": len(split), "boxes": len(split.classes), "empty": int((np.diff(split.starts) == 0).sum())}
+        for name, split in dataset.splits.items()
+    }
+    counts = {name: np.bincount(split.classes, minlength=len(dataset.names)) for name, split in dataset.splits.items()}
+    return {
+        "path": os.path.normpath(dataset.root),
+        "format": dataset.format,
+        "names": dataset.names,
+        "splits": splits,
+        "classes": [
+            {"name": name, "boxes": {split: int(count[number]) for split, count in counts.items()}}
+            for number, name in enumerate(dataset.names)
+        ],
+        "problems": len(dataset.problems),
+        "longer_side": int(np.median(dataset.splits["train"].sizes.max(axis=1))),
+    }
+
+
+def _compilable(found: Sequence[File], directory: Path) -> Path:
+    """The file for an accelerator: int8 with grids, of the latest stage."""
+    usable = [file for file in found if file.contract.variant == "int8" and file.contract.head == "raw" and file.stage]
+    latest = max(usable, key=lambda file: runs.STAGES.index(file.stage or ""), default=None)
+    return latest.path if latest else directory / runs.EXPORT / "model_int8.tflite"
+
+
+def _curves(best: dict[str, File], dataset: Dataset) -> dict[str, Any]:
+    """A precision-recall chart per class, and a row of the table per class and file."""
+    from pipeline.metrics import precision_curves
+
+    drawn: dict[str, list[Series]] = {name: [] for name in dataset.names}
+    doubts = []
+    for colour, file in enumerate(best.values()):
+        metrics = file.metrics or {}
+        split = _measured_split(dataset.splits["val"], metrics)
+        recall, precision = precision_curves(split, dataset.category_ids, runs.read_json(Path(str(file.detections))))
+        for number, name in enumerate(dataset.names):
+            own, said = precision[:, number], metrics["per_class"].get(name, {}).get("AP50")
+            if np.isnan(own).all():
+                continue
+            if said is None or abs(100 * own.mean() - said) > 0.05:
+                doubts.append(f"{file.title}, {name}: measured {_points(said)}, here {_points(100 * own.mean())}")
+            drawn[name].append(
+                Series(f"{file.title}, AP50 {100 * own.mean():.1f}", recall.tolist(), own.tolist(), colour)
+            )
+    boxes = Counter({name: metrics["boxes"] for file in best.values() for name, metrics in _classes(file).items()})
+    names = [name for name, _ in boxes.most_common() if drawn.get(name)]
+    figures = [
+        {
+            "name": name,
+            "svg": charts.lines(
+                drawn[name],
+                f"Precision over recall of {name} at IoU 0.5: " + "; ".join(each.name for each in drawn[name]),
+                x="recall",
+                y="precision",
+                x_limits=(0, 1),
+                y_limits=(0, 1.02),
+            ),
+        }
+        for name in names[:MOST_CHARTS]
+    ]
+    rows = [
+        {"name": name, "boxes": boxes[name], **{v: _classes(f).get(name) for v, f in best.items()}} for name in names
+    ]
+    return {"charts": figures, "rows": rows, "doubts": doubts, "left_out": max(0, len(names) - MOST_CHARTS)}
+
+
+def _classes(file: File) -> dict[str, Any]:
+    return (file.metrics or {}).get("per_class", {})
+
+
+def _measured_split(split: Split, metrics: dict[str, Any]) -> Split:
+    """The images that were measured: those that could not be decoded were left out with their boxes."""
+    skipped = metrics.get("skipped", [])
+    if not skipped:
+        return split
+    return split.subset([i for i, file in enumerate(split.files) if not any(str(file) in why for why in skipped)])
+
+
+def _training(directory: Path) -> list[dict[str, Any]]:
+    """Losses and APs of each stage that has a history."""
+    found = []
+    for name, stage in findings.stages(directory).items():
+        rows = findings.history(stage.path)
+        if not rows:
+            continue
+        epochs = [float(row["epoch"] or 0) for row in rows]
+        losses = [
+            Series(loss, epochs, [row[loss] if (row[loss] or 0) > 0 else None for row in rows], colour)
+            for colour, loss in enumerate(_LOSSES)
+            if any((row.get(loss) or 0) > 0 for row in rows)
+        ]
+        measured = [(row["epoch"] or 0.0, row) for row in rows if row.get("AP") is not None]
+        reached = runs.read_json(stage.path / runs.METRICS)
+        aps = [
+            Series(
+                label,
+                [epoch for epoch, _ in measured],
+                [row[key] for _, row in measured],
+                colour,
+                "dots",
+                [f"epoch {epoch:g}: {_points(row[key])}" for epoch, row in measured],
+            )
+            for colour, (key, label) in enumerate((("AP50", "AP50"), ("AP", "AP")))
+        ]
+        what = f"stage {name}, {len(rows)} epochs"
+        figures = [charts.lines(losses, f"Training losses, {what}", x="epoch", y="loss", log=True)] if losses else []
+        if measured:
+            alt = f"AP and AP50 on validation, {what}"
+            figures.append(charts.lines(aps, alt, x="epoch", y="points on validation", y_limits=(0, 100)))
+        found.append({"stage": name, "epochs": len(rows), "reached": reached, "charts": figures})
+    return found
+
+
+def _pruning(directory: Path) -> dict[str, Any] | None:
+    """The path of a progressive pruning: AP50 over parameters and over MACs, and its steps."""
+    from pipeline.cuts import Cuts
+
+    cuts = Cuts.load(directory / "prune")
+    if cuts is None:
+        return None
+    stands = [("unpruned", cuts.unpruned), *((step.unit, step.network) for step in cuts.steps if step.accepted)]
+    refused = [(step.unit, step.network) for step in cuts.steps if not step.accepted and step.network.AP50 is not None]
+    figures = []
+    for key, unit, label in (("params", 1e6, "M parameters"), ("macs", 1e6, "MMAC")):
+        series = [
+            Series(
+                name,
+                [getattr(network, key) / unit for _, network in points],
+                [network.AP50 for _, network in points],
+                colour,
+                style,
+                [f"{unit_name}: AP50 {_points(network.AP50)}" for unit_name, network in points],
+            )
+            for name, points, colour, style in (
+                ("cut kept", stands, 0, "dots"),
+                ("cut refused", refused, 1, "crosses"),
+            )
+            if points
+        ]
+        alt = f"AP50 over {label} along {len(cuts.steps)} cuts, {len(stands) - 1} of them kept"
+        figures.append(charts.lines(series, alt, x=label, y="AP50 on validation", falling=True))
+    return {"charts": figures, "cuts": cuts, "finished": runs.is_finished(directory / "prune")}
+
+
+def _layers(errors: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The chart of debug.json's layers, beside what it says itself."""
+    if errors is None:
+        return None
+    layers = errors["layers"]
+
+    def heights(key: str) -> list[float]:
+        return [_EXACT_DB if layer[key] is None else layer[key] for layer in layers]
+
+    worst = [next(layer for layer in layers if layer["name"] == name) for name in errors["worst"]]
+    chart = charts.bars(
+        [layer["name"] for layer in layers],
+        heights("own_snr_db"),
+        heights("snr_db"),
+        errors["worst"],
+        f"Signal to error of {len(layers)} int8 layers in decibels; the worst are {', '.join(errors['worst'][:3])}",
+        y="signal to error, dB",
+        legend=("the layer's own error", "the worst ten", "with what it inherits"),
+        top=_EXACT_DB,
+    )
+    return {**errors, "chart": chart, "worst": worst}
+
+
+def _points(value: float | None) -> str:
+    return "-" if value is None or np.isnan(value) else f"{value:.1f}"
+
+
+def _db(value: float | None) -> str:
+    from pipeline.debug import decibels
+
+    return decibels(value)
+
+
+def main() -> None:
+    """The command line."""
+    cli.main(Config, run, prog=PROG, description=__doc__)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Pictures of a report: validation images with their true boxes and with those that were measured."""
+
+from __future__ import annotations
+
+import base64
+import io
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline import runs
+from pipeline.findings import File
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from pipeline.data import Dataset, Split
+
+_PICTURE_SIDE = 640
+
+
+def samples(best: dict[str, File], dataset: Dataset, count: int) -> list[dict[str, Any]]:
+    """Validation images evenly spaced through the split, with their true boxes and those that were measured."""
+    if not best:
+        return []
+    split = dataset.splits["val"]
+    wanted = np.unique(np.linspace(0, len(split) - 1, min(count, len(split))).round().astype(int)).tolist()
+    numbers = {category: number for number, category in enumerate(dataset.category_ids)}
+    detected = {variant: _by_image(Path(str(file.detections))) for variant, file in best.items()}
+    found = []
+    for index in wanted:
+        try:
+            image = _picture(split, index)
+        except ValueError as error:
+            print(f"warning: not shown: {error}", file=sys.stderr)
+            continue
+        rows = split.rows(index)
+        views = [_view("truth", image, split.sizes[index], split.boxes_xyxy[rows], split.classes[rows], dataset.names)]
+        for variant, file in best.items():
+            least = file.contract.nms.score_threshold
+            kept = [one for one in detected[variant].get(int(split.image_ids[index]), []) if one["score"] > least]
+            corners = np.array([one["bbox"] for one in kept], np.float64).reshape(-1, 4)
+            corners[:, 2:] += corners[:, :2]
+            classes = np.array([numbers[one["category_id"]] for one in kept], int)
+            scores = np.array([one["score"] for one in kept])
+            title = f"{file.title}, score above {least:g}"
+            views.append(_view(title, image, split.sizes[index], corners, classes, dataset.names, scores))
+        found.append({"file": split.files[index].name, "views": views})
+    return found
+
+
+def _by_image(path: Path) -> dict[int, list[dict[str, Any]]]:
+    found: dict[int, list[dict[str, Any]]] = {}
+    for one in runs.read_json(path):
+        found.setdefault(one["image_id"], []).append(one)
+    return found
+
+
+def _picture(split: Split, index: int) -> Image.Image:
+    from PIL import Image
+
+    from tflite.image import load_image
+
+    height, width = split.sizes[index].tolist()
+    picture = Image.fromarray(load_image(split.files[index], (height, width)))
+    scale = min(1.0, _PICTURE_SIDE / max(picture.size))
+    return picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
+
+
+def _view(
+    title: str,
+    image: Image.Image,
+    recorded: np.ndarray,
+    boxes_xyxy: np.ndarray,
+    classes: np.ndarray,
+    names: Sequence[str],
+    scores: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """A picture with boxes as a data URI, and what is on it in words; boxes are in pixels of the recorded size."""
+    from pipeline.draw import draw_boxes
+
+    ratio = np.array([image.width / recorded[1], image.height / recorded[0]] * 2)
+    drawn = draw_boxes(image, boxes_xyxy * ratio, classes, names, scores)
+    encoded = io.BytesIO()
+    drawn.save(encoded, format="JPEG", quality=82)
+    counts = Counter(names[number] for number in np.asarray(classes).tolist())
+    said = ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "nothing"
+    uri = f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}"
+    return {"title": title, "uri": uri, "said": said, "width": drawn.width, "height": drawn.height}

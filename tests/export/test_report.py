@@ -1,0 +1,328 @@
+"""The report: its figures are the run's, it needs nothing else, and it says what is missing."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shutil
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import charts, debug, evaluate, findings, report, runs, stages
+from pipeline.charts import Series
+from pipeline.cuts import Cuts, Measured, Step
+
+VELA = "estimated by Vela for internal-default, internal-default"
+PREDICTED = "predicted from the published list: at least 99.5% of the MACs"
+# As pipeline.edge --json writes it, without what is not shown.
+EDGE = {
+    "ethos-u55-256": {
+        "operators": 60,
+        "on_cpu": 2,
+        "ms": 18.871,
+        "fps": 52.99,
+        "sram_bytes": 2001 * 1024,
+        "dram_bytes": 0,
+        "flash_bytes": 2545 * 1024,
+        "system": "internal-default",
+        "memory_mode": "internal-default",
+    },
+    "edgetpu": {
+        "prediction": {"verdicts": [{}] * 4, "mapped": 2, "mapped_at_best": 3, "macs_share": 0.995},
+        "compiled": None,
+        "median_ms": None,
+    },
+}
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """A page as a test asks about it: elements, text, table rows by section."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: dict[str, list[list[str]]] = {}
+        self.texts: dict[str, str] = {}
+        self._section, self._open = "", []
+        self._cell: list[str] | None = None
+        self.feed(text)
+        assert not self._open, "every element is closed"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID and not (self.get_starttag_text() or "").endswith("/>"):
+            self._open.append(tag)
+        if tag == "section":
+            self._section = dict(attrs)["id"] or ""
+        if tag == "tr":
+            self.rows.setdefault(self._section, []).append([])
+        if tag in ("td", "th"):
+            self._cell = []
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+        if tag in ("td", "th") and self._cell is not None:
+            self.rows[self._section][-1].append(" ".join("".join(self._cell).split()))
+            self._cell = None
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.texts[self._section] = self.texts.get(self._section, "") + data
+        if self._cell is not None:
+            self._cell.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.elements if name == tag]
+
+
+def made(run: Path, **options: Any) -> Page:
+    return Page(report.run(report.Config(run=run, **options)).read_text())
+
+
+@pytest.fixture(scope="module")
+def whole(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with everything in it; its history and its cuts are made up, its measurements are not."""
+    run = Path(shutil.copytree(exported, tmp_path_factory.mktemp("whole") / "tiny <&> run"))
+    for name in ("float16", "dynamic", "int16x8"):
+        (run / "export" / f"model_{name}.tflite").unlink()
+    stages.run(stages.Config(run=run, runs=1))
+    debug.run(debug.Config(run=run, images=2, keep=(1,)))
+    lines = [f"{epoch},{3 / epoch},{2 / epoch},{1 / epoch},{30 + epoch},{50 + epoch}" for epoch in (1, 2, 3)]
+    (run / "train" / runs.HISTORY).write_text("\n".join(["epoch,box,objectness,classes,AP,AP50", *lines]))
+    runs.write_json(run / "train" / runs.METRICS, {"epoch": 3, "AP": 33.0, "AP50": 53.0})
+    runs.write_json(run / "edge.json", {"edge": {"runs/x/export/model_int8.tflite": EDGE}})
+    (run / "prune").mkdir()
+    cuts = Cuts(Measured(2000, 4_000_000, 30.0, 50.0), {"l6": 16})
+    cuts.steps = [
+        Step(1, "l6", 16, 8, tuple(range(8)), Measured(1500, 3_000_000, 31.0, 51.25), 30.0, 50.0, True),
+        Step(2, "l7", 16, 8, tuple(range(8)), Measured(1200, 2_000_000, 20.0, 40.0), 31.0, 51.25, False, "lost 11.3"),
+    ]
+    cuts.save(run / "prune")
+    return run
+
+
+@pytest.fixture(scope="module")
+def page(whole: Path) -> Page:
+    return made(whole, samples=3)
+
+
+def test_the_stages_are_those_that_were_measured(page: Page, whole: Path) -> None:
+    entries = runs.read_json(whole / stages.TABLE)["stages"]
+    assert len(entries) == 2
+    for entry in entries:
+        row = next(row for row in page.rows["stages"] if row[:2] == [entry["stage"], entry["variant"]])
+        assert row[2:] == [
+            f"{entry['AP50']:.1f}",
+            f"{entry['AP']:.1f}",
+            f"{entry['n_bytes'] / 1024:,.0f}",
+            f"{entry['median_ms']:.2f}",
+            f"{entry['ratio']:.2f}\N{MULTIPLICATION SIGN}",
+            f"{entry['params']:,}",
+            f"{entry['macs'] / 1e6:,.1f}",
+        ]
+    assert "Out of date" not in "".join(page.texts.values())
+
+
+def test_curves_have_the_measured_ap50_as_their_mean(page: Page, whole: Path) -> None:
+    metrics = {name: runs.read_json(whole / f"metrics_{name}.json")["per_class"] for name in ("float32", "int8")}
+    for name, row in ((row[0], row) for row in page.rows["curves"][1:]):
+        for column, variant in enumerate(("float32", "int8"), start=2):
+            own = metrics[variant][name]
+            assert row[column] == f"{own['AP50']:.1f} / {own['AP']:.1f}"
+    charted = re.findall(r"Precision over recall of (\w+) at IoU 0.5: .*?AP50 ([\d.]+); .*?AP50 ([\d.]+)", labels(page))
+    assert charted
+    for name, *shown in charted:
+        assert shown == [f"{metrics[variant][name]['AP50']:.1f}" for variant in ("float32", "int8")]
+
+
+def labels(page: Page) -> str:
+    return "\n".join(str(attrs["aria-label"]) for attrs in page.all("svg"))
+
+
+def test_layers_cuts_and_data_are_those_of_the_run(page: Page, whole: Path, tiny_data: Path) -> None:
+    found = runs.read_json(whole / debug.DEBUG / debug.RESULT)
+    layers = {layer["name"]: layer for layer in found["layers"]}
+    shown = [row for row in page.rows["int8"] if row[0] in layers]
+    assert [row[0] for row in shown] == found["worst"]
+    assert shown[0][1] == f"{layers[shown[0][0]]['own_snr_db']:.1f}"
+    assert shown[0][-1] == layers[shown[0][0]]["cause"]
+    for row in found["measured"]:
+        expected = [row["name"], f"{row['AP50']:.1f}", f"{row['AP']:.1f}"]
+        assert expected in [cells[:3] for cells in page.rows["int8"] if len(cells) == 4]
+    assert page.rows["pruning"][1:] == [
+        ["1", "l6", "16 → 8", "51.2", "31.0", "1,500", "3.0", "kept"],
+        ["2", "l7", "16 → 8", "40.0", "20.0", "1,200", "2.0", "refused: lost 11.3"],
+    ]
+    assert "2,000 → 1,500 parameters" in page.texts["pruning"]
+    assert ["images", "12", "4"] in page.rows["data"]
+    assert "kept the weights of epoch 3 with AP50 53.0" in page.texts["training"]
+
+
+def test_edge_targets_are_those_of_the_json(page: Page) -> None:
+    assert page.rows["edge"][1:] == [
+        ["ethos-u55-256", "58 of 60", "18.87", "53.0", "2,001", "0", "2,545", "export/model_int8.tflite", VELA],
+        ["edgetpu", "2 to 3 of 4", "-", "-", "-", "-", "-", "export/model_int8.tflite", PREDICTED],
+    ]
+
+
+def test_an_edge_json_of_something_else_is_named(own_run: Path) -> None:
+    runs.write_json(own_run / "edge.json", {"edge": {"a.tflite": {"ethos-u55-256": {"ms": 1}}}})
+    with pytest.raises(ValueError, match=r"edge\.json: must be what `python -m pipeline\.edge --json` writes"):
+        findings.edge(own_run)
+
+
+def test_provenance_holds_the_hashes_of_the_files_that_are_there(page: Page, whole: Path) -> None:
+    text = page.texts["provenance"]
+    for path in (whole / "train" / runs.WEIGHTS, *(whole / "export").rglob("*.tflite")):
+        assert runs.sha256(path) in text
+    assert "not the one of its contract" not in text
+
+
+def test_samples_show_truth_float_and_int8(page: Page) -> None:
+    pictures = page.all("img")
+    assert len(pictures) == 3 * 3
+    said = [str(attrs["alt"]) for attrs in pictures]
+    assert [re.sub(r".*, (truth|float32|int8).*", r"\1", text, flags=re.S) for text in said[:3]] == [
+        "truth",
+        "float32",
+        "int8",
+    ]
+
+
+def test_nothing_is_fetched_from_anywhere(page: Page, whole: Path) -> None:
+    text = (whole / report.PAGE).read_text()
+    assert "//" not in re.sub(r"base64,[\w+/=]+", "", text).replace("</", "")
+    assert "@import" not in text and "url(" not in text and not page.all("script")
+    for tag, attrs in page.elements:
+        for name in ("src", "href"):
+            if name in attrs:
+                assert str(attrs[name]).startswith(("data:", "#")), (tag, attrs)
+
+
+def test_it_can_be_read_without_seeing_it(page: Page) -> None:
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(b <= a + 1 for a, b in itertools.pairwise(levels))
+    assert all(attrs.get("alt") for attrs in page.all("img"))
+    assert all(attrs.get("role") == "img" and attrs.get("aria-label") for attrs in page.all("svg"))
+    assert page.all("html")[0]["lang"] == "en"
+    ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    for link in page.all("a"):
+        assert str(link["href"]).removeprefix("#") in ids
+    for section in page.all("section"):
+        assert section["aria-labelledby"] in ids
+    assert all(attrs.get("scope") for attrs in page.all("th"))
+    assert any(attrs.get("name") == "viewport" for attrs in page.all("meta"))
+
+
+def test_what_people_called_things_stays_text(page: Page, whole: Path) -> None:
+    assert "<&>" in page.texts[""]
+    assert "tiny &lt;&amp;&gt; run" in (whole / report.PAGE).read_text()
+
+
+def test_a_run_that_was_only_trained_says_what_to_do_next(own_run: Path) -> None:
+    page = made(own_run)
+    text = {section: " ".join(words.split()) for section, words in page.texts.items()}
+    assert f"python -m pipeline.stages --run {own_run}" in text["stages"]
+    assert f"python -m pipeline.stages --run {own_run}" in text["curves"]
+    assert f"python -m pipeline.stages --run {own_run}" in text["samples"]
+    assert f"python -m pipeline.prune --run {own_run}" in text["pruning"]
+    assert f"python -m pipeline.debug --run {own_run}" in text["int8"]
+    assert "python -m pipeline.edge" in text["edge"]
+    assert f"python -m pipeline.convert --run {own_run} --float32 --int8" in text["provenance"]
+    assert not page.all("img")
+
+
+def test_a_run_that_was_exported_shows_its_files(exported: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(exported, tmp_path / "run"))
+    evaluate.run(evaluate.Config(model=run / "export" / "model_int8.tflite"))
+    page = made(run, samples=1)
+    metrics = runs.read_json(run / "metrics_int8.json")
+    rows = {row[1]: row for row in page.rows["stages"][1:]}
+    assert rows["int8"][3:] == [f"{metrics['AP']:.1f}", f"{metrics['AP50']:.1f}"]
+    assert rows["float32"][3:] == ["-", "-"]
+    assert len(page.all("img")) == 2
+
+
+def test_what_is_not_true_any_more_is_said(whole: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(whole, tmp_path / "run"))
+    model = run / "export" / "model_int8.tflite"
+    model.write_bytes(model.read_bytes() + bytes(16))
+    value = runs.read_json(run / "metrics_float32.json")
+    first = next(name for name, row in value["per_class"].items() if row["boxes"])
+    value["per_class"][first]["AP50"] = 12.3
+    runs.write_json(run / "metrics_float32.json", value)
+    for path in (run / "debug").glob("metrics_*.json"):
+        path.unlink()
+    page = made(run)
+    assert "train int8: the file is gone or was measured anew since" in page.texts["stages"]
+    assert "the int8 file it was made for has changed since" in page.texts["int8"]
+    assert "not the one of its contract" in page.texts["provenance"]
+    assert f"{first}: measured 12.3" in page.texts["curves"]
+
+
+def test_without_its_images_the_rest_is_there(whole: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(whole, tmp_path / "run"))
+    config = runs.read_json(run / "train" / runs.CONFIG)
+    runs.write_json(run / "train" / runs.CONFIG, {**config, "data": str(tmp_path / "gone")})
+    page = made(run)
+    assert "the training data is no longer there" in page.texts["data"]
+    assert "--data PATH" in page.texts["curves"] and "--data PATH" in page.texts["samples"]
+    assert len(page.rows["stages"]) == 3
+    with pytest.raises(FileNotFoundError, match="none"):
+        report.run(report.Config(run=run, data=tmp_path / "none"))
+
+
+def test_a_page_elsewhere_is_not_replaced_unasked(own_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mine.html"
+    out.write_text("mine")
+    with pytest.raises(ValueError, match="already exists; allowed: another --out, or --overwrite"):
+        report.run(report.Config(run=own_run, out=out))
+    with pytest.raises(ValueError, match="samples: must be at least 0"):
+        report.run(report.Config(run=own_run, samples=-1))
+    assert out.read_text() == "mine"
+    report.run(report.Config(run=own_run, out=out, overwrite=True))
+    assert out.read_text().startswith("<!doctype html>")
+
+
+def test_a_chart_is_where_its_values_are() -> None:
+    series = [
+        Series("a", (0, 5, 10), (0, None, 100), 0, "dots", ("first", "last")),
+        Series("b", (5,), (50,), 1, "crosses"),
+    ]
+    svg = charts.lines(series, "two & three", x="x", y="y", x_limits=(0, 10), y_limits=(0, 100))
+    points = re.findall(r'<circle class="dot c0" cx="([\d.]+)" cy="([\d.]+)"', svg)
+    (x1, y1), (x2, y2) = [(float(a), float(b)) for a, b in points]
+    assert x1 < x2 and y1 > y2
+    cross = re.search(r'd="M([\d.]+) ([\d.]+)l8', svg)
+    assert cross is not None
+    assert float(cross[1]) + 4 == pytest.approx((x1 + x2) / 2) and float(cross[2]) + 4 == pytest.approx((y1 + y2) / 2)
+    assert 'aria-label="two &amp; three"' in svg
+    with pytest.raises(ValueError, match="nothing to draw"):
+        charts.lines([], "", x="", y="")
+
+
+@pytest.mark.parametrize(
+    "limits", [(0.0, 1.0), (484.0, 589.0), (84.7, 88.2), (0.0, 65.0), (-3.0, 1e6), (0.0001, 0.0002)]
+)
+def test_axes_have_some_round_numbers(limits: tuple[float, float]) -> None:
+    ticks = charts._ticks(*limits)
+    assert 3 <= len(ticks) <= 8
+    assert all(limits[0] - 1e-9 <= tick <= limits[1] * (1 + 1e-9) for tick in ticks)
+
+
+def test_half_read_files_are_named(own_run: Path, command: Callable[..., Any]) -> None:
+    (own_run / "train" / runs.HISTORY).write_text("epoch,AP\n1,high\n")
+    with pytest.raises(ValueError, match=r"history\.csv: must be numbers"):
+        findings.history(own_run / "train")
+    done = command("pipeline.report", "--run", own_run)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "history.csv: must be numbers" in done.stderr and not (own_run / report.PAGE).exists()
