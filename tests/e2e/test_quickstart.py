@@ -91,6 +91,22 @@ def test_the_table_holds_what_was_measured_on_the_files(demo: tuple[Path, str]) 
         )
 
 
+def test_a_run_of_all_stages_is_debugged_and_reported(demo: tuple[Path, str], command: Command) -> None:
+    place, _ = demo
+    run = place / "runs" / "latest"
+    done = command("pipeline.debug", "--images", 2, "--keep", 1, cwd=place)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((run / "debug" / "debug.json").read_text())
+    assert found["stage"] == "qat"
+    # The float file of a stage of quantization-aware training has its integers as weights.
+    assert all((layer["weights_snr_db"] or 200) > 100 for layer in found["layers"])
+    done = command("pipeline.report", cwd=place)
+    assert done.returncode == 0, done.stderr
+    page = (run / "report.html").read_text()
+    assert re.findall(r'<tr><th scope="row">(\w+)</th><td>(\w+)</td>', page.split('id="curves"')[0]) == STAGES
+    assert "train, <code>" in page and "prune, <code>" in page
+
+
 @pytest.mark.parametrize("module", ["predict", "benchmark", "inspect"])
 def test_the_runtime_needs_no_training_packages(module: str, model: Path, tmp_path: Path) -> None:
     picture = next((model.parents[1] / "pictures").glob("*.jpg"))

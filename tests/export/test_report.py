@@ -12,31 +12,10 @@ from typing import Any
 
 import pytest
 
-from pipeline import charts, debug, evaluate, findings, report, runs, stages
+from pipeline import charts, debug, edge, evaluate, findings, report, runs, stages
 from pipeline.charts import Series
 from pipeline.cuts import Cuts, Measured, Step
 
-VELA = "estimated by Vela for internal-default, internal-default"
-PREDICTED = "predicted from the published list: at least 99.5% of the MACs"
-# As pipeline.edge --json writes it, without what is not shown.
-EDGE = {
-    "ethos-u55-256": {
-        "operators": 60,
-        "on_cpu": 2,
-        "ms": 18.871,
-        "fps": 52.99,
-        "sram_bytes": 2001 * 1024,
-        "dram_bytes": 0,
-        "flash_bytes": 2545 * 1024,
-        "system": "internal-default",
-        "memory_mode": "internal-default",
-    },
-    "edgetpu": {
-        "prediction": {"verdicts": [{}] * 4, "mapped": 2, "mapped_at_best": 3, "macs_share": 0.995},
-        "compiled": None,
-        "median_ms": None,
-    },
-}
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
 
@@ -97,7 +76,8 @@ def whole(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = [f"{epoch},{3 / epoch},{2 / epoch},{1 / epoch},{30 + epoch},{50 + epoch}" for epoch in (1, 2, 3)]
     (run / "train" / runs.HISTORY).write_text("\n".join(["epoch,box,objectness,classes,AP,AP50", *lines]))
     runs.write_json(run / "train" / runs.METRICS, {"epoch": 3, "AP": 33.0, "AP50": 53.0})
-    runs.write_json(run / "edge.json", {"edge": {"runs/x/export/model_int8.tflite": EDGE}})
+    int8 = run / "export" / "model_int8.tflite"
+    edge.run(edge.Config(models=(int8,), target="ethos-u55-256,edgetpu", json=run / "edge.json"))
     (run / "prune").mkdir()
     cuts = Cuts(Measured(2000, 4_000_000, 30.0, 50.0), {"l6": 16})
     cuts.steps = [
@@ -165,11 +145,23 @@ def test_layers_cuts_and_data_are_those_of_the_run(page: Page, whole: Path, tiny
     assert "kept the weights of epoch 3 with AP50 53.0" in page.texts["training"]
 
 
-def test_edge_targets_are_those_of_the_json(page: Page) -> None:
-    assert page.rows["edge"][1:] == [
-        ["ethos-u55-256", "58 of 60", "18.87", "53.0", "2,001", "0", "2,545", "export/model_int8.tflite", VELA],
-        ["edgetpu", "2 to 3 of 4", "-", "-", "-", "-", "-", "export/model_int8.tflite", PREDICTED],
+def test_edge_targets_are_those_of_the_json(page: Page, whole: Path) -> None:
+    ((_, found),) = runs.read_json(whole / "edge.json")["edge"].items()
+    vela, coral = found["ethos-u55-256"], found["edgetpu"]["prediction"]
+    rows = {row[0]: row[1:] for row in page.rows["edge"][1:]}
+    memory = [f"{vela[f'{name}_bytes'] / 1024:,.0f}" for name in ("sram", "dram", "flash")]
+    assert rows["ethos-u55-256"] == [
+        f"{vela['operators'] - vela['on_cpu']} of {vela['operators']}",
+        f"{vela['ms']:.2f}",
+        f"{vela['fps']:.1f}",
+        *memory,
+        "export/model_int8.tflite",
+        f"estimated by Vela for {vela['system']}, {vela['memory_mode']}",
     ]
+    least, most = coral["mapped"], coral["mapped_at_best"]
+    said = f"{least} to {most}" if least != most else f"{least}"
+    assert rows["edgetpu"][0] == f"{said} of {len(coral['verdicts'])}"
+    assert rows["edgetpu"][-1].startswith("predicted from the published list: at least ")
 
 
 def test_an_edge_json_of_something_else_is_named(own_run: Path) -> None:
