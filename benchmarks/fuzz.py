@@ -49,13 +49,14 @@ def run(config: Config) -> Counter[str]:
     data = config.model.read_bytes()
     ends: Counter[str] = Counter()
     slowest = 0.0
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
         shutil.copy(config.model.with_suffix(".json"), folder / "model.json")
-        picture(folder / "picture.png")
+        draw(folder / "picture.png")
         for number in range(config.first, config.first + config.mutations):
             kind, damaged = mutate(data, number)
-            (folder / "model.tflite").write_bytes(damaged)
+            for name in ("model.tflite", "alone.tflite"):
+                (folder / name).write_bytes(damaged)
             for command, call in commands(folder).items():
                 # Said before, since a crash leaves no time to say it.
                 print(f"\r{number} {kind} {command}        ", end="", file=sys.stderr, flush=True)
@@ -138,7 +139,7 @@ def _fields(data: bytes, random: np.random.Generator) -> bytes:
     return inspect.pack(graph)
 
 
-def picture(path: Path) -> None:
+def draw(path: Path) -> None:
     """A picture to look for objects in."""
     from PIL import Image
 
@@ -146,14 +147,15 @@ def picture(path: Path) -> None:
 
 
 def commands(folder: Path) -> dict[str, Callable[[], Any]]:
-    """What is done with ``model.tflite`` of a folder."""
+    """What is done with ``model.tflite``, which has a contract, and ``alone.tflite`` of a folder."""
     from pipeline import benchmark, inspect, predict
 
-    model = folder / "model.tflite"
+    model, picture = folder / "model.tflite", folder / "picture.png"
     return {
         "inspect": lambda: inspect.run(inspect.Config(model, json=True, patience=PATIENCE)),
-        "predict": lambda: predict.run(
-            predict.Config((folder / "picture.png",), model=model, out=folder / "out", overwrite=True)
+        "predict": lambda: predict.run(predict.Config((picture,), model=model, out=folder / "out", overwrite=True)),
+        "predict without a contract": lambda: predict.run(
+            predict.Config((picture,), model=folder / "alone.tflite", out=folder / "out", overwrite=True)
         ),
         "benchmark": lambda: benchmark.run(benchmark.Config((model,), runs=1, memory=False, patience=PATIENCE)),
     }
@@ -169,6 +171,7 @@ def outcome(call: Callable[[], Any]) -> str:
         message = cli.message(error)
         kinds = {
             "SHA-256 differs": "not the contract's file",
+            "has no contract": "no detector by what it says itself",
             "damaged or truncated": "damaged",
             "not a .tflite": "not a .tflite",
             "the file is empty": "empty",

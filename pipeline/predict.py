@@ -1,6 +1,8 @@
-"""Find objects in pictures with any .tflite of ours; needs its contract beside it, and no TensorFlow.
+"""Find objects in pictures with any .tflite of ours, by its contract; needs no TensorFlow.
 
-python -m pipeline.predict --model runs/cells/export/model_int8.tflite photo.jpg folder/ --out out/
+    python -m pipeline.predict --model runs/cells/export/model_int8.tflite photo.jpg folder/ --out out/
+
+A detector of somebody else works too, if it has the four outputs of SSD style: boxes, classes, scores, count.
 """
 
 from __future__ import annotations
@@ -17,8 +19,11 @@ import tyro
 from pipeline import cli, runs
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tflite.decode import Detections
     from tflite.detector import Detector
+    from tflite.foreign import Foreign
 
 PROG = "python -m pipeline.predict"
 DETECTIONS = "detections.json"
@@ -51,39 +56,29 @@ def run(config: Config) -> Path:
     Raises ValueError or OSError, in one line, for what a user can mend. Pictures that cannot be read are named on
     stderr and in detections.json; only if none can be read it is an error.
     """
-    from tflite.detector import Detector
-
     for name, value in (("score", config.score), ("iou", config.iou)):
         if value is not None and not 0 <= value <= 1:
             raise ValueError(f"{name}: must be in 0..1, got {value}")
     files = find_pictures(config.images)
-    detector = Detector(config.model, threads=config.threads)
+    finder = _ours(config) or _foreign(config)
     targets = _targets(files, config.out)
     if not config.overwrite:
         existing = [path for path in (config.out / DETECTIONS, *targets.values()) if path.exists()]
         if existing:
             raise ValueError(f"{existing[0]}: already exists; allowed: another --out, or --overwrite")
+    finder.start(files)
     described, unreadable = [], []
     for file in _shown(files):
         try:
-            described.append(_predict(detector, file, targets[file], config))
+            described.append(_predict(finder, file, targets[file]))
         except ValueError as error:
             unreadable.append({"file": str(file), "error": str(error)})
             print(f"warning: skipped {error}", file=sys.stderr)
     if not described:
         raise ValueError(f"none of the {len(files)} pictures can be read; {unreadable[0]['error']}")
-    contract = detector.contract
     runs.write_json(
         config.out / DETECTIONS,
-        {
-            "model": str(config.model),
-            "model_sha256": contract.model_sha256,
-            "labels": contract.labels,
-            "score_threshold": contract.nms.score_threshold if config.score is None else config.score,
-            "iou_threshold": contract.nms.iou_threshold if config.iou is None else config.iou,
-            "images": described,
-            "unreadable": unreadable,
-        },
+        {"model": str(config.model), **finder.facts(), "images": described, "unreadable": unreadable},
     )
     found = sum(len(image["detections"]) for image in described)
     skipped = f", {len(unreadable)} skipped" if unreadable else ""
@@ -127,13 +122,100 @@ def describe(found: Detections, labels: tuple[str, ...]) -> list[dict[str, Any]]
     ]
 
 
-def _predict(detector: Detector, file: Path, target: Path, config: Config) -> dict[str, Any]:
+class _Ours:
+    """A file with a contract."""
+
+    def __init__(self, detector: Detector, config: Config) -> None:
+        self.detector, self.config, self.labels = detector, config, detector.labels
+
+    def start(self, files: list[Path]) -> None:
+        """Nothing: each picture is looked at when it is asked for."""
+
+    def find(self, file: Path, image: np.ndarray) -> Detections:
+        return self.detector.detect(image, self.config.score, self.config.iou)
+
+    def facts(self) -> dict[str, Any]:
+        contract, config = self.detector.contract, self.config
+        return {
+            "model_sha256": contract.model_sha256,
+            "labels": contract.labels,
+            "score_threshold": contract.nms.score_threshold if config.score is None else config.score,
+            "iou_threshold": contract.nms.iou_threshold if config.iou is None else config.iou,
+        }
+
+
+class _Foreign:
+    """A detector of somebody else, who looks at all pictures in a process of its own."""
+
+    def __init__(self, foreign: Foreign, config: Config) -> None:
+        self.foreign, self.config, self.labels = foreign, config, foreign.labels
+        self.found: dict[Path, Detections | str] = {}
+
+    def start(self, files: list[Path]) -> None:
+        from tflite.foreign import detect
+
+        self.found = detect(
+            self.config.model, files, score_threshold=self._score_threshold(), threads=self.config.threads
+        )
+        numbers = [int(n) for each in self.found.values() if not isinstance(each, str) for n in each.classes]
+        self.labels = tuple(self.foreign.label(n) for n in range(max([len(self.labels) - 1, *numbers]) + 1))
+
+    def find(self, file: Path, image: np.ndarray) -> Detections:
+        found = self.found[file]
+        if isinstance(found, str):
+            raise ValueError(found)
+        return found
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "model_sha256": runs.sha256(self.config.model),
+            "labels": self.labels,
+            "score_threshold": self._score_threshold(),
+            "iou_threshold": None,
+        }
+
+    def _score_threshold(self) -> float:
+        from tflite.foreign import SCORE_THRESHOLD
+
+        return SCORE_THRESHOLD if self.config.score is None else self.config.score
+
+
+def _ours(config: Config) -> _Ours | None:
+    """The model if it has a contract, None if it has none. Raises as Detector."""
+    from tflite.detector import Detector
+
+    try:
+        return _Ours(Detector(config.model, threads=config.threads), config)
+    except FileNotFoundError:
+        if config.model.is_file():
+            return None
+        raise
+
+
+def _foreign(config: Config) -> _Foreign:
+    """The model by what it says itself. Raises ValueError, with both reasons, if it is not a detector."""
+    from tflite import foreign, inspect
+
+    try:
+        found = foreign.describe(inspect.read_bytes(config.model), config.model)
+    except ValueError as error:
+        reason = str(error).removeprefix(f"{config.model}: ")
+        raise ValueError(
+            f"{config.model}: has no contract (a .tflite of ours has its .json beside it; `python -m pipeline.convert` "
+            f"writes both), and is not a detector that works without one: {reason}"
+        ) from None
+    if config.iou is not None:
+        raise ValueError(f"iou: {config.model} suppresses by itself; allowed: leave --iou out")
+    return _Foreign(found, config)
+
+
+def _predict(finder: _Ours | _Foreign, file: Path, target: Path) -> dict[str, Any]:
     from pipeline.draw import draw_boxes
     from tflite.image import load_image
 
     image = load_image(file)
-    found = detector.detect(image, config.score, config.iou)
-    picture = draw_boxes(image, found.boxes_xyxy, found.classes, detector.labels, found.scores)
+    found = finder.find(file, image)
+    picture = draw_boxes(image, found.boxes_xyxy, found.classes, finder.labels, found.scores)
     # By way of memory: on a full disk Pillow itself ends with part of the picture written and no error.
     encoded = io.BytesIO()
     picture.save(encoded, format=_WRITTEN_AS[target.suffix.lower()], quality=92)
@@ -144,7 +226,7 @@ def _predict(detector: Detector, file: Path, target: Path, config: Config) -> di
         "picture": target.name,
         "width": width,
         "height": height,
-        "detections": describe(found, detector.labels),
+        "detections": describe(found, finder.labels),
     }
 
 

@@ -94,6 +94,14 @@ class Runtime:
                 raise ValueError(f"{self.name}: input {entry['name']!r} is of a type that cannot be filled, {dtype}")
             self._runtime.set_tensor(entry["index"], values)
 
+    def set(self, index: int, values: np.ndarray) -> None:
+        """Give the input with this tensor index: its dtype, its shape."""
+        self._runtime.set_tensor(index, values)
+
+    def get(self, index: int) -> np.ndarray:
+        """The output with this tensor index, as stored."""
+        return self._runtime.get_tensor(index)
+
     def invoke(self) -> None:
         """Run the graph once. Raises ValueError if the runtime fails."""
         try:
