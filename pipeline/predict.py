@@ -1,8 +1,6 @@
-"""Find objects in pictures with any .tflite of ours, by its contract; needs no TensorFlow.
+"""Find objects in pictures with any .tflite of ours; needs nothing but the file, and no TensorFlow.
 
-    python -m pipeline.predict --model runs/cells/export/model_int8.tflite photo.jpg folder/ --out out/
-
-A detector of somebody else works too, if it has the four outputs of SSD style: boxes, classes, scores, count.
+python -m pipeline.predict --model runs/cells/export/model_int8.tflite photo.jpg folder/ --out out/
 """
 
 from __future__ import annotations
@@ -37,7 +35,7 @@ class Config:
     images: tyro.conf.Positional[tuple[Path, ...]]
     """Pictures, or folders that are searched for pictures."""
     model: Path
-    """The .tflite, with its contract (.json) beside it."""
+    """The .tflite."""
     out: Path = Path("out")
     """Folder for the results."""
     score: float | None = None
@@ -53,6 +51,7 @@ class Config:
 def run(config: Config) -> Path:
     """Predict as `config` says and return the folder of the results.
 
+    A file without a contract is used if it is a detector with the four outputs of SSD style, see tflite.foreign.
     Raises ValueError or OSError, in one line, for what a user can mend. Pictures that cannot be read are named on
     stderr and in detections.json; only if none can be read it is an error.
     """
