@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import tyro
@@ -24,9 +24,12 @@ from pipeline import android, cli, runs
 from pipeline.trained import From, Trained, find
 from tflite import contract as contracts
 from tflite.contract import Contract
+from tflite.metadata import About
+from tflite.package import label_file, seal
 
 if TYPE_CHECKING:
     from pipeline.data import Split
+    from tflite.head import Head
 
 PROG = "python -m pipeline.convert"
 LABELS = "labels.txt"
@@ -52,8 +55,16 @@ class Config:
     """Integers only: activations int16, weights int8."""
     int8: bool = False
     """Integers only: uint8 pixels in, int8 out; what phones and edge accelerators run fast."""
+    head: Literal["detections", "raw"] = "detections"
+    """What comes out: detections, decoded and suppressed in the file, or raw grids, for accelerators."""
     samples: int = 200
     """Training images to calibrate int8 and int16x8 on."""
+    author: str = ""
+    """Who made the model, for the metadata in the file."""
+    licence: str = ""
+    """Licence of the model, for the metadata in the file."""
+    model_version: str = ""
+    """Version of the model, for the metadata in the file."""
     data: Path | None = None
     """Labelled images to calibrate on; by default those of the training."""
     out: Path | None = None
@@ -80,7 +91,7 @@ def run(config: Config) -> Path:
         for path in app.values():
             _refuse_existing(path, parents)
         for variant in variants:
-            _refuse_existing(export / f"model_{variant}.tflite", parents)
+            _refuse_existing(export / file_name(variant, config.head), parents)
     runs.check_writable(export)
     aware = {"int8"} if trained.quantization is not None else set()
     samples = _samples(trained, config, needed=bool(({"int8", "int16x8"} - aware) & set(variants)))
@@ -96,8 +107,11 @@ def run(config: Config) -> Path:
             model, variant, samples if variant in converting.CALIBRATED else (), aware=variant in aware
         )
         differences = converting.check(data, variant, model, samples[:COMPARED])
+        if config.head == "detections":
+            data = with_detections(data, trained.arch.heads, len(trained.labels), samples[:COMPARED])
         contract = contracts.describe(
             data,
+            head=config.head,
             name=trained.run.name,
             arch=trained.arch.name,
             variant=variant,
@@ -108,6 +122,7 @@ def run(config: Config) -> Path:
             data=contracts.Data(str(trained.data) if trained.data else None, trained.val_fraction, trained.seed),
             versions=runs.provenance(),
         )
+        data, contract = seal(data, contract, _about(trained, config))
         path = write(export, data, contract)
         if variant in app:
             android.write(app[variant], data, contract)
@@ -117,15 +132,15 @@ def run(config: Config) -> Path:
 
 
 def write(export: Path, data: bytes, contract: Contract) -> Path:
-    """Write ``model_{variant}.tflite``, its contract and labels.txt into `export`, all of them or none.
+    """Write a .tflite, its contract and labels.txt into `export`, all of them or none.
 
     Raises OSError, such as for a full disk.
     """
-    path = export / f"model_{contract.variant}.tflite"
+    path = export / file_name(contract.variant, contract.head)
     contents = {
         path: data,
         contracts.path_of(path): contract.to_json().encode(),
-        export / LABELS: "".join(f"{_one_line(label)}\n" for label in contract.labels).encode(),
+        export / LABELS: label_file(contract.labels),
     }
     with ExitStack() as stack:
         # Everything is on the disk before the first file gets its name: a full disk changes none of them.
@@ -135,6 +150,32 @@ def write(export: Path, data: bytes, contract: Contract) -> Path:
                 file.flush()
                 os.fsync(file.fileno())
     return path
+
+
+def file_name(variant: str, head: str) -> str:
+    """What a converted file is called: model_int8.tflite, with grids model_int8_raw.tflite."""
+    return f"model_{variant}{'' if head == 'detections' else '_raw'}.tflite"
+
+
+def with_detections(data: bytes, heads: Sequence[Head], n_classes: int, samples: Sequence[np.ndarray]) -> bytes:
+    """A raw .tflite -> the same with the detections head, which was run on `samples` and says what the grids say.
+
+    Raises ValueError if it does not.
+    """
+    from tflite import head
+    from tflite.convert import check_detections
+
+    nms = contracts.Nms()
+    made = head.attach(
+        data,
+        heads,
+        n_classes,
+        score_threshold=nms.lowest_score,
+        iou_threshold=nms.iou_threshold,
+        max_detections=nms.max_detections,
+    )
+    check_detections(made, data, heads, samples)
+    return made
 
 
 def _refuse_existing(path: Path, parents: dict[str, str]) -> None:
@@ -185,8 +226,15 @@ def calibration_images(split: Split, indices: Sequence[int], size: tuple[int, in
     return images
 
 
-def _one_line(label: str) -> str:
-    return " ".join(label.split())
+def _about(trained: Trained, config: Config) -> About:
+    height, width = trained.arch.size
+    return About(
+        trained.run.name,
+        f"{trained.arch.name} at {height} x {width} (height x width), finds: {', '.join(trained.labels)}",
+        config.author,
+        config.licence,
+        config.model_version,
+    )
 
 
 def _show(trained: Trained, rows: list[tuple[Path, int, float, float]]) -> None:

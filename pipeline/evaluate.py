@@ -14,17 +14,21 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from pipeline import cli, runs
-from pipeline.metrics import PredictBatch, coco_metrics, coco_results, evaluate_split
+from pipeline.metrics import SCORE_THRESHOLD, coco_metrics, coco_results, evaluate_split, measure_split
 from pipeline.trained import From, check_names, find
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from pipeline.data import Dataset
+    from tflite.decode import Detections
 
 __all__ = ["Config", "coco_metrics", "coco_results", "evaluate_split", "run"]
 PROG = "python -m pipeline.evaluate"
@@ -64,8 +68,7 @@ class _Subject:
     name: str
     title: str
     sha256: str
-    predict: PredictBatch
-    heads: Any
+    measure: Callable[..., tuple[dict[str, Any], list[dict[str, Any]]]]
     size: tuple[int, int]
     resize: str
     iou_threshold: float
@@ -95,16 +98,8 @@ def run(config: Config) -> dict[str, Any]:
         print(f"warning: {dataset.warning()}", file=sys.stderr)
     split = dataset.splits[config.split]
     with _bar(f"{subject.title}, {config.split}", len(split)) as advance:
-        measured, results = evaluate_split(
-            subject.predict,
-            subject.heads,
-            split,
-            dataset,
-            subject.size,
-            subject.resize,
-            subject.batch,
-            iou_threshold=subject.iou_threshold,
-            advance=advance,
+        measured, results = subject.measure(
+            split, dataset, subject.size, subject.resize, subject.batch, advance=advance
         )
     for message in measured["skipped"]:
         print(f"warning: left out of the measurement: {message}", file=sys.stderr)
@@ -138,15 +133,16 @@ def _keras(config: Config) -> _Subject:
     from pipeline.trainer import keras_predict
     from tflite.contract import Nms
 
+    iou = Nms().iou_threshold if config.iou is None else config.iou
+    predict = keras_predict(trained.weighted())
     return _Subject(
         name=trained.stage.name,
         title=f"{trained.stage} ({trained.arch.name}, Keras)",
         sha256=runs.sha256(trained.stage / runs.WEIGHTS),
-        predict=keras_predict(trained.weighted()),
-        heads=trained.arch.heads,
+        measure=partial(evaluate_split, predict, trained.arch.heads, iou_threshold=iou),
         size=trained.arch.size,
         resize=trained.resize,
-        iou_threshold=Nms().iou_threshold if config.iou is None else config.iou,
+        iou_threshold=iou,
         batch=config.batch,
         dataset=dataset,
         out=config.out or trained.run,
@@ -160,6 +156,8 @@ def _file(config: Config) -> _Subject:
     path = Path(config.model or "")
     detector = Detector(path, threads=config.threads)
     contract = detector.contract
+    detector.check_iou(config.iou)
+    iou = contract.nms.iou_threshold if config.iou is None else config.iou
     data = config.data or (Path(contract.data.path) if contract.data.path else None)
     if data is None:
         raise ValueError(f"{path}: its contract names no data set; pass --data PATH")
@@ -167,15 +165,18 @@ def _file(config: Config) -> _Subject:
         raise FileNotFoundError(f"{data}: no such data set; pass --data PATH")
     dataset = load(data, val_fraction=contract.data.val_fraction, seed=contract.data.seed)
     check_names(dataset, detector.labels, path)
+
+    def detect_batch(pixels: np.ndarray) -> list[Detections]:
+        return [detector.found(image, SCORE_THRESHOLD, iou) for image in pixels]
+
     return _Subject(
-        name=contract.variant,
+        name=path.stem.removeprefix("model_") if path.stem.startswith("model_") else contract.variant,
         title=f"{path} ({contract.arch}, {contract.variant})",
         sha256=contract.model_sha256,
-        predict=detector.predict_batch,
-        heads=contract.heads,
+        measure=partial(measure_split, detect_batch),
         size=contract.size,
         resize=contract.input.resize,
-        iou_threshold=contract.nms.iou_threshold if config.iou is None else config.iou,
+        iou_threshold=iou,
         batch=1,
         dataset=dataset,
         out=config.out or (path.absolute().parent.parent if path.absolute().parent.name == runs.EXPORT else None),

@@ -14,11 +14,13 @@ import numpy as np
 
 from pipeline.data import Dataset, Split
 from tflite.contract import Nms
-from tflite.decode import Grids, Head, decode
+from tflite.decode import Detections, Grids, Head, decode
 from tflite.image import Fit
 
 # uint8 (B, h, w, 3) -> per head boxes (B, h, w, A*4), objectness (B, h, w, A), classes (B, h, w, A*C), floats in 0..1
 PredictBatch = Callable[[np.ndarray], Sequence[Grids]]
+# uint8 (B, h, w, 3) -> the detections above SCORE_THRESHOLD of each image, boxes in pixels of the input
+DetectBatch = Callable[[np.ndarray], Sequence[Detections]]
 SCORE_THRESHOLD = 0.001
 _SIZES = ("all", "small", "medium", "large")
 
@@ -41,24 +43,64 @@ def evaluate_split(
     iou_threshold: float = Nms.iou_threshold,
     advance: Callable[[int], None] | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """`measure_split` of what gives grids.
+
+    Args:
+        predict_batch: see PredictBatch.
+        heads: strides and anchors, in the order of its outputs.
+        split: see `measure_split`.
+        dataset: see there.
+        size: see there.
+        rule: see there.
+        batch_size: see there.
+        iou_threshold: of the suppression.
+        advance: see there.
+    """
+
+    def detect_batch(pixels: np.ndarray) -> list[Detections]:
+        outputs = [tuple(np.asarray(grid) for grid in head) for head in predict_batch(pixels)]
+        return [
+            decode(
+                [(boxes[row], objectness[row], classes[row]) for boxes, objectness, classes in outputs],
+                heads,
+                size,
+                score_threshold=SCORE_THRESHOLD,
+                iou_threshold=iou_threshold,
+                max_detections=Nms.max_detections,
+            )
+            for row in range(len(pixels))
+        ]
+
+    return measure_split(detect_batch, split, dataset, size, rule, batch_size, advance=advance)
+
+
+def measure_split(
+    detect_batch: DetectBatch,
+    split: Split,
+    dataset: Dataset,
+    size: tuple[int, int],
+    rule: str,
+    batch_size: int = 16,
+    *,
+    advance: Callable[[int], None] | None = None,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Detect on every image of `split` and measure.
 
     Images that cannot be decoded are left out together with their boxes, and named in the metrics.
 
     Args:
-        predict_batch: see PredictBatch. It always gets `batch_size` images, the last batch filled up with black.
-        heads: strides and anchors, in the order of its outputs.
+        detect_batch: see DetectBatch. It always gets `batch_size` images, the last batch filled up with black.
         split: the images and their boxes.
         dataset: where the split is from: its category ids and names.
         size: (height, width) of the model's input.
         rule: of tflite.image.RULES.
         batch_size: images per call.
-        iou_threshold: of the suppression.
         advance: called with the number of images done after each batch.
 
     Returns:
         The metrics of `coco_metrics` and images, images_per_second (decoding, resizing, model, suppression),
-        model_ms (per image), skipped (messages); and the detections in COCO's results format.
+        model_ms (per image: model, decoding, suppression), skipped (messages); and the detections in COCO's results
+        format.
 
     Raises:
         ValueError: no image of the split can be read.
@@ -83,20 +125,13 @@ def evaluate_split(
                 if isinstance(item, _Loaded):
                     pixels[row] = item.pixels
             before = time.perf_counter()
-            outputs = [tuple(np.asarray(grid) for grid in head) for head in predict_batch(pixels)]
+            detections = detect_batch(pixels)
             model_seconds += time.perf_counter() - before
             for row, (index, item) in enumerate(zip(batch, loaded, strict=True)):
                 if not isinstance(item, _Loaded):
                     skipped.append(item)
                     continue
-                found = decode(
-                    [(boxes[row], objectness[row], classes[row]) for boxes, objectness, classes in outputs],
-                    heads,
-                    size,
-                    score_threshold=SCORE_THRESHOLD,
-                    iou_threshold=iou_threshold,
-                    max_detections=Nms.max_detections,
-                )
+                found = detections[row]
                 done.append(index)
                 boxes_xyxy = _to_recorded(item.fit, found.boxes_xyxy, split.sizes[index])
                 results += coco_results(

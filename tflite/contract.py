@@ -1,4 +1,7 @@
-"""The contract: the JSON beside a .tflite that says all an application needs to run it, and nothing it must guess."""
+"""The contract: the JSON in a .tflite that says all an application needs to run it, and nothing it must guess.
+
+A copy lies beside the file, for people and for who cannot read zips.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,15 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from tflite import inspect
+from tflite import inspect, metadata
+from tflite.head import OUTPUTS
 from tflite.image import LETTERBOX_FILL, RULES
 
 FORMAT = "micro-yolo/1"
+HEADS = ("detections", "raw")
 KINDS = ("boxes", "objectness", "classes")
-HEADS = ("raw",)
+# Of the detections head, in the order of tflite.head.OUTPUTS.
+DETECTION_KINDS = ("boxes", "classes", "scores", "count")
 DTYPES = ("float32", "uint8", "int8", "int16")
 
 
@@ -46,14 +52,14 @@ class Input:
 
 @dataclass(frozen=True)
 class Output:
-    """One output grid: value = (stored - zero_point) * scale, for float32 the stored value.
+    """One output: value = (stored - zero_point) * scale, for float32 the stored value.
 
     Attributes:
         name: in the signature.
-        kind: one of KINDS.
-        row: the detection row it belongs to.
-        stride: input pixels per cell.
-        shape: (1, height, width, channels), channels anchor-major.
+        kind: one of KINDS, of the detections head one of DETECTION_KINDS.
+        row: the detection row it belongs to; "" for the detections head.
+        stride: input pixels per cell; 0 for the detections head.
+        shape: (1, height, width, channels), channels anchor-major; see tflite.head for the detections head.
         dtype: one of DTYPES.
         scale: 0 for float32.
         zero_point: 0 for float32.
@@ -73,12 +79,21 @@ class Output:
 
 @dataclass(frozen=True)
 class Nms:
-    """How raw grids become detections: see tflite.decode.decode."""
+    """How grids become detections: see tflite.decode.decode.
+
+    Attributes:
+        score_threshold: what to show, unless the user says otherwise.
+        iou_threshold: of the suppression; of the detections head this is in the file.
+        max_detections: the most of an image; of the detections head this is in the file.
+        pre_nms: of the raw head.
+        lowest_score: of the detections head: what scores less does not leave the file.
+    """
 
     score_threshold: float = 0.25
     iou_threshold: float = 0.6
     max_detections: int = 100
     pre_nms: int = 1000
+    lowest_score: float = 0.001
 
 
 @dataclass(frozen=True)
@@ -108,15 +123,16 @@ class Contract:
         arch: of the network's table.
         variant: of the conversion: float32, int8, ...
         input: its input.
-        outputs: its outputs, three kinds for each detection row, rows in the network's order.
-        anchors: row name -> ((width, height), ...) in pixels of the input.
+        outputs: of the raw head three kinds for each detection row, rows in the network's order; of the detections head
+            the four of tflite.head.
+        anchors: row name -> ((width, height), ...) in pixels of the input; empty for the detections head.
         labels: class names, by class number.
-        model_sha256: of the .tflite, hexadecimal.
+        model_sha256: of the .tflite, hexadecimal; in the file itself, of what is in front of the files in it.
         nms: the thresholds to use unless the user says otherwise.
         parents: what it was made from: path and SHA-256 of each file.
         data: what it was trained on.
         versions: of the packages that made it.
-        head: what the outputs are; "raw" are the grids of tflite.decode.
+        head: what the outputs are: "raw" are the grids of tflite.decode, "detections" what tflite.head makes of them.
         format: of this JSON.
     """
 
@@ -145,12 +161,12 @@ class Contract:
 
     @property
     def heads(self) -> tuple[Head, ...]:
-        """The detection rows in order."""
-        strides = {output.row: output.stride for output in self.outputs}
+        """The detection rows in order; none for the detections head."""
+        strides = {output.row: output.stride for output in self.outputs if output.row}
         return tuple(Head(row, stride, self.anchors[row]) for row, stride in strides.items())
 
     def output(self, row: str, kind: str) -> Output:
-        """The output of one kind of a row."""
+        """The output of one kind of a row; of the detections head the row is ""."""
         return next(output for output in self.outputs if (output.row, output.kind) == (row, kind))
 
     def to_json(self) -> str:
@@ -182,21 +198,35 @@ def path_of(model: str | Path) -> Path:
 
 
 def load(model: str | Path) -> Contract:
-    """The contract of a .tflite. FileNotFoundError if there is none, ValueError if it is not valid."""
+    """The contract beside a .tflite, else the one in it.
+
+    Raises FileNotFoundError if there is none, ValueError if it is not valid.
+    """
     path = path_of(model)
     try:
-        text = path.read_bytes()
+        return Contract.from_json(path.read_bytes(), str(path))
     except FileNotFoundError:
+        inner = inside(Path(model).read_bytes(), model) if Path(model).is_file() else None
+    if inner is None:
         raise FileNotFoundError(
-            f"{path}: the contract of {Path(model).name} is missing; a .tflite of ours has its .json beside it; "
-            "`python -m pipeline.convert` writes both"
-        ) from None
-    return Contract.from_json(text, str(path))
+            f"{path}: the contract of {Path(model).name} is missing; a .tflite of ours has it in it, and a copy beside "
+            "it; `python -m pipeline.convert` writes both"
+        )
+    return inner
+
+
+def inside(data: bytes, where: str | Path = "model") -> Contract | None:
+    """The contract in the bytes of a .tflite, None if there is none. ValueError if it, or the zip, is not valid."""
+    _, files = metadata.split(data, where)
+    text = files.get(metadata.CONTRACT)
+    return None if text is None else Contract.from_json(text, f"{where}: {metadata.CONTRACT} in it")
 
 
 def verify(contract: Contract, data: bytes, where: str | Path = "model") -> None:
-    """Raise ValueError unless `data` are the bytes the contract was written for."""
-    if hashlib.sha256(data).hexdigest() != contract.model_sha256:
+    """Raise ValueError unless `data` are the bytes the contract was written for, or the model in front of its files."""
+    if hashlib.sha256(data).hexdigest() == contract.model_sha256:
+        return
+    if hashlib.sha256(metadata.split(data, where)[0]).hexdigest() != contract.model_sha256:
         raise ValueError(
             f"{where}: is not the file its contract was written for (SHA-256 differs): damaged, truncated or replaced; "
             "`python -m pipeline.convert --overwrite` makes both anew"
@@ -212,6 +242,7 @@ def describe(
     heads: Sequence[Any],
     labels: Sequence[str],
     resize: str,
+    head: str = "raw",
     nms: Nms | None = None,
     parents: Mapping[str, str] | None = None,
     data: Data | None = None,
@@ -220,13 +251,14 @@ def describe(
     """The contract of a freshly converted .tflite.
 
     Args:
-        model: its bytes, with signature outputs called ``{row}_{kind}``.
+        model: its bytes, with signature outputs called ``{row}_{kind}``, or those of tflite.head.
         name: of the model.
         arch: of the network.
         variant: of the conversion.
         heads: objects with row_name, stride and anchors, in the network's order.
         labels: class names.
         resize: rule of tflite.image.RULES.
+        head: one of HEADS.
         nms: thresholds; default Nms().
         parents: what it was made from.
         data: the data set of the training.
@@ -236,7 +268,11 @@ def describe(
         ValueError: an output is missing or has another shape than the heads say.
     """
     parsed = inspect.read(model)
-    missing = [f"{h.row_name}_{k}" for h in heads for k in KINDS if f"{h.row_name}_{k}" not in parsed.signature_outputs]
+    if head == "detections":
+        named = [(name, kind, "", 0) for name, kind in zip(OUTPUTS, DETECTION_KINDS, strict=True)]
+    else:
+        named = [(f"{h.row_name}_{kind}", kind, h.row_name, h.stride) for h in heads for kind in KINDS]
+    missing = [name for name, *_ in named if name not in parsed.signature_outputs]
     if missing or len(parsed.signature_inputs) != 1:
         raise ValueError(f"contract: the file must have one named input and outputs, got no {', '.join(missing)}")
 
@@ -253,24 +289,24 @@ def describe(
 
     ((input_name, input_index),) = parsed.signature_inputs.items()
     outputs = [
-        Output(name=f"{h.row_name}_{k}", kind=k, row=h.row_name, stride=h.stride, **tensor(index))
-        for h in heads
-        for k in KINDS
-        for index in [parsed.signature_outputs[f"{h.row_name}_{k}"]]
+        Output(name=name, kind=kind, row=row, stride=stride, **tensor(parsed.signature_outputs[name]))
+        for name, kind, row, stride in named
     ]
+    rows = heads if head == "raw" else ()
     return Contract(
         name=name,
         arch=arch,
         variant=variant,
         input=Input(name=input_name, resize=resize, **tensor(input_index)),
         outputs=tuple(outputs),
-        anchors={head.row_name: tuple((float(w), float(h)) for w, h in head.anchors) for head in heads},
+        anchors={row.row_name: tuple((float(w), float(h)) for w, h in row.anchors) for row in rows},
         labels=tuple(labels),
         model_sha256=hashlib.sha256(model).hexdigest(),
         nms=nms or Nms(),
         parents=dict(parents or {}),
         data=data or Data(),
         versions=dict(versions or {}),
+        head=head,
     )
 
 
@@ -282,7 +318,7 @@ def _check(contract: Contract) -> None:
         raise ValueError(f"input.resize: unknown rule, got {given.resize!r}; allowed: {', '.join(RULES)}")
     if len(given.shape) != 4 or given.shape[0] != 1 or given.shape[3] != 3 or min(given.shape) < 1:
         raise ValueError(f"input.shape: must be 1, height, width, 3, got {list(given.shape)}")
-    if not contract.anchors or not contract.labels:
+    if not contract.labels or (contract.head == "raw" and not contract.anchors):
         raise ValueError("anchors and labels: must not be empty")
     tensors: tuple[Input | Output, ...] = (given, *contract.outputs)
     for tensor in tensors:
@@ -290,6 +326,10 @@ def _check(contract: Contract) -> None:
             raise ValueError(f"{tensor.name}.dtype: unknown, got {tensor.dtype!r}; allowed: {', '.join(DTYPES)}")
         if tensor.dtype != "float32" and not (math.isfinite(tensor.scale) and tensor.scale > 0):
             raise ValueError(f"{tensor.name}.scale: must be positive for {tensor.dtype}, got {tensor.scale}")
+    _check_nms(contract.nms)
+    if contract.head == "detections":
+        _check_detections(contract)
+        return
     wanted = {(row, kind) for row in contract.anchors for kind in KINDS}
     found = [(output.row, output.kind) for output in contract.outputs]
     if sorted(found) != sorted(wanted):
@@ -306,9 +346,20 @@ def _check(contract: Contract) -> None:
                 f"{output.name}.shape: must be {list(expected)} for {len(contract.labels)} labels and "
                 f"{len(contract.anchors[output.row])} anchors, got {list(output.shape)}"
             )
-    nms = contract.nms
-    if not (0 <= nms.score_threshold <= 1 and 0 <= nms.iou_threshold <= 1):
-        raise ValueError(f"nms: thresholds must be in 0..1, got {nms.score_threshold} and {nms.iou_threshold}")
+
+
+def _check_detections(contract: Contract) -> None:
+    most = contract.nms.max_detections
+    wanted = list(zip(DETECTION_KINDS, [(1, most, 4), (1, most), (1, most), (1,)], strict=True))
+    found = [(output.kind, output.shape) for output in contract.outputs]
+    if found != wanted or contract.anchors:
+        raise ValueError(f"outputs: must be {wanted} of {most} detections and no anchors, got {found}")
+
+
+def _check_nms(nms: Nms) -> None:
+    thresholds = (nms.score_threshold, nms.iou_threshold, nms.lowest_score)
+    if not all(0 <= threshold <= 1 for threshold in thresholds):
+        raise ValueError(f"nms: thresholds must be in 0..1, got {', '.join(map(str, thresholds))}")
     if nms.max_detections < 1 or nms.pre_nms < 1:
         raise ValueError(f"nms: counts must be at least 1, got {nms.max_detections} and {nms.pre_nms}")
 

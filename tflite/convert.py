@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from tflite import inspect
+from tflite import head, inspect
+from tflite.contract import KINDS
+from tflite.decode import decode
 from tflite.detector import Interpreter, quiet
 
 VARIANTS = ("float32", "float16", "dynamic", "int16x8", "int8")
@@ -23,6 +25,8 @@ _FLOATS = ("float16", "float32", "float64", "bfloat16")
 # An output that varies less than this in Keras may well be constant after rounding to 1/256.
 _VISIBLE = 4 / 256
 _DEAD_RANGE = 1.0
+# Candidates of an image, the best ones, that the detections head is compared with.
+_CANDIDATES = 1000
 _MIN_SCALE, _MAX_SCALE = 1e-12, 1e6
 
 
@@ -84,6 +88,61 @@ def check(data: bytes, variant: str, model: Any, samples: Sequence[np.ndarray]) 
         more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise ValueError(f"convert: {variant} refused: {'; '.join(problems[:3])}{more}")
     return _run(data, variant, model, samples)
+
+
+def check_detections(made: bytes, raw: bytes, heads: Sequence[head.Head], samples: Sequence[np.ndarray]) -> None:
+    """Run what `tflite.head.attach` made of `raw` and compare.
+
+    Every detection must be a candidate of `tflite.decode`, and the best of each class must be there.
+
+    Args:
+        made: a file with the detections head.
+        raw: the file it was made from.
+        heads: its detection rows.
+        samples: uint8 (h, w, 3) images of the model's size.
+
+    Raises:
+        ValueError: the runtime cannot run it, or it says something else than the grids.
+    """
+    told = head.settings(made)
+    if told is None:
+        raise ValueError(f"head: the file has no {head.OPERATOR}")
+    with_head, without = Interpreter(made), Interpreter(raw)
+    size = without.input_tensor.shape[1:3]
+    height, width = size
+    sides = np.array([width, height, width, height], np.float32)
+    for sample in samples:
+        for interpreter in (with_head, without):
+            interpreter.set(interpreter.quantize(sample)[None])
+            interpreter.invoke()
+        boxes, classes, scores, count = (with_head.value(name)[0] for name in head.OUTPUTS)
+        got = scores[: int(count)]
+        boxes_xyxy = np.clip(boxes[:, [1, 0, 3, 2]] * sides, 0, sides)[: len(got)]
+        grids = [[without.value(f"{row.row_name}_{kind}")[0] for kind in KINDS] for row in heads]
+        candidates = decode(
+            [(a, b, c) for a, b, c in grids],
+            heads,
+            (height, width),
+            score_threshold=told.score_threshold,
+            iou_threshold=1,
+            max_detections=_CANDIDATES,
+            pre_nms=_CANDIDATES,
+        )
+        # What scores like the last candidate may have been cut off among its equals.
+        least = candidates.scores[-1] if len(candidates) == _CANDIDATES else 0
+        for box, category, score in zip(boxes_xyxy, classes, got, strict=False):
+            near = np.abs(candidates.scores - score) < 1e-4
+            near &= candidates.classes == category
+            near &= np.abs(candidates.boxes_xyxy - box).max(axis=1, initial=0) < 1e-3 * max(size)
+            if score > least + 1e-4 and (box[2:] > box[:2]).all() and not near.any():
+                raise ValueError(f"head: the file finds class {category:.0f} at {box}, its grids do not")
+        # Where the file is full, a class whose best is worse than all that is in it has no place.
+        least = got[-1] if len(got) == told.max_detections else 0
+        for category in np.unique(candidates.classes):
+            best = candidates.scores[candidates.classes == category].max()
+            found = got[classes[: len(got)] == category].max(initial=0)
+            if best > least + 1e-4 and found < best - 1e-4:
+                raise ValueError(f"head: the file's best score of class {category} is {found}, its grids' {best}")
 
 
 def _save(model: Any, folder: str) -> None:

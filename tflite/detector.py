@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tflite import contract as contracts
-from tflite import inspect
+from tflite import head, inspect
 from tflite.contract import KINDS, Contract
 from tflite.decode import Detections, Grids, decode
-from tflite.image import Fit, resize
+from tflite.image import resize
 
 
 class Interpreter:
@@ -97,18 +98,20 @@ class Detector:
     """A .tflite of ours.
 
     Attributes:
+        path: the file.
         contract: what it is.
         labels: class names by class number.
         size: (height, width) of its input.
     """
 
     def __init__(self, path: str | Path, *, threads: int = 1, contract: Contract | None = None) -> None:
-        """Load `path` and the contract beside it, or `contract`.
+        """Load `path` with `contract`, by default the one beside it or in it.
 
         Raises:
-            FileNotFoundError: the file or its contract is missing.
+            FileNotFoundError: the file is missing, or there is no contract.
             ValueError: the file is empty, truncated, not a .tflite, not the one of the contract, or cannot be run.
         """
+        self.path = Path(path)
         data = inspect.read_bytes(path)
         # A damaged file can take the whole process down inside the runtime, so the hash comes first.
         inspect.read(data, path)
@@ -118,9 +121,19 @@ class Detector:
         self.size = self.contract.size
         self._interpreter = Interpreter(data, threads=threads, name=path)
         _compare(self.contract, self._interpreter, path)
+        if self.contract.head == "detections":
+            _compare_operator(self.contract, data, path)
 
     def raw(self, pixels: np.ndarray) -> list[Grids]:
-        """uint8 (height, width, 3) of the model's size -> per head (boxes, objectness, classes), float32 in 0..1."""
+        """uint8 (height, width, 3) of the model's size -> per head (boxes, objectness, classes), float32 in 0..1.
+
+        Raises ValueError for a file with the detections head.
+        """
+        if self.contract.head != "raw":
+            raise ValueError(
+                f"{self.path}: has no grids, its outputs are detections; `python -m pipeline.convert --head raw` makes "
+                "a file with grids"
+            )
         self._interpreter.set(self._interpreter.quantize(pixels)[None])
         self._interpreter.invoke()
         grids = [
@@ -143,27 +156,50 @@ class Detector:
         Raises ValueError for an array that is no such image.
         """
         pixels, fit = resize(image, self.size, self.contract.input.resize)
-        return self.decode(self.raw(pixels), fit, score_threshold, iou_threshold)
+        found = self.found(pixels, score_threshold, iou_threshold)
+        return Detections(fit.boxes_to_image(found.boxes_xyxy), found.scores, found.classes)
 
-    def decode(
-        self,
-        outputs: list[Grids],
-        fit: Fit,
-        score_threshold: float | None = None,
-        iou_threshold: float | None = None,
+    def found(
+        self, pixels: np.ndarray, score_threshold: float | None = None, iou_threshold: float | None = None
     ) -> Detections:
-        """Detections in image pixels of what `raw` gave for an image laid in by `fit`."""
+        """Objects in uint8 (height, width, 3) of the model's size, boxes in its pixels, from either head.
+
+        Raises ValueError for an `iou_threshold` other than the one that the detections head has in its file.
+        """
         nms = self.contract.nms
-        found = decode(
-            outputs,
+        least = nms.score_threshold if score_threshold is None else score_threshold
+        if self.contract.head == "detections":
+            self.check_iou(iou_threshold)
+            return self._detections(pixels, least)
+        return decode(
+            self.raw(pixels),
             self.contract.heads,
             self.size,
-            score_threshold=nms.score_threshold if score_threshold is None else score_threshold,
+            score_threshold=least,
             iou_threshold=nms.iou_threshold if iou_threshold is None else iou_threshold,
             max_detections=nms.max_detections,
             pre_nms=nms.pre_nms,
         )
-        return Detections(fit.boxes_to_image(found.boxes_xyxy), found.scores, found.classes)
+
+    def check_iou(self, iou_threshold: float | None) -> None:
+        """Raise ValueError if the file cannot suppress at this overlap."""
+        own = self.contract.nms.iou_threshold
+        if self.contract.head == "detections" and iou_threshold not in (None, own):
+            raise ValueError(
+                f"iou: {self.path} suppresses by itself, at {own}, got {iou_threshold}; "
+                "`python -m pipeline.convert --head raw` makes a file that leaves it open"
+            )
+
+    def _detections(self, pixels: np.ndarray, score_threshold: float) -> Detections:
+        self._interpreter.set(self._interpreter.quantize(pixels)[None])
+        self._interpreter.invoke()
+        boxes, classes, scores, count = (self._interpreter.value(output.name)[0] for output in self.contract.outputs)
+        height, width = self.size
+        sides = np.array([width, height, width, height], np.float32)
+        boxes_xyxy = np.clip(boxes[:, [1, 0, 3, 2]] * sides, 0, sides)
+        keep = (np.arange(len(scores)) < count) & (scores > score_threshold)
+        keep &= ((boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) > 0).all(axis=1)
+        return Detections(boxes_xyxy[keep], scores[keep], classes[keep].astype(np.int32))
 
 
 def _compare(contract: Contract, interpreter: Interpreter, path: str | Path) -> None:
@@ -179,6 +215,23 @@ def _compare(contract: Contract, interpreter: Interpreter, path: str | Path) -> 
                 f"{path}: {said.name} is {found.dtype} {list(found.shape)}, "
                 f"its contract says {said.dtype} {list(said.shape)}"
             )
+        coded = ((*found.scales, 0.0)[0], (*found.zero_points, 0)[0])
+        if said.dtype != "float32" and not np.allclose((said.scale, said.zero_point), coded, rtol=1e-5, atol=0):
+            raise ValueError(
+                f"{path}: {said.name} has scale {coded[0]} and zero point {coded[1]}, "
+                f"its contract says {said.scale} and {said.zero_point}"
+            )
+
+
+def _compare_operator(contract: Contract, data: bytes, path: str | Path) -> None:
+    """What the contract says of the suppression must be what the operator in the file was told."""
+    told = head.settings(data)
+    if told is None:
+        raise ValueError(f"{path}: its contract says detections, but it has no {head.OPERATOR}")
+    nms = contract.nms
+    said = head.Settings(len(contract.labels), nms.lowest_score, nms.iou_threshold, nms.max_detections)
+    if not np.allclose(astuple(told), astuple(said), rtol=1e-5, atol=0):
+        raise ValueError(f"{path}: its operator was told {told}, its contract says {said}")
 
 
 @contextmanager

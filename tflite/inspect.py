@@ -147,7 +147,13 @@ def pack(graph: Any) -> bytes:
     """The bytes of a tree of `graph_of`."""
     import flatbuffers  # type: ignore[import-untyped]
 
-    builder = flatbuffers.Builder(1 << 20)
+    class Builder(flatbuffers.Builder):
+        """Puts constants where the schema wants them (force_align: 16), which the generated code does not."""
+
+        def StartVector(self, size: int, count: int, alignment: int) -> Any:
+            return super().StartVector(size, count, 16 if size == 1 else alignment)
+
+    builder = Builder(1 << 20)
     builder.Finish(graph.Pack(builder), file_identifier=IDENTIFIER)
     return bytes(builder.Output())
 

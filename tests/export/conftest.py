@@ -105,21 +105,23 @@ def own_run(finished_run: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def exported(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run with every variant in its export directory."""
+    """The run with every variant in its export directory, with grids, and float32 and int8 with the detections head."""
     from pipeline import convert
 
     run = Path(shutil.copytree(finished_run, tmp_path_factory.mktemp("exported") / "tiny"))
-    convert.run(convert.Config(run=run, float32=True, float16=True, dynamic=True, int16x8=True, int8=True, samples=8))
+    every = {"float32": True, "float16": True, "dynamic": True, "int16x8": True, "int8": True}
+    convert.run(convert.Config(run=run, **every, samples=8, head="raw"))
+    convert.run(convert.Config(run=run, float32=True, int8=True, samples=8))
     return run
 
 
 @pytest.fixture
 def model_copy(exported: Path, tmp_path: Path) -> Callable[[str], Path]:
-    """``model_copy("int8")``: the file and its contract, for tests that damage them."""
+    """``model_copy("int8_raw")``: the file and its contract, for tests that damage them."""
 
-    def copy(variant: str) -> Path:
+    def copy(name: str) -> Path:
         for suffix in ("tflite", "json"):
-            shutil.copy(exported / "export" / f"model_{variant}.{suffix}", tmp_path)
-        return tmp_path / f"model_{variant}.tflite"
+            shutil.copy(exported / "export" / f"model_{name}.{suffix}", tmp_path)
+        return tmp_path / f"model_{name}.tflite"
 
     return copy

@@ -28,12 +28,13 @@ def files(run: Path) -> set[str]:
 
 
 def read(exported: Path, variant: str) -> tuple[bytes, inspect.Model]:
-    data = (exported / "export" / f"model_{variant}.tflite").read_bytes()
+    data = (exported / "export" / f"model_{variant}_raw.tflite").read_bytes()
     return data, inspect.read(data)
 
 
 def test_everything_is_there(exported: Path) -> None:
-    models = {f"model_{variant}.{suffix}" for variant in VARIANTS for suffix in ("tflite", "json")}
+    names = [f"model_{variant}_raw" for variant in VARIANTS] + ["model_float32", "model_int8"]
+    models = {f"{name}.{suffix}" for name in names for suffix in ("tflite", "json")}
     assert files(exported) == models | {"labels.txt"}
     labels = (exported / "export" / "labels.txt").read_text().splitlines()
     assert tuple(labels) == contracts.load(exported / "export" / "model_int8.tflite").labels
@@ -41,7 +42,7 @@ def test_everything_is_there(exported: Path) -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_contract_says_where_it_came_from(exported: Path, variant: str) -> None:
-    path = exported / "export" / f"model_{variant}.tflite"
+    path = exported / "export" / f"model_{variant}_raw.tflite"
     contract = contracts.load(path)
     contracts.verify(contract, path.read_bytes())
     assert contract.variant == variant
@@ -56,7 +57,7 @@ def test_contract_says_where_it_came_from(exported: Path, variant: str) -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_file_agrees_with_keras(exported: Path, variant: str, deployed: Any, inputs: list[np.ndarray]) -> None:
-    detector = Detector(exported / "export" / f"model_{variant}.tflite")
+    detector = Detector(exported / "export" / f"model_{variant}_raw.tflite")
     expected = [np.asarray(grid)[0] for grid in deployed(inputs[0][None].astype(np.float32), training=False)]
     found = [grid for head in detector.raw(inputs[0]) for grid in head]
     assert [grid.shape for grid in found] == [grid.shape for grid in expected]

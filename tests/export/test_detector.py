@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tflite import inspect
+from tflite import inspect, metadata
 from tflite.convert import VARIANTS
 from tflite.detector import Detector, Interpreter
 from tflite.image import load_image
@@ -19,9 +19,9 @@ from tflite.image import load_image
 Copy = Callable[[str], Path]
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_detects_in_image_pixels(exported: Path, tiny_data: Path, variant: str) -> None:
-    detector = Detector(exported / "export" / f"model_{variant}.tflite")
+@pytest.mark.parametrize("name", [*(f"{variant}_raw" for variant in VARIANTS), "float32", "int8"])
+def test_detects_in_image_pixels(exported: Path, tiny_data: Path, name: str) -> None:
+    detector = Detector(exported / "export" / f"model_{name}.tflite")
     image = load_image(next((tiny_data / "images").iterdir()))
     found = detector.detect(image, score_threshold=0.01)
     assert len(found) > 0
@@ -33,7 +33,7 @@ def test_detects_in_image_pixels(exported: Path, tiny_data: Path, variant: str) 
 
 
 def test_a_batch_is_its_images_one_by_one(exported: Path) -> None:
-    detector = Detector(exported / "export" / "model_int8.tflite")
+    detector = Detector(exported / "export" / "model_int8_raw.tflite")
     pixels = np.random.default_rng(0).integers(0, 256, (3, *detector.size, 3), np.uint8)
     batch = detector.predict_batch(pixels)
     for i, image in enumerate(pixels):
@@ -70,12 +70,13 @@ def test_files_that_are_not_ours(model_copy: Copy, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="got a folder"):
         Detector(tmp_path)
     path.with_suffix(".json").unlink()
+    path.write_bytes(metadata.split(path.read_bytes())[0])
     with pytest.raises(FileNotFoundError, match=r"model_int8\.json: the contract of model_int8\.tflite is missing"):
         Detector(path)
 
 
 def test_somebody_elses_model_has_no_contract_and_no_named_outputs(model_copy: Copy) -> None:
-    path = model_copy("float32")
+    path = model_copy("float32_raw")
     graph = inspect.graph_of(path.read_bytes())
     graph.signatureDefs = []
     with pytest.raises(ValueError, match="not a model of ours"):
@@ -115,7 +116,8 @@ def test_prediction_needs_no_tensorflow(exported: Path) -> None:
     code = (
         "import sys; sys.modules['tensorflow'] = sys.modules['matplotlib'] = sys.modules['pycocotools'] = None\n"
         "import numpy as np; from tflite.detector import Detector; import pipeline.predict\n"
-        f"print(len(Detector({str(exported / 'export' / 'model_int8.tflite')!r}).raw(np.zeros((64, 96, 3), np.uint8))))"
+        f"detector = Detector({str(exported / 'export' / 'model_int8_raw.tflite')!r})\n"
+        "print(len(detector.raw(np.zeros((64, 96, 3), np.uint8))))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert (done.stdout, done.stderr, done.returncode) == ("2\n", "", 0)

@@ -24,7 +24,7 @@ def test_keras_and_float32_agree(exported: Path, tmp_path: Path) -> None:
     assert set(first[0]) == {"image_id", "category_id", "bbox", "score"}
 
 
-@pytest.mark.parametrize("variant", ["int8", "int16x8", "dynamic", "float16"])
+@pytest.mark.parametrize("variant", ["int8", "int8_raw", "int16x8_raw", "dynamic_raw", "float16_raw"])
 def test_every_variant_is_measured(
     exported: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], variant: str
 ) -> None:

@@ -72,7 +72,7 @@ def input_with(**changes: Any) -> dict[str, Any]:
         (changed(labels=["a"]), "must be .* for 1 labels and 2 anchors, got"),
         (changed(labels=[]), "must not be empty"),
         (changed(labels="abc"), "labels: must be a list"),
-        (changed(head="nms"), "head: unknown, got 'nms'; allowed: raw"),
+        (changed(head="nms"), "head: unknown, got 'nms'; allowed: detections, raw"),
         (changed(anchors={"l16": [[1, 2]]}), "outputs: must be"),
         (changed(anchors=[]), "object has no attribute"),
         (changed(input=input_with(resize="crop")), "allowed: stretch, letterbox"),

@@ -1,0 +1,57 @@
+"""A .tflite and its contract -> one file that is enough everywhere: metadata, labels and the contract in it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+from tflite import inspect, metadata
+from tflite.contract import Contract
+from tflite.contract import Output as Tensor
+from tflite.metadata import About, Output
+
+# The names by which runtimes find the outputs of a detector that suppresses by itself.
+_DETECTIONS = {
+    "boxes": ("location", "Left, top, right and bottom of each object, 0 to 1"),
+    "classes": ("category", "Class number of each object"),
+    "scores": ("score", "Score of each object, 0 to 1, best first"),
+    "count": ("number of detections", "How many objects there are"),
+}
+_RAW = {
+    "boxes": "Coded boxes, anchor-major; the contract has the anchors",
+    "objectness": "Whether there is an object, anchor-major",
+    "classes": "Class probabilities, anchor-major",
+}
+
+
+def seal(data: bytes, contract: Contract, about: About) -> tuple[bytes, Contract]:
+    """Put metadata, labels and contract into a model.
+
+    Args:
+        data: bytes of the .tflite.
+        contract: its contract.
+        about: what people should know of it.
+
+    Returns:
+        The file, and the contract to lie beside it. That in the file has the SHA-256 of what is in front of the files.
+    """
+    if contract.head == "detections":
+        outputs = [Output(*_DETECTIONS[output.kind], output.kind) for output in contract.outputs]
+    else:
+        # By the order of the file, which need not be the contract's.
+        outputs = [Output(output.name, _RAW[output.kind], "") for output in _in_file_order(data, contract)]
+    body = metadata.describe(data, about, outputs, contract.size, contract.nms.score_threshold)
+    inner = replace(contract, model_sha256=hashlib.sha256(body).hexdigest())
+    files = {metadata.LABELS: label_file(contract.labels), metadata.CONTRACT: inner.to_json().encode()}
+    whole = metadata.append(body, files)
+    return whole, replace(contract, model_sha256=hashlib.sha256(whole).hexdigest())
+
+
+def label_file(labels: tuple[str, ...]) -> bytes:
+    """A line for each class."""
+    return "".join(f"{' '.join(label.split())}\n" for label in labels).encode()
+
+
+def _in_file_order(data: bytes, contract: Contract) -> list[Tensor]:
+    order = list(inspect.read(data).outputs)
+    return sorted(contract.outputs, key=lambda output: order.index(output.index))
