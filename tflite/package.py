@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 
 from tflite import inspect, metadata
 from tflite.contract import Contract
@@ -33,7 +34,8 @@ def seal(data: bytes, contract: Contract, about: About) -> tuple[bytes, Contract
         about: what people should know of it.
 
     Returns:
-        The file, and the contract to lie beside it. That in the file has the SHA-256 of what is in front of the files.
+        The file, and the contract to lie beside it. That in the file has the SHA-256 of what is in front of the files,
+        and no path.
     """
     if contract.head == "detections":
         outputs = [Output(*_DETECTIONS[output.kind], output.kind) for output in contract.outputs]
@@ -41,7 +43,13 @@ def seal(data: bytes, contract: Contract, about: About) -> tuple[bytes, Contract
         # By the order of the file, which need not be the contract's.
         outputs = [Output(output.name, _RAW[output.kind], "") for output in _in_file_order(data, contract)]
     body = metadata.describe(data, about, outputs, contract.size, contract.nms.score_threshold)
-    inner = replace(contract, model_sha256=hashlib.sha256(body).hexdigest())
+    # A file travels: of the training data it tells the folder's name alone.
+    data_name = Path(contract.data.path).name if contract.data.path else None
+    inner = replace(
+        contract,
+        model_sha256=hashlib.sha256(body).hexdigest(),
+        data=replace(contract.data, path=data_name),
+    )
     files = {metadata.LABELS: label_file(contract.labels), metadata.CONTRACT: inner.to_json().encode()}
     whole = metadata.append(body, files)
     return whole, replace(contract, model_sha256=hashlib.sha256(whole).hexdigest())

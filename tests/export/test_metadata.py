@@ -82,6 +82,8 @@ def test_every_file_has_it(exported: Path, schema: Any, name: str) -> None:
         inner = json.loads(archive.read("contract.json"))
     beside = json.loads(path.with_suffix(".json").read_text())
     assert inner.pop("model_sha256") != beside.pop("model_sha256")
+    # The file travels, where the images lay does not.
+    assert (inner.pop("data")["path"], Path(beside.pop("data")["path"]).is_absolute()) == ("set", True)
     assert inner == beside
 
 
