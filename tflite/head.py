@@ -95,8 +95,10 @@ def attach(
         classes.append(tail.reshape(grids["classes"], (1, cells, n_classes)))
         centres.append(_centres(rows, columns, count))
         halves.append(np.tile(_halves(head, (height, width)), (rows * columns, 1)))
-    scores = tail.binary("MUL", tail.concatenate(classes), tail.concatenate(objectness))
-    coded = _clipped(tail, tail.concatenate(boxes), np.concatenate(centres), np.concatenate(halves))
+    coded, inside = _clipped(tail, tail.concatenate(boxes), np.concatenate(centres), np.concatenate(halves))
+    # What lies outside the picture altogether scores 0.
+    objectness_inside = tail.binary("MUL", tail.concatenate(objectness), inside)
+    scores = tail.binary("MUL", tail.concatenate(classes), objectness_inside)
     unit_anchors = np.tile(np.array([0, 0, 1, 1], np.float32), (sum(map(len, centres)), 1))
     outputs = tail.detections(
         coded,
@@ -177,8 +179,11 @@ def _halves(head: Head, size: tuple[int, int]) -> np.ndarray:
     return np.array([(h / height / 2, w / width / 2) for w, h in head.anchors], np.float32)
 
 
-def _clipped(tail: _Tail, scaled: int, centres: np.ndarray, halves: np.ndarray) -> int:
-    """(1, N, 4) x, y from the cell's centre, log width, log height -> centre y, x, log height, log width, clipped."""
+def _clipped(tail: _Tail, scaled: int, centres: np.ndarray, halves: np.ndarray) -> tuple[int, int]:
+    """(1, N, 4) x, y from the cell's centre, log width, log height -> centre y, x, log height, log width, clipped.
+
+    And (1, N, 1): 1, or 0 for a box of which nothing is left.
+    """
     zero, one = np.array([0], np.float32), np.array([1], np.float32)
     centre = tail.binary("ADD", tail.gather(scaled, np.array([1, 0], np.int32)), centres[None])
     half = tail.binary("MUL", tail.unary("EXP", tail.gather(scaled, np.array([3, 2], np.int32))), halves[None])
@@ -187,8 +192,11 @@ def _clipped(tail: _Tail, scaled: int, centres: np.ndarray, halves: np.ndarray) 
         for side in ("SUB", "ADD")
     )
     middle = tail.binary("MUL", tail.binary("ADD", low, high), np.array([0.5], np.float32))
-    size = tail.binary("MAXIMUM", tail.binary("SUB", high, low), np.array([_LEAST], np.float32))
-    return tail.concatenate([middle, tail.unary("LOG", size)], axis=2)
+    size = tail.binary("SUB", high, low)
+    solid = tail.binary("MINIMUM", tail.binary("MUL", size, np.array([1 / _LEAST], np.float32)), one)
+    inside = tail.binary("MUL", *(tail.gather(solid, np.array([i], np.int32)) for i in range(2)))
+    size = tail.binary("MAXIMUM", size, np.array([_LEAST], np.float32))
+    return tail.concatenate([middle, tail.unary("LOG", size)], axis=2), inside
 
 
 class _Tail:
