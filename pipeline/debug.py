@@ -70,7 +70,7 @@ def run(config: Config) -> Path:
     runs.check_writable(out)
     stage = cast(From, trained.stage.name)
     variants = ("float32", "int8")
-    found = files_of(trained.run, stage, variants, data=config.data, overwrite=config.overwrite)
+    found = files_of(trained.run, stage, variants, head="raw", data=config.data, overwrite=config.overwrite)
     files = dict(zip(variants, found, strict=True))
     images = _images(dataset, trained, config.images)
 

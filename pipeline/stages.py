@@ -13,7 +13,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pipeline import cli, runs
 from pipeline.trained import From, find
@@ -102,7 +102,13 @@ def run(config: Config) -> list[Entry]:
 
 
 def files_of(
-    directory: Path, stage: From, variants: Sequence[str], *, data: Path | None = None, overwrite: bool = False
+    directory: Path,
+    stage: From,
+    variants: Sequence[str],
+    *,
+    head: Literal["detections", "raw"] = "detections",
+    data: Path | None = None,
+    overwrite: bool = False,
 ) -> list[Path]:
     """The files of a stage, converted into export/STAGE/ where they are missing, else left as they are.
 
@@ -110,6 +116,7 @@ def files_of(
         directory: of the run.
         stage: a finished one.
         variants: float32, int8, ...
+        head: what comes out of them.
         data: labelled images to calibrate on; by default those of the training.
         overwrite: replace files of other weights.
 
@@ -120,8 +127,8 @@ def files_of(
 
     weights = runs.sha256(directory / stage / runs.WEIGHTS)
     export = directory / runs.EXPORT
-    places = {variant: _place(export, stage, variant, weights) for variant in variants}
-    missing = [variant for variant, path in places.items() if not _is_of(path, weights)]
+    places = {variant: _place(export, stage, convert.file_name(variant, head), weights, head) for variant in variants}
+    missing = [variant for variant, path in places.items() if not _is_of(path, weights, head)]
     if missing:
         convert.run(
             convert.Config(
@@ -129,6 +136,7 @@ def files_of(
                 from_stage=stage,
                 float32="float32" in missing,
                 int8="int8" in missing,
+                head=head,
                 data=data,
                 out=export / stage,
                 overwrite=overwrite,
@@ -137,16 +145,18 @@ def files_of(
     return list(places.values())
 
 
-def _place(export: Path, stage: From, variant: str, weights: str) -> Path:
+def _place(export: Path, stage: From, name: str, weights: str, head: str) -> Path:
     """Where the file is: in `export` if it was made from this stage, as that of the last one is, else in a folder."""
-    name = f"model_{variant}.tflite"
-    return export / name if _is_of(export / name, weights) else export / stage / name
+    return export / name if _is_of(export / name, weights, head) else export / stage / name
 
 
-def _is_of(path: Path, weights: str) -> bool:
+def _is_of(path: Path, weights: str, head: str) -> bool:
     from tflite import contract as contracts
 
-    return path.is_file() and weights in contracts.load(path).parents.values()
+    if not path.is_file():
+        return False
+    contract = contracts.load(path)
+    return weights in contract.parents.values() and contract.head == head
 
 
 def _measured(directory: Path, files: list[tuple[From, Path]], config: Config) -> list[Entry]:

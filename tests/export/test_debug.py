@@ -19,7 +19,7 @@ from tflite.detector import Interpreter
 
 @pytest.fixture(scope="module")
 def pair(exported: Path) -> tuple[bytes, bytes]:
-    whole, integer = ((exported / "export" / f"model_{name}.tflite").read_bytes() for name in ("float32", "int8"))
+    whole, integer = ((exported / "export" / f"model_{name}_raw.tflite").read_bytes() for name in ("float32", "int8"))
     return whole, integer
 
 
@@ -168,20 +168,20 @@ def test_the_command_keeps_the_worst_in_float_and_measures_the_files(debugged: P
     assert found["worst"] == sorted(own, key=own.__getitem__)[:10]
     assert [row["name"] for row in found["measured"]] == ["float32", "int8", "keep2", "keep5"]
     for row in found["measured"]:
-        metrics = runs.read_json(out / f"metrics_{row['name']}.json")
+        metrics = runs.read_json(out / f"metrics_{Path(row['path']).stem.removeprefix('model_')}.json")
         assert (metrics["AP"], metrics["AP50"]) == (row["AP"], row["AP50"])
         assert metrics["sha256"] == runs.sha256(Path(row["path"]))
     assert found["measured"][3]["kept"] == found["worst"][:5]
     kept = out / "model_keep5.tflite"
     contracts.verify(contracts.load(kept), kept.read_bytes())
-    assert found["files"]["int8"]["sha256"] == runs.sha256(debugged / "export" / "model_int8.tflite")
+    assert found["files"]["int8"]["sha256"] == runs.sha256(debugged / "export" / "model_int8_raw.tflite")
     assert (out / debug.PICTURE).read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_run_without_files_gets_them(own_run: Path) -> None:
     debug.run(debug.Config(run=own_run, images=1, keep=()))
     found = runs.read_json(own_run / debug.DEBUG / debug.RESULT)
-    assert Path(found["files"]["int8"]["path"]) == own_run / "export" / "train" / "model_int8.tflite"
+    assert Path(found["files"]["int8"]["path"]) == own_run / "export" / "train" / "model_int8_raw.tflite"
     assert [row["name"] for row in found["measured"]] == ["float32", "int8"]
 
 

@@ -26,7 +26,7 @@ def program(folder: Path, name: str, text: str) -> Path:
 
 @pytest.fixture
 def int8(exported: Path) -> Path:
-    return exported / "export" / "model_int8.tflite"
+    return exported / "export" / "model_int8_raw.tflite"
 
 
 @pytest.mark.parametrize("target", ["ethos-u55-256", "ethos-u65-512", "ethos-u85-512"])
@@ -42,12 +42,12 @@ def test_every_operator_of_an_int8_file_with_raw_heads_is_on_the_npu(int8: Path,
         found.layers[0][1] >= found.layers[-1][1] >= 0
         and sum(cycles for _, cycles in found.layers) >= found.cycles * 0.9
     )
-    (op,) = inspect.read(tmp_path / "out" / f"model_int8_{target}.tflite").ops
+    (op,) = inspect.read(tmp_path / "out" / f"model_int8_raw_{target}.tflite").ops
     assert op.name == vela.ON_NPU
 
 
 def test_a_float_file_stays_on_the_cpu_and_the_reason_is_told(exported: Path) -> None:
-    path = exported / "export" / "model_float32.tflite"
+    path = exported / "export" / "model_float32_raw.tflite"
     found = compile_for(path, "ethos-u55-256")
     assert found.on_cpu == found.operators == len(found.fallbacks)
     assert all("Float32" in each.reason for each in found.fallbacks)

@@ -12,13 +12,14 @@ from model.count import count
 from model.spec import Arch
 from model.zoo import ARCHS
 from pipeline import inspect as stage
-from tflite import costs, inspect
+from tflite import costs, inspect, metadata
+from tflite.convert import VARIANTS
 
 
-@pytest.mark.parametrize("variant", ["float32", "float16", "dynamic", "int8", "int16x8"])
-def test_macs_are_those_of_the_table(exported: Path, variant: str) -> None:
+@pytest.mark.parametrize("name", [*(f"{variant}_raw" for variant in VARIANTS), "float32", "int8"])
+def test_macs_are_those_of_the_table(exported: Path, name: str) -> None:
     arch = Arch.from_json(json.loads((exported / "train" / "arch.json").read_text()))
-    layers = costs.layers(inspect.read(exported / "export" / f"model_{variant}.tflite"))
+    layers = costs.layers(inspect.read(exported / "export" / f"model_{name}.tflite"))
     assert sum(layer.macs for layer in layers) == count(arch).macs
 
 
@@ -34,7 +35,7 @@ def test_macs_of_published_networks(name: str) -> None:
 
 
 def test_bytes_and_memory(exported: Path) -> None:
-    data = (exported / "export" / "model_int8.tflite").read_bytes()
+    data = (exported / "export" / "model_int8_raw.tflite").read_bytes()
     model = inspect.read(data)
     constants = sum(layer.constant_bytes for layer in costs.layers(model))
     weights = sum(t.n_bytes for t in model.tensors if t.dtype == "int8" and t.constant)
@@ -47,19 +48,19 @@ def test_bytes_and_memory(exported: Path) -> None:
 
 
 def test_the_command(exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model = exported / "export" / "model_int8.tflite"
+    model = exported / "export" / "model_int8_raw.tflite"
     stage.run(stage.Config(model, tensors=True, layers=True))
     shown = capsys.readouterr().out
     for part in ("tiny, int8, 64x96", "d1_objectness", "MMAC", "XNNPACK", "Ethos-U", "TFLite 2.", "KiB planned"):
         assert part in shown
-    (tmp_path / "alone.tflite").write_bytes(model.read_bytes())
+    (tmp_path / "alone.tflite").write_bytes(metadata.split(model.read_bytes())[0])
     stage.run(stage.Config(tmp_path / "alone.tflite", load=False))
     shown = capsys.readouterr().out
     assert "contract" in shown and "is missing" in shown
 
 
 def test_json(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model = exported / "export" / "model_int8.tflite"
+    model = exported / "export" / "model_int8_raw.tflite"
     stage.run(stage.Config(model, json=True))
     found = json.loads(capsys.readouterr().out)
     assert found["op_counts"]["CONV_2D"] > 5
@@ -69,7 +70,7 @@ def test_json(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_names_cannot_steer_the_terminal(exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    graph = inspect.graph_of((exported / "export" / "model_int8.tflite").read_bytes())
+    graph = inspect.graph_of((exported / "export" / "model_int8_raw.tflite").read_bytes())
     graph.subgraphs[0].tensors[3].name = b"\x1b[2J[red]name"
     path = tmp_path / "m.tflite"
     path.write_bytes(inspect.pack(graph))
@@ -79,7 +80,7 @@ def test_names_cannot_steer_the_terminal(exported: Path, tmp_path: Path, capsys:
 
 
 def test_a_file_that_claims_more_than_it_holds(exported: Path) -> None:
-    data = bytearray((exported / "export" / "model_int8.tflite").read_bytes())
+    data = bytearray((exported / "export" / "model_int8_raw.tflite").read_bytes())
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.Model.GetRootAs(bytes(data), 0)
@@ -92,7 +93,7 @@ def test_a_file_that_claims_more_than_it_holds(exported: Path) -> None:
 
 
 def test_tensor_indices_are_checked(exported: Path) -> None:
-    graph = inspect.graph_of((exported / "export" / "model_int8.tflite").read_bytes())
+    graph = inspect.graph_of((exported / "export" / "model_int8_raw.tflite").read_bytes())
     graph.subgraphs[0].operators[2].inputs = np.array([100000], np.int32)
     with pytest.raises(ValueError, match="damaged or truncated"):
         inspect.read(inspect.pack(graph))

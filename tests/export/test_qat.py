@@ -87,7 +87,7 @@ def quantized(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Q
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(quantize, "Freeze", Watched)
         qat.run(config(run, freeze_epochs=1))
-    convert.run(convert.Config(run=run, int8=True))
+    convert.run(convert.Config(run=run, int8=True, head="raw"))
     return Quantized(run, epochs)
 
 
@@ -106,7 +106,7 @@ def test_a_quantized_run_is_a_stage_like_others(quantized: Quantized) -> None:
 
 
 def test_its_file_is_the_trained_network(quantized: Quantized, inputs: list[np.ndarray]) -> None:
-    path = quantized.run / "export" / "model_int8.tflite"
+    path = quantized.run / "export" / "model_int8_raw.tflite"
     trained = find(quantized.run)
     assert trained.stage.name == "qat"
     weights = runs.sha256(quantized.run / "qat" / runs.WEIGHTS)
