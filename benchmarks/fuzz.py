@@ -134,7 +134,10 @@ def _fields(data: bytes, random: np.random.Generator) -> bytes:
             op.opcodeIndex = int(random.integers(len(graph.operatorCodes)))
         elif op.builtinOptions is not None and vars(op.builtinOptions):
             name = random.choice(sorted(vars(op.builtinOptions)))
-            if isinstance(getattr(op.builtinOptions, name), int):
+            value = getattr(op.builtinOptions, name)
+            if isinstance(value, bool):
+                setattr(op.builtinOptions, name, not value)
+            elif isinstance(value, int):
                 setattr(op.builtinOptions, name, int(random.choice([0, 1, 3, 100])))
     return inspect.pack(graph)
 
@@ -173,6 +176,7 @@ def outcome(call: Callable[[], Any]) -> str:
             "SHA-256 differs": "not the contract's file",
             "has no contract": "no detector by what it says itself",
             "damaged or truncated": "damaged",
+            "the files in it cannot be read": "damaged files behind the model",
             "not a .tflite": "not a .tflite",
             "the file is empty": "empty",
             "refuses the model": "the runtime refuses it",

@@ -186,6 +186,19 @@ def test_other_files_behind_a_model_are_no_contract(alone: Path) -> None:
         Detector(alone)
 
 
+def test_without_a_contract_it_runs_as_anybody_elses(alone: Path, tiny_data: Path, tmp_path: Path) -> None:
+    found = []
+    for name in ("ours", "theirs"):
+        predict.run(predict.Config(images=(tiny_data / "images",), model=alone, out=tmp_path / name, score=0.25))
+        written = json.loads((tmp_path / name / "detections.json").read_text())
+        found.append([each for image in written["images"] for each in image["detections"]])
+        alone.write_bytes(metadata.split(alone.read_bytes())[0])
+    ours, theirs = ([(each["class"], each["score"], each["box_xyxy"]) for each in part] for part in found)
+    assert ours == theirs
+    assert len(ours) > 50
+    assert {each["label"] for each in found[1]} <= {f"class {number}" for number in range(5)}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

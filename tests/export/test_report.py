@@ -69,7 +69,7 @@ def made(run: Path, **options: Any) -> Page:
 def whole(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with everything in it; its history and its cuts are made up, its measurements are not."""
     run = Path(shutil.copytree(exported, tmp_path_factory.mktemp("whole") / "tiny <&> run"))
-    for name in ("float16", "dynamic", "int16x8"):
+    for name in ("float16_raw", "dynamic_raw", "int16x8_raw"):
         (run / "export" / f"model_{name}.tflite").unlink()
     stages.run(stages.Config(run=run, runs=1))
     debug.run(debug.Config(run=run, images=2, keep=(1,)))
@@ -246,8 +246,9 @@ def test_a_run_that_was_exported_shows_its_files(exported: Path, tmp_path: Path)
 
 def test_what_is_not_true_any_more_is_said(whole: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(whole, tmp_path / "run"))
-    model = run / "export" / "model_int8.tflite"
-    model.write_bytes(model.read_bytes() + bytes(16))
+    for name in ("model_int8.tflite", "model_int8_raw.tflite"):
+        model = run / "export" / name
+        model.write_bytes(model.read_bytes() + bytes(16))
     value = runs.read_json(run / "metrics_float32.json")
     first = next(name for name, row in value["per_class"].items() if row["boxes"])
     value["per_class"][first]["AP50"] = 12.3
