@@ -1,4 +1,4 @@
-"""A network as integers times shifts: wrapped for training, settled for the integer kernels, read back.
+"""A network as integers times shifts: wrapped for training, read back, made ready to convert.
 
 Weights of b bits as in distribution-shifting convolution (arXiv 1901.01928): VQK x KDS is the kernel, and the batch
 norm behind it, folded, is CDS. Activations have 8 bits.
@@ -15,7 +15,6 @@ import numpy as np
 from model.build import build
 from model.graph import CONVS, Graph, inner
 from model.keras import keras, tf
-from model.quantizers import Fixed, Range
 from model.shift import expand, fit
 from model.spec import INPUT, Arch
 from model.wrapping import (
@@ -29,9 +28,6 @@ from model.wrapping import (
 )
 
 layers = keras.layers
-# Where a scale is smaller than this share of the sum it is computed from, runtimes refuse the operator.
-_FINEST = 1 / 64
-_MOST_BIAS = 2**30
 
 
 @dataclass(frozen=True)
@@ -118,7 +114,7 @@ def kernels(model: keras.Model) -> dict[str, Kernel]:
         vqk, _ = shifts.parts(kernel, variables["log_kds"])
         kds = np.exp(variables["log_kds"].numpy()).reshape(shifts.shifts_shape)
         norm = graph.norm_behind(layer.name)
-        cds = np.ones(shifts.shape[3], np.float32) if norm is None else _cds(norm)
+        cds = np.ones(shifts.shape[3], np.float32) if norm is None else cds_of(norm)
         found[layer.name] = Kernel(vqk.numpy().astype(np.int8), kds, cds)
     return found
 
@@ -135,52 +131,12 @@ def plain(arch: Arch, model: keras.Model, how: Quantization) -> keras.Model:
     return made
 
 
-def settle(model: keras.Model) -> None:
-    """Move what TFLite's integer kernels cannot hold onto what they can, in place; for a model that is done training.
-
-    - A bias is a whole number of (scale of the input x scale of the kernel). At 4 bits that step is coarse enough to be
-      seen in the output. It goes into beta, and the mean becomes 0.
-    - A channel whose bias is 2^30 such steps or more, for its gamma is 0 or next to it, loses its kernel, which added
-      nothing, and gets a gamma that can count the bias.
-    - A range that is empty, or finer than its convolution's sums by more than 64 times, is widened.
-    """
-    graph, ranges = Graph(model), {layer.name: (quantizer, own) for layer, quantizer, own in learned_ranges(model)}
-    found = kernels(model)
-    variables = {layer.name: (kernel, made, shifts) for layer, shifts, kernel, made in shifted_kernels(model)}
-    for layer in model.layers:
-        if layer.name in found:
-            name, kernel = layer.name, found[layer.name]
-            given = _scale_into(graph, name)
-            units = given * kernel.kds.reshape(-1) * np.abs(kernel.cds)
-            norm = graph.norm_behind(name)
-            bias = _bias(norm, inner(layer))
-            dead = np.abs(bias) >= _MOST_BIAS * units
-            if dead.any() and norm is not None:
-                weight, _, shifts = variables[name]
-                weight.assign(np.where(dead, 0, weight.numpy().reshape(shifts.shape)).reshape(weight.shape))
-                least = np.maximum(np.abs(bias), 1.0) / _MOST_BIAS / (given * kernel.kds.reshape(-1))
-                gamma = 2 * least * np.sqrt(norm.moving_variance.numpy() + norm.epsilon)
-                norm.gamma.assign(np.where(dead, gamma, norm.gamma.numpy()))
-                units = given * kernel.kds.reshape(-1) * np.abs(_cds(norm))
-            bias = np.round(bias / units) * units
-            if norm is not None:
-                norm.moving_mean.assign(np.zeros_like(bias))
-                norm.beta.assign(bias)
-            elif inner(layer).use_bias:
-                inner(layer).bias.assign(bias)
-            target = graph.range_behind(name)
-            if target in ranges:
-                _widen(*ranges[target], 255 * _FINEST * float(units.max()))
-        if layer.name in ranges:
-            _widen(*ranges[layer.name], 0.0)
-
-
 def deployable(arch: Arch, model: keras.Model, how: Quantization) -> keras.Model:
     """The model to convert: integer pixels in, sigmoid outputs at 8 bits; see `model.build.deployable`.
 
     Args:
       arch: the table.
-      model: of `wrapped`, settled.
+      model: of `wrapped`, settled by `model.settle`.
       how: what it was wrapped with.
 
     Raises:
@@ -240,26 +196,6 @@ def _copy_unquantized(arch: Arch, source: keras.Model, target: keras.Model) -> N
                 mine.assign(given)
 
 
-def _scale_into(graph: Graph, name: str) -> float:
-    """Scale of the integers that the convolution `name` reads."""
-    source = next(graph.sources(graph.before[name][0]))
-    quantizer = graph.layers[source].quantize_config.output
-    low, high = (0.0, quantizer.high) if isinstance(quantizer, Fixed) else map(float, quantizer.ends())
-    return float(np.float32(high - low) / np.float32(255))
-
-
-def _cds(norm: Any) -> np.ndarray:
+def cds_of(norm: Any) -> np.ndarray:
+    """The channel distribution shift that a batch norm is, (C,)."""
     return (norm.gamma / tf.sqrt(norm.moving_variance + norm.epsilon)).numpy()
-
-
-def _bias(norm: Any, layer: Any) -> np.ndarray:
-    if norm is not None:
-        return norm.beta.numpy() - norm.moving_mean.numpy() * _cds(norm)
-    return layer.bias.numpy() if layer.use_bias else np.zeros((), np.float32)
-
-
-def _widen(quantizer: Range, own: dict[str, Any], least: float) -> None:
-    low, high = (float(end) for end in quantizer.ends())
-    least = least or (1.0 if high <= low else 0.0)
-    if high - low < least:
-        own["high"].assign(low + least)

@@ -51,9 +51,10 @@ class Trained:
 
             return self._loaded(build(self.arch))
         from model import quantize
+        from model.settle import settle
 
         model = self._loaded(quantize.wrapped(self.arch, self._quantization()))
-        quantize.settle(model)
+        settle(model)
         return model
 
     def deployable(self, variant: str, weighted: Any) -> Any:

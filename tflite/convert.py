@@ -157,7 +157,9 @@ def _save(model: Any, folder: str) -> None:
     module = tf.Module()
     # Not the model itself: Keras would then trace every layer's functions too, which takes most of the time.
     module.weights, module.serve = model.variables, serve
-    tf.saved_model.save(module, folder, signatures={inspect.SIGNATURE: serve})
+    # Gradients, which nobody asks a .tflite for, are half of what a quantization-aware model would save.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(module, folder, signatures={inspect.SIGNATURE: serve}, options=options)
 
 
 def _convert(folder: str, variant: str, samples: Sequence[np.ndarray], *, aware: bool) -> bytes:
