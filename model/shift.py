@@ -40,7 +40,7 @@ def limits(bits: int) -> tuple[int, int]:
       ValueError: `bits` is no whole number from 2 to 8.
     """
     if isinstance(bits, bool) or not isinstance(bits, int | np.integer) or not BITS[0] <= bits <= BITS[1]:
-        raise ValueError(f"bits: must be a whole number, got {bits!r}; allowed: {BITS[0]} to {BITS[1]}")
+        raise ValueError(f"bits: must be a whole number from {BITS[0]} to {BITS[1]}, got {bits!r}")
     return (-127, 127) if bits == 8 else (-(2 ** (int(bits) - 1)), 2 ** (int(bits) - 1) - 1)
 
 

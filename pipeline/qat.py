@@ -47,6 +47,8 @@ class Config:
         default_factory=lambda: Recipe(epochs=12, learning_rate=5e-4, weight_decay=0.0, warmup_epochs=1.0, ema=0.99)
     )
     augment: Strength = field(default_factory=Strength)
+    rank_by: Literal["AP", "AP50"] = "AP"
+    """Measure on the validation split by which the best epoch is kept."""
     freeze_epochs: int | None = None
     """Last epochs with ranges and batch-norm statistics frozen; by default a quarter of all."""
     samples: int = 64
@@ -161,6 +163,7 @@ def _train(config: Config, trained: Trained, how: Quantization, work: Retraining
         stage,
         callbacks=[quantize.Freeze(model, config.recipe.epochs - last + 1)],
         penalty=distillation(source, config.distill) if config.distill else None,
+        rank_by=config.rank_by,
     )
 
 

@@ -10,7 +10,6 @@ from model.quantize import kernels
 from model.spec import INPUT, Arch
 from tflite import inspect
 from tflite.convert import WEIGHTED
-from tflite.detector import Interpreter
 
 
 def lively(arch: Arch, pixels: np.ndarray, seed: int = 0) -> keras.Model:
@@ -76,31 +75,3 @@ def strangers(arch: Arch, model: keras.Model, data: bytes) -> list[str]:
         else:
             missing.append(name)
     return [*missing, *["file"] * len(found)]
-
-
-def outputs(data: bytes, pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """Output name -> what a file gives for uint8 (B, h, w, 3), its integers counted from 0."""
-    interpreter = Interpreter(data)
-    found: dict[str, list[np.ndarray]] = {name: [] for name in interpreter.output_tensors}
-    for image in pixels:
-        interpreter.set(image[None])
-        interpreter.invoke()
-        for name, tensor in interpreter.output_tensors.items():
-            found[name].append(interpreter.get(name)[0].astype(int) - tensor.zero_points[0])
-    return {name: np.stack(values) for name, values in found.items()}
-
-
-def said(arch: Arch, model: keras.Model, pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """The same by the network of quantization-aware training: the sigmoid of its logits in steps of 1/256."""
-    logits = model(pixels.astype(np.float32), training=False)
-    names = [f"{head.row_name}_{kind}" for head in arch.heads for kind in ("boxes", "objectness", "classes")]
-    return {
-        name: np.clip(np.rint(256 / (1 + np.exp(-np.asarray(values, np.float64)))), 0, 255).astype(int)
-        for name, values in zip(names, logits, strict=True)
-    }
-
-
-def steps_apart(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> np.ndarray:
-    """How far each value of the same outputs is apart, in steps."""
-    assert one.keys() == other.keys()
-    return np.concatenate([np.abs(one[name] - other[name]).reshape(-1) for name in one])

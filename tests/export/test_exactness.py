@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from int8_files import lively, outputs, said, steps_apart, strangers
+from int8_files import lively, strangers
 
+from benchmarks.exactness import outputs, said, steps_apart
 from model import quantize
 from model.keras import keras
 from model.settle import settle

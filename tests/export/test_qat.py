@@ -11,14 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from int8_files import lively, outputs, said, steps_apart, stored, strangers
+from int8_files import lively, stored, strangers
 
+from benchmarks.exactness import outputs, said, steps_apart
 from model import quantize
 from model.keras import keras
 from model.spec import Arch, Row
 from model.wrapping import Quantization, learned_ranges
 from pipeline import cli, convert, evaluate, qat, runs
 from pipeline.recipe import Recipe, Strength
+from pipeline.retrain import Retraining
 from pipeline.trained import find
 from pipeline.trainer import Trainer
 from tflite import contract as contracts
@@ -135,8 +137,11 @@ def test_all_trains_integers_and_shifts(quantized: Quantized) -> None:
     assert np.mean(shifts(before) != shifts(after)) > 0.5
 
 
-def test_shifts_trains_no_integer(own_run: Path) -> None:
-    qat.run(config(own_run, train="shifts", distill=0.0, recipe=Recipe(epochs=1, learning_rate=2e-3, ema=0.5)))
+def test_shifts_trains_no_integer_and_the_best_epoch_stays(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([{"AP": 10.0, "AP50": 30.0}, {"AP": 20.0, "AP50": 20.0}])
+    monkeypatch.setattr(Retraining, "measure", lambda *_: lambda: next(scores))
+    qat.run(config(own_run, train="shifts", distill=0.0, rank_by="AP50"))
+    assert json.loads((own_run / "qat" / runs.METRICS).read_text())["epoch"] == 1
     how = Quantization(4, "shifts")
     before, after = begun(own_run, how), unsettled(own_run, how)
     np.testing.assert_array_equal(integers(before), integers(after))
@@ -199,8 +204,8 @@ def test_no_room_for_its_first_files_leaves_no_stage(own_run: Path, monkeypatch:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"bits": 1}, r"^bits: must be a whole number, got 1; allowed: 2 to 8$"),
-        ({"bits": 9}, r"^bits: must be a whole number, got 9; allowed: 2 to 8$"),
+        ({"bits": 1}, r"^bits: must be a whole number from 2 to 8, got 1$"),
+        ({"bits": 9}, r"^bits: must be a whole number from 2 to 8, got 9$"),
         ({"samples": 0}, r"^samples: must be at least 1, got 0$"),
         ({"distill": -1.0}, r"^distill: must not be negative, got -1\.0$"),
         ({"distill": float("nan")}, r"^distill: must not be negative, got nan$"),
@@ -227,7 +232,7 @@ def test_what_cannot_be_quantized(own_run: Path, quantized: Quantized, capfd: An
     with pytest.raises(SystemExit) as stopped:
         cli.main(qat.Config, qat.run, prog=qat.PROG, args=["--run", str(quantized.run), "--bits", "9"])
     assert stopped.value.code == 2
-    assert capfd.readouterr().err == f"{qat.PROG}: bits: must be a whole number, got 9; allowed: 2 to 8\n"
+    assert capfd.readouterr().err == f"{qat.PROG}: bits: must be a whole number from 2 to 8, got 9\n"
 
 
 def test_a_range_of_joined_values_follows_the_lowest(inputs: list[np.ndarray]) -> None:

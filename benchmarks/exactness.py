@@ -1,0 +1,91 @@
+"""Whether an int8 file computes what was trained: its outputs beside those of quantization-aware training.
+
+python -m pipeline.convert --run runs/cells --int8 --head raw
+python benchmarks/exactness.py --run runs/cells
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline import cli, runs
+from tflite import contract as contracts
+
+if TYPE_CHECKING:
+    from model.keras import keras
+    from model.spec import Arch
+
+PROG = "python benchmarks/exactness.py"
+FILE = "export/model_int8_raw.tflite"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Steps between the outputs of a run's raw int8 file and of the network it was made from."""
+
+    run: Path | None = None
+    """Run with a qat stage; by default the newest."""
+    data: Path | None = None
+    """Images; by default the validation images of the training."""
+    images: int = 16
+    """How many of them."""
+
+
+def outputs(data: bytes, pixels: np.ndarray) -> dict[str, np.ndarray]:
+    """Output name -> what a raw file gives for uint8 (B, h, w, 3), its integers counted from 0."""
+    from tflite.detector import Interpreter
+
+    interpreter = Interpreter(data)
+    found: dict[str, list[np.ndarray]] = {name: [] for name in interpreter.output_tensors}
+    for image in pixels:
+        interpreter.set(image[None])
+        interpreter.invoke()
+        for name, tensor in interpreter.output_tensors.items():
+            found[name].append(interpreter.get(name)[0].astype(int) - tensor.zero_points[0])
+    return {name: np.stack(values) for name, values in found.items()}
+
+
+def said(arch: Arch, model: keras.Model, pixels: np.ndarray) -> dict[str, np.ndarray]:
+    """The same by the network of quantization-aware training: the sigmoid of its logits in steps of 1/256."""
+    logits = model(pixels.astype(np.float32), training=False)
+    names = [f"{head.row_name}_{kind}" for head in arch.heads for kind in ("boxes", "objectness", "classes")]
+    return {
+        name: np.clip(np.rint(256 / (1 + np.exp(-np.asarray(values, np.float64)))), 0, 255).astype(int)
+        for name, values in zip(names, logits, strict=True)
+    }
+
+
+def steps_apart(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> np.ndarray:
+    """How far each value of the same outputs is apart, in steps."""
+    return np.concatenate([np.abs(one[name] - other[name]).reshape(-1) for name in one])
+
+
+def run(config: Config) -> np.ndarray:
+    """Compare, print and return the steps. Raises ValueError or OSError for what a user can mend."""
+    directory = runs.resolve_run(config.run)
+    path = directory / FILE
+    weights = directory / "qat" / runs.WEIGHTS
+    if not path.is_file() or contracts.load(path).parents.get(f"qat/{runs.WEIGHTS}") != runs.sha256(weights):
+        command = f"python -m pipeline.convert --run {directory} --int8 --head raw"
+        raise ValueError(f"{path}: must be the file of the run's qat stage; `{command}` makes it")
+    from pipeline.trained import find
+    from tflite.image import load_image, resize
+
+    trained = find(directory, "qat")
+    model = trained.weighted()
+    files = trained.dataset(config.data).splits["val"].files[: config.images]
+    pixels = np.stack([resize(load_image(file), trained.arch.size, trained.resize)[0] for file in files])
+    steps = steps_apart(outputs(path.read_bytes(), pixels), said(trained.arch, model, pixels))
+    print(
+        f"{path}: {len(pixels)} images, {steps.size:,} values; equal {np.mean(steps == 0):.4%}, "
+        f"within one step {np.mean(steps <= 1):.4%}, most {steps.max()} steps"
+    )
+    return steps
+
+
+if __name__ == "__main__":
+    cli.main(Config, run, prog=PROG)
