@@ -23,7 +23,7 @@ layers = keras.layers
 _FINEST = 1 / 64
 _MOST_BIAS = 2**30
 _TOLERANCE = 1e-3
-_LARGEST_P = 64
+_LARGEST_P = 512
 # Of both ratios of an addition. TFLite's kernels know them to some 20 bits.
 _SUM_Q = 1001
 
@@ -53,7 +53,7 @@ def settle(model: keras.Model) -> None:
 
 
 def odd(ratios: np.ndarray) -> np.ndarray:
-    """Near each positive number p / q with odd q: the smallest p up to 64 that comes within 1e-3, else the nearest."""
+    """Near each positive number p / q with odd q: the smallest p up to 512 that comes within 1e-3, else the nearest."""
     p = np.arange(1, _LARGEST_P + 1)[:, None]
     wanted = np.asarray(ratios, np.float64).reshape(1, -1)
     q = 2 * np.maximum(np.rint((p / wanted - 1) / 2), 0) + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from int8_files import lively, strangers
 from benchmarks.exactness import outputs, said, steps_apart
 from model import quantize
 from model.keras import keras
-from model.settle import settle
+from model.settle import odd, settle
 from model.spec import OPS, Arch, Row
 from model.wrapping import Quantization
 from model.zoo import ARCHS
@@ -145,6 +146,13 @@ def test_a_network_is_stored_and_computes_as_it_was_trained(made: Callable[..., 
     assert strangers(it.arch, it.model, it.data) == []
     assert all(np.ptp(values) > 16 for values in it.wanted.values())
     assert np.mean(steps_apart(it.got, it.wanted) <= 1) >= 0.999
+
+
+def test_ratios_are_moved_a_little_to_where_nothing_is_halfway() -> None:
+    ratios = np.geomspace(1e-6, 2, 2000)
+    moved = odd(ratios)
+    assert np.abs(moved / ratios - 1).max() <= 1e-3
+    assert all(Fraction(ratio).limit_denominator(10**9).denominator % 2 for ratio in moved.tolist())
 
 
 def test_a_kernel_that_differs_by_one_is_noticed(made: Callable[..., Made]) -> None:
