@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import tyro
@@ -28,6 +29,8 @@ class Config:
     """Classes."""
     float32: bool = True
     """Make the float32 files too."""
+    squeeze: Literal["mean", "pool"] = "mean"
+    """As of pipeline.convert; networks without gates are left as they are."""
 
 
 def run(config: Config) -> list[Path]:
@@ -36,6 +39,7 @@ def run(config: Config) -> list[Path]:
     from model.keras import keras
     from model.zoo import ARCHS
     from tflite.convert import convert
+    from tflite.squeeze import pooled
 
     unknown = [name for name in config.archs if name not in ARCHS]
     if unknown or not config.archs:
@@ -54,6 +58,8 @@ def run(config: Config) -> list[Path]:
         deployed = deployable(arch, model)
         for variant in ("float32", "int8") if config.float32 else ("int8",):
             data = convert(deployed, variant, samples if variant == "int8" else ())
+            if config.squeeze == "pool" and any(row.se for row in arch.rows):
+                data = pooled(data)
             written.append(runs.write_atomic(config.out / f"{name}_{variant}.tflite", data))
             print(f"wrote {written[-1]}", flush=True)
     return written

@@ -57,6 +57,8 @@ class Config:
     """Integers only: uint8 pixels in, int8 out; what phones and edge accelerators run fast."""
     head: Literal["detections", "raw"] = "detections"
     """What comes out: detections, decoded and suppressed in the file, or raw grids, for accelerators."""
+    squeeze: Literal["mean", "pool"] = "mean"
+    """How gates average over the picture: by a mean, or by a pool, which accelerators run faster."""
     samples: int = 200
     """Training images to calibrate int8 and int16x8 on."""
     author: str = ""
@@ -83,6 +85,8 @@ def run(config: Config) -> Path:
     if config.samples < 1:
         raise ValueError(f"samples: must be at least 1, got {config.samples}")
     trained = find(config.run, config.from_stage)
+    if config.squeeze == "pool" and not any(row.se for row in trained.arch.rows):
+        raise ValueError(f"squeeze: pool is for networks with gates, {trained.arch.name} has none; allowed: mean")
     variants = [v for v in ("float32", "float16", "dynamic", "int16x8", "int8") if getattr(config, v)] or ["float32"]
     export = trained.run / runs.EXPORT if config.out is None else config.out
     parents = {f"{trained.stage.name}/{name}": runs.sha256(trained.stage / name) for name in (runs.ARCH, runs.WEIGHTS)}
@@ -97,6 +101,7 @@ def run(config: Config) -> Path:
     samples = _samples(trained, config, needed=bool(({"int8", "int16x8"} - aware) & set(variants)))
 
     from tflite import convert as converting
+    from tflite import squeeze
 
     weighted = trained.weighted()
     rows = []
@@ -106,6 +111,7 @@ def run(config: Config) -> Path:
         data = converting.convert(
             model, variant, samples if variant in converting.CALIBRATED else (), aware=variant in aware
         )
+        data = squeeze.pooled(data) if config.squeeze == "pool" else data
         differences = converting.check(data, variant, model, samples[:COMPARED])
         if config.head == "detections":
             data = with_detections(data, trained.arch.heads, len(trained.labels), samples[:COMPARED])

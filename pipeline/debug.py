@@ -76,7 +76,7 @@ def run(config: Config) -> Path:
 
     from tflite import debugger
 
-    whole, integer = (files[variant].read_bytes() for variant in ("float32", "int8"))
+    whole, integer = _pair(files)
     with _progress(f"comparing {files['int8']}", len(images)) as advance:
         errors = debugger.measure(whole, integer, images, threads=config.threads, advance=advance)
     most = max(10, *config.keep) if config.keep else 10
@@ -127,12 +127,21 @@ def _images(dataset: Dataset, trained: Trained, count: int) -> list[np.ndarray]:
     return found
 
 
+def _pair(files: dict[str, Path]) -> tuple[bytes, bytes]:
+    """The float32 and the int8 file; if only the gates of the latter average by a pool, those of the former too."""
+    from tflite import inspect, squeeze
+
+    whole, integer = files["float32"].read_bytes(), files["int8"].read_bytes()
+    pools = ["AVERAGE_POOL_2D" in inspect.read(data).op_counts() for data in (whole, integer)]
+    return (squeeze.pooled(whole) if pools == [False, True] else whole), integer
+
+
 def _keep_in_float(files: dict[str, Path], names: Sequence[str], path: Path, variant: str) -> Path:
     """Write the int8 file with these layers in float, and a contract of its own."""
     from tflite import contract as contracts
     from tflite import twins
 
-    whole, integer = files["float32"].read_bytes(), files["int8"].read_bytes()
+    whole, integer = _pair(files)
     chosen = [layer for layer in twins.match(whole, integer) if layer.name in names]
     data = twins.instead(whole, integer, chosen)
     contract = contracts.load(files["int8"])
