@@ -186,15 +186,17 @@ def decibels(value: float | None) -> str:
 
 
 def _show(title: str, worst: Sequence[LayerError], measured: Sequence[dict[str, Any]]) -> None:
+    from rich import box
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     console = Console()
     console.print(escape(title), soft_wrap=True)
-    table = Table("layer", "own dB", "dB", "cosine", "saturated", "unused", "likely cause")
+    look: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0)}
+    table = Table("layer", "own dB", "dB", "cosine", "saturated", "unused", "likely cause", **look)
     for column in table.columns[1:6]:
-        column.justify = "right"
+        column.justify, column.no_wrap = "right", True
     for error in worst:
         table.add_row(
             escape(error.name),
@@ -206,7 +208,7 @@ def _show(title: str, worst: Sequence[LayerError], measured: Sequence[dict[str, 
             error.cause,
         )
     console.print(table)
-    table = Table("file", "in float", "AP", "AP50")
+    table = Table("file", "in float", "AP", "AP50", **look)
     for column in table.columns[2:]:
         column.justify = "right"
     for row in measured:

@@ -194,7 +194,13 @@ def _show(found: dict[str, dict[str, Estimate | Coral]]) -> None:
     for model, letter in letters.items():
         console.print(escape(f"{letter}  {model}"), soft_wrap=True, highlight=False)
     for target in dict.fromkeys(target for here in found.values() for target in here if target != EDGE_TPU):
-        console.print(_vela_table(target, found, letters))
+        estimates = {
+            letters[model]: each for model, here in found.items() if not isinstance(each := here[target], Coral)
+        }
+        for each in list(estimates.values())[:1]:
+            system = f"{each.system}, {each.memory_mode}, {each.clock_hz / 1e6:.0f} MHz"
+            console.print(escape(f"{target}, estimated for {system}"), soft_wrap=True, highlight=False)
+        console.print(_vela_table(estimates))
     for model, here in found.items():
         for target, each in here.items():
             lines = _coral_lines(each) if isinstance(each, Coral) else _vela_lines(each)
@@ -205,23 +211,19 @@ def _show(found: dict[str, dict[str, Estimate | Coral]]) -> None:
         console.print(escape(f"{EDGE_TPU}: not here: {need}"), soft_wrap=True, highlight=False)
 
 
-def _vela_table(target: str, found: dict[str, dict[str, Estimate | Coral]], letters: dict[str, str]) -> Table:
+def _vela_table(estimates: dict[str, Estimate]) -> Table:
     from rich import box
     from rich.table import Table
 
     columns = ("", "on NPU", "on CPU", "cycles", "ms", "fps", "SRAM KiB", "DRAM KiB", "flash KiB")
-    table = Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
+    table = Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in table.columns[1:]:
         column.justify, column.no_wrap = "right", True
-    for model, here in found.items():
-        each = here[target]
-        if isinstance(each, Coral):
-            continue
-        table.title = f"{target}, estimated for {each.system}, {each.memory_mode}, {each.clock_hz / 1e6:.0f} MHz"
+    for letter, each in estimates.items():
         share = 100 * (1 - each.on_cpu / each.operators) if each.operators else 0.0
         memory = (each.sram_bytes, each.dram_bytes, each.flash_bytes)
         table.add_row(
-            letters[model],
+            letter,
             f"{max(0.0, share):.1f}%",
             str(each.on_cpu),
             f"{each.cycles:,}",

@@ -154,8 +154,8 @@ def draw_debug(layers: Sequence[dict[str, Any]], worst: Sequence[str], title: st
     colours = ["tab:red" if layer["name"] in worst else "tab:grey" for layer in layers]
     above.bar(places, own, color=colours, alpha=0.7, label="the layer's own error (red: the worst)")
     above.plot(places, [min(layer["snr_db"], 65.0) for layer in layers], marker=".", label="with what it inherits")
-    above.set(ylabel="signal to error, dB", ylim=(min(0, *own), 66))
-    above.legend(loc="upper right")
+    above.set(ylabel="signal to error, dB", ylim=(min(0, *own), 76), yticks=range(0, 70, 10))
+    above.legend(loc="upper right", ncols=2)
     above.grid(axis="y", alpha=0.3)
     below.bar(places, [100 * layer["unused"] for layer in layers], color="tab:grey", alpha=0.5, label="unused levels")
     below.plot(places, [100 * layer["saturation"] for layer in layers], ".", color="tab:red", label="saturated values")

@@ -115,8 +115,7 @@ def page(trained: Trained, data: Path | None = None, samples: int = 6) -> str:
         stale=stale,
         samples=drawn_samples(best, dataset, samples) if dataset else [],
         edge=findings.edge(directory),
-        edge_json=directory / findings.EDGE,
-        compilable=_compilable(found, directory),
+        compile_with=_compile_with(found, directory),
         lineage=findings.lineage(directory),
         versions=runs.provenance(),
     )
@@ -168,11 +167,13 @@ def _data(trained: Trained, dataset: Dataset | None) -> dict[str, Any]:
     }
 
 
-def _compilable(found: Sequence[File], directory: Path) -> Path:
-    """The file for an accelerator: int8 with grids, of the latest stage."""
+def _compile_with(found: Sequence[File], directory: Path) -> str:
+    """The command that asks the edge compilers about the int8 file with grids of the latest stage, or makes that."""
     usable = [file for file in found if file.contract.variant == "int8" and file.contract.head == "raw" and file.stage]
     latest = max(usable, key=lambda file: runs.STAGES.index(file.stage or ""), default=None)
-    return latest.path if latest else directory / runs.EXPORT / "model_int8.tflite"
+    if latest is None:
+        return f"python -m pipeline.convert --run {directory} --int8 --head raw"
+    return f"python -m pipeline.edge {latest.path} --json {directory / findings.EDGE}"
 
 
 def _curves(best: dict[str, File], dataset: Dataset) -> dict[str, Any]:

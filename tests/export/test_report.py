@@ -228,7 +228,7 @@ def test_a_run_that_was_only_trained_says_what_to_do_next(own_run: Path) -> None
     assert f"python -m pipeline.stages --run {own_run}" in text["samples"]
     assert f"python -m pipeline.prune --run {own_run}" in text["pruning"]
     assert f"python -m pipeline.debug --run {own_run}" in text["int8"]
-    assert "python -m pipeline.edge" in text["edge"]
+    assert f"python -m pipeline.convert --run {own_run} --int8 --head raw" in text["edge"]
     assert f"python -m pipeline.convert --run {own_run} --float32 --int8" in text["provenance"]
     assert not page.all("img")
 
@@ -241,6 +241,8 @@ def test_a_run_that_was_exported_shows_its_files(exported: Path, tmp_path: Path)
     rows = {row[1]: row for row in page.rows["stages"][1:]}
     assert rows["int8"][3:] == [f"{metrics['AP']:.1f}", f"{metrics['AP50']:.1f}"]
     assert rows["float32"][3:] == ["-", "-"]
+    command = f"python -m pipeline.edge {run / 'export' / 'model_int8_raw.tflite'} --json {run / 'edge.json'}"
+    assert command in " ".join(page.texts["edge"].split())
     assert len(page.all("img")) == 2
 
 

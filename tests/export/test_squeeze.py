@@ -18,7 +18,7 @@ from tflite.squeeze import pooled
 
 
 def file(exported: Path, variant: str) -> Path:
-    return exported / "export" / f"model_{variant}.tflite"
+    return exported / "export" / f"model_{variant}_raw.tflite"
 
 
 def read(exported: Path, variant: str) -> bytes:
@@ -82,7 +82,7 @@ def test_vela_estimates_fewer_cycles(exported: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_and_the_debugger(own_run: Path, exported: Path, tiny_data: Path) -> None:
-    stage.run(stage.Config(run=own_run, int8=True, squeeze="pool", samples=4))
+    stage.run(stage.Config(run=own_run, int8=True, head="raw", squeeze="pool", samples=4))
     (path,) = (own_run / "export").glob("*.tflite")
     counts = inspect.read(path).op_counts()
     assert "MEAN" not in counts and counts["AVERAGE_POOL_2D"] == 2
