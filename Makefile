@@ -3,6 +3,7 @@
 # make test      lint, types and all tests         make test-fast   the unit tests only
 # make android   the Android app: a signed test APK, checked (Linux on x86-64)
 # make android-test  its core on a desktop JVM: unit tests, and the detector beside pipeline.predict
+# make web       what the browser demo runs models with, by npm
 # make lint      ruff, its formatter and mypy      make lock        resolve requirements.lock anew
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
@@ -13,7 +14,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --durations=15
 CODE := model pipeline tflite tests benchmarks android_demo/verify
 
-.PHONY: setup demo test test-fast android android-test lint lock clean
+WEB := pipeline/web
+.PHONY: setup demo test test-fast web android android-test lint lock clean
 
 setup: $(VENV)/.ready
 
@@ -32,6 +34,11 @@ test: lint
 
 test-fast: setup
 	$(PYTEST) -m "not slow" tests/unit
+
+web: $(WEB)/node_modules/.package-lock.json
+
+$(WEB)/node_modules/.package-lock.json: $(WEB)/package-lock.json
+	npm ci --no-audit --no-fund --ignore-scripts --prefix $(WEB)
 
 android: setup
 	$(BIN)/python -m android_demo.verify apk

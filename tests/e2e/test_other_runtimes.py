@@ -1,22 +1,31 @@
-"""The files in other people's hands, on real photographs: a small network trained on them, then MediaPipe Tasks."""
+"""The files in other people's hands, on real photographs: a small network trained on them, then MediaPipe Tasks, in
+Python and on the page of pipeline.demo in Chromium.
+"""
 
 from __future__ import annotations
 
+import base64
+import json
+import os
 import subprocess
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browser import CAMERA, Browser, require
+from PIL import Image
 from small_detector import make
 
-from pipeline import evaluate
+from pipeline import demo, evaluate
 from pipeline.data import load
 from pipeline.metrics import coco_metrics, coco_results
 from tflite.decode import Detections, iou
 from tflite.detector import Detector
-from tflite.image import load_image
+from tflite.image import load_image, resize
 
 pytestmark = pytest.mark.slow
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -162,3 +171,131 @@ def test_mediapipe_has_the_same_average_precision(export: Path, trained: Path, m
     ours = average_precision(lambda image: found_as_mediapipe(detector, image, 0.001))
     assert ours > 30
     assert average_precision(runtime.detect) == pytest.approx(ours, abs=0.5)
+
+
+@pytest.fixture(scope="module")
+def package() -> None:
+    """What the page needs is installed."""
+    require("chromium", "chromedriver")
+    if not (demo.WEB / demo.PACKAGE).is_dir():
+        if os.environ.get("CI"):
+            pytest.fail("MediaPipe's web package must be installed (make web)")
+        pytest.skip("no MediaPipe web package; make web installs it")
+
+
+@contextmanager
+def page(model: Path, *flags: str) -> Iterator[Browser]:
+    """The demo's page in Chromium, its model loaded."""
+    server = demo.serve(demo.Config(model=model, port=0))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    browser = Browser(*flags)
+    try:
+        browser.open(f"http://localhost:{server.server_port}")
+        browser.wait("return document.body.dataset.ready")
+        yield browser
+    finally:
+        browser.close()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def in_page(browser: Browser, file: Path, labels: tuple[str, ...]) -> tuple[Detections, dict[str, Any]]:
+    """What the page finds in a file, and all it says of it."""
+    browser.run("delete document.getElementById('found').dataset.result")
+    browser.choose("#file", file)
+    said = json.loads(browser.wait("return document.getElementById('found').dataset.result"))
+    found = said["detections"]
+    detections = Detections(
+        np.array([each["box"] for each in found], np.float64).reshape(-1, 4),
+        np.array([each["score"] for each in found]),
+        np.array([labels.index(each["label"]) for each in found], np.int32),
+    )
+    return detections, said
+
+
+def complaint(browser: Browser) -> str:
+    return str(browser.wait("return document.querySelector('#status.error')?.textContent"))
+
+
+@pytest.mark.parametrize("variant", ["float32", "int8"])
+def test_the_browser_finds_the_same_objects(package: None, export: Path, photographs: list[Path], variant: str) -> None:
+    detector = Detector(export / f"model_{variant}.tflite")
+    with page(detector.path) as browser:
+        theirs = []
+        for file in photographs:
+            found, said = in_page(browser, file, detector.labels)
+            theirs.append(found)
+            height, width = load_image(file).shape[:2]
+            assert (said["width"], said["height"]) == (width, height)
+            assert 0 < said["ms"] < 60000
+        assert "ms a frame" in browser.run("return document.getElementById('status').textContent")
+        loaded = browser.run("return performance.getEntriesByType('resource').map((each) => each.name)")
+        origin = browser.run("return location.origin")
+    ours = [detector.detect(load_image(file), 0.3) for file in photographs]
+    assert sum(map(len, ours)) > 50
+    assert share_found_again(ours, theirs) >= 0.98
+    assert sum(int((other.scores > 0.3).sum()) for other in theirs) == pytest.approx(sum(map(len, ours)), rel=0.02)
+    assert any(name.endswith(".wasm") for name in loaded)
+    assert all(name.startswith(f"{origin}/") for name in loaded)
+
+
+def test_what_the_page_is_given_wrong(package: None, export: Path, photographs: list[Path], tmp_path: Path) -> None:
+    text, huge = tmp_path / "notes.txt", tmp_path / "huge.jpg"
+    text.write_text("not a picture")
+    photograph = Image.open(photographs[0])
+    # 50 megapixels.
+    photograph.resize((8160, 6144), Image.Resampling.BICUBIC).save(huge, quality=90)
+    detector = Detector(export / "model_float32.tflite")
+    with page(detector.path) as browser:
+        browser.choose("#file", text)
+        assert "notes.txt: not a picture this browser can read" in complaint(browser)
+        found, said = in_page(browser, huge, detector.labels)
+        assert (said["width"], said["height"]) == (8160, 6144)
+        assert browser.run("return document.querySelector('#status.error')") is None
+        expected = detector.detect(load_image(huge), 0.3)
+        assert len(expected) > 2
+        # Worked on at 12 megapixels, so the pixels of the input differ a little.
+        overlaps = iou(expected.boxes_xyxy.astype(np.float64), found.boxes_xyxy)
+        assert (overlaps.max(axis=1) > 0.9).mean() > 0.8
+        browser.run("document.getElementById('camera').click()")
+        assert "No camera: there is none. Photographs still work." in complaint(browser)
+        browser.run("dispatchEvent(Object.assign(new Event('drop', {cancelable: true}), {dataTransfer: {files: []}}))")
+        assert "That was not a file" in complaint(browser)
+        found, _ = in_page(browser, photographs[0], detector.labels)
+        assert len(found) > 0
+
+
+def test_the_camera(package: None, export: Path) -> None:
+    with page(export / "model_int8.tflite", *CAMERA) as browser:
+        browser.run("document.getElementById('camera').click()")
+        browser.wait("return document.getElementById('found').dataset.result")
+        first = browser.run("return document.getElementById('found').dataset.result")
+        browser.wait(f"return document.getElementById('found').dataset.result !== {json.dumps(first)}")
+        browser.run("document.getElementById('camera').click()")
+        assert browser.run("return document.getElementById('status').textContent") == "Camera off."
+
+
+SIZES = [(300, 500), (416, 312), (128, 160), (1000, 731), (1, 1), (7, 900), (90, 60)]
+
+
+@pytest.mark.parametrize("rule", ["stretch", "letterbox"])
+def test_the_page_resizes_as_we_do(package: None, export: Path, rule: str) -> None:
+    random = np.random.default_rng(0)
+    script = """
+        const [encoded, width, height, rule] = arguments;
+        const { resize } = await import("/resize.js");
+        const bytes = Uint8ClampedArray.from(atob(encoded), (letter) => letter.charCodeAt(0));
+        const { pixels } = resize(new ImageData(bytes, width, height), 160, 128, rule, 114);
+        return btoa(Array.from(pixels.data, (byte) => String.fromCharCode(byte)).join(""));
+    """
+    with page(export / "model_int8.tflite") as browser:
+        for height, width in SIZES:
+            image = random.integers(0, 256, (height, width, 3), np.uint8)
+            opaque = np.dstack([image, np.full((height, width), 255, np.uint8)])
+            encoded = base64.b64encode(opaque.tobytes()).decode()
+            answer = base64.b64decode(browser.run(script, encoded, width, height, rule))
+            pixels = np.frombuffer(answer, np.uint8).reshape(128, 160, 4)
+            np.testing.assert_array_equal(pixels[..., :3], resize(image, (128, 160), rule)[0])
+            assert (pixels[..., 3] == 255).all()

@@ -1,0 +1,139 @@
+"""What the browser demo serves, and what it refuses; tests/e2e/test_other_runtimes.py looks at it in a browser."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import cli, demo
+
+Copy = Callable[[str], Path]
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Path:
+    """What looks like MediaPipe's package."""
+    folder = tmp_path / "tasks-vision"
+    (folder / "wasm").mkdir(parents=True)
+    (folder / "vision_bundle.mjs").write_text("export {}")
+    (folder / "wasm" / "vision_wasm_internal.wasm").write_bytes(b"\0asm")
+    (folder / "package.json").write_text("{}")
+    return folder
+
+
+@pytest.fixture
+def model(model_copy: Copy) -> Path:
+    """A file alone, without the copy of its contract."""
+    path = model_copy("int8")
+    path.with_suffix(".json").unlink()
+    return path
+
+
+@pytest.fixture
+def server(model: Path, web: Path) -> Iterator[Any]:
+    made = demo.serve(demo.Config(model=model, port=0, web=web))
+    thread = threading.Thread(target=made.serve_forever)
+    thread.start()
+    yield made
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+def get(server: Any, path: str, host: str | None = None, method: str = "GET") -> tuple[Any, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    connection.request(method, path, headers={"Host": host or f"localhost:{server.server_port}"})
+    answer = connection.getresponse()
+    content = answer.read()
+    connection.close()
+    return answer, content
+
+
+def test_the_page_and_what_it_needs(server: Any, model: Path, web: Path) -> None:
+    answer, content = get(server, "/")
+    assert answer.status == 200
+    assert b"<title>Micro-YOLO</title>" in content
+    assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+    assert "http" not in answer.headers["Content-Security-Policy"]
+    assert get(server, "/model.tflite")[1] == model.read_bytes()
+    answer, content = get(server, "/vision/wasm/vision_wasm_internal.wasm")
+    assert (answer.headers["Content-Type"], content) == ("application/wasm", b"\0asm")
+    contract = json.loads(get(server, "/contract.json")[1])
+    assert contract["labels"][0] == "circle"
+    assert not {"data", "parents", "versions"} & set(contract)
+    answer, content = get(server, "/demo.js", method="HEAD")
+    assert (answer.status, content) == (200, b"")
+
+
+def test_nothing_else_is_served(server: Any) -> None:
+    for path in ("/../demo.py", "/%2e%2e/demo.py", "//etc/passwd", "/package.json", "/vision/package.json", "/x"):
+        assert get(server, path)[0].status == 404, path
+    assert get(server, "/", method="POST")[0].status == 501
+    # A page elsewhere whose name was made to point at this computer.
+    assert get(server, "/model.tflite", host="evil.example:8000")[0].status == 404
+    assert get(server, "/", host="127.0.0.1:1")[0].status == 200
+
+
+def refused(capsys: pytest.CaptureFixture[str], *args: object) -> str:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(demo.Config, demo.run, prog=demo.PROG, args=[*map(str, args)])
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_a_port_in_use(model: Path, web: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        line = refused(capsys, "--model", model, "--web", web, "--port", port)
+    assert f"port: {port} is in use; allowed: another --port, or 0" in line
+    assert "port: must be 0 to 65535, got 70000" in refused(capsys, "--model", model, "--web", web, "--port", 70000)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("int8_raw", "its outputs are grids, MediaPipe takes detections; .*--head raw makes"), ("text", "not a .tflite")],
+)
+def test_models_it_cannot_show(
+    name: str, message: str, model_copy: Copy, web: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "text.tflite"
+    path.write_text("hello")
+    if name != "text":
+        path = model_copy(name)
+    line = refused(capsys, "--model", path, "--web", web)
+    assert path.name in line
+    assert re.search(message, line)
+
+
+def test_a_package_that_is_not_there(
+    model: Path, web: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = tmp_path / "missing.tflite"
+    assert "missing.tflite" in refused(capsys, "--model", missing, "--web", web)
+    shutil.rmtree(web / "wasm")
+    assert "is not a folder of @mediapipe/tasks-vision" in refused(capsys, "--model", model, "--web", web)
+    monkeypatch.setattr(demo, "WEB", tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path)
+    line = refused(capsys, "--model", model)
+    assert f"is not installed; `npm ci --prefix {tmp_path / 'elsewhere'}`" in line
+
+
+def test_the_version_is_pinned_with_its_hash() -> None:
+    lock = json.loads((demo.WEB / "package-lock.json").read_text())
+    wanted = json.loads((demo.WEB / "package.json").read_text())["dependencies"]["@mediapipe/tasks-vision"]
+    (package,) = (each for name, each in lock["packages"].items() if name)
+    assert package["version"] == wanted
+    assert wanted[0].isdigit()
+    assert package["integrity"].startswith("sha512-")
