@@ -14,11 +14,14 @@ from tflite.contract import Contract
 ASSETS = Path(__file__).resolve().parents[1] / "android_demo/app/src/main/assets/models"
 
 
-def target(name: str, variant: str) -> Path:
-    """Where the model of a run goes. ValueError if the app is not there, as in an installed package."""
+def target(name: str, file: str) -> Path:
+    """Where a converted `file`, such as model_int8.tflite, of the run called `name` goes: NAME_int8.tflite.
+
+    ValueError if the app is not there, as in an installed package.
+    """
     if not ASSETS.is_dir():
         raise ValueError(f"android: {ASSETS} does not exist; run from a clone of the repository, which has the app")
-    return ASSETS / f"{name}_{variant}.tflite"
+    return ASSETS / f"{name}_{file.removeprefix('model_')}"
 
 
 def write(path: Path, data: bytes, contract: Contract) -> None:

@@ -90,12 +90,13 @@ def run(config: Config) -> Path:
     variants = [v for v in ("float32", "float16", "dynamic", "int16x8", "int8") if getattr(config, v)] or ["float32"]
     export = trained.run / runs.EXPORT if config.out is None else config.out
     parents = {f"{trained.stage.name}/{name}": runs.sha256(trained.stage / name) for name in (runs.ARCH, runs.WEIGHTS)}
-    app = {variant: android.target(trained.run.name, variant) for variant in variants} if config.android else {}
+    names = {variant: file_name(variant, config.head) for variant in variants}
+    app = {variant: android.target(trained.run.name, names[variant]) for variant in variants} if config.android else {}
     if not config.overwrite:
         for path in app.values():
             _refuse_existing(path, parents)
         for variant in variants:
-            _refuse_existing(export / file_name(variant, config.head), parents)
+            _refuse_existing(export / names[variant], parents)
     runs.check_writable(export)
     aware = {"int8"} if trained.quantization is not None else set()
     samples = _samples(trained, config, needed=bool(({"int8", "int16x8"} - aware) & set(variants)))

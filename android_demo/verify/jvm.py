@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import time
@@ -11,13 +12,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from android_demo.verify import grids
 from android_demo.verify.tools import ASSETS, CORE, HERE, ROOT, jars, java, kotlinc, path, step
+from tflite import contract as contracts
 from tflite.decode import iou
 from tflite.detector import Detector
 from tflite.image import find_images, load_image
 
 GOLDEN = ROOT / "tests/golden"
-SCENE = GOLDEN / "photos/cam_image5.jpg"
+# What the shipped model is compared on, and the one of them that is drawn.
+PHOTOS = ROOT.parent / "shared/data/playing_cards/images"
+SCENE = "cam_image8.jpg"
+# The network is the same with its other head, so every third picture will do.
+OTHER_HEAD = 3
 LEAST_IOU = 0.99
 MOST_SCORE = 0.01
 
@@ -50,12 +57,41 @@ def unit_tests(out: Path) -> int:
     return int(passed[1])
 
 
-def agreement(out: Path, model: Path, folders: list[Path]) -> str:
-    """Compare the app's detector on the JVM with pipeline.predict's on the pictures of `folders`; one line of figures.
+def compare(out: Path, photos: Path | None) -> bool:
+    """Print how every model of the app agrees with Python, with either head, and draw what the app shows.
+
+    Args:
+        out: where `compile_all` put the jars.
+        photos: folder of photographs; default PHOTOS.
+
+    Returns:
+        Whether there were photographs. Where CI is set they must be there.
+
+    Raises:
+        ValueError: no photographs, or a picture in which other objects, boxes or scores are found.
+    """
+    folder = photos or PHOTOS
+    if not folder.is_dir():
+        if photos or os.environ.get("CI"):
+            raise ValueError(f"verify: {folder} does not exist; --photos FOLDER names one of photographs")
+        return False
+    pictures = _lossless(find_images(folder), out / "pictures")
+    for model in sorted(ASSETS.glob("*.tflite")):
+        start = time.perf_counter()
+        step(agreement(out, model, pictures), start)
+        if contracts.load(model).head == "detections":
+            start = time.perf_counter()
+            step(agreement(out, grids.write(model, out), pictures[::OTHER_HEAD]), start)
+    scene = next((picture for picture in pictures if picture.stem == Path(SCENE).stem), pictures[0])
+    print(f"drawn: {draw(out, ASSETS / 'cards_int8.tflite', scene)}")
+    return True
+
+
+def agreement(out: Path, model: Path, pictures: list[Path]) -> str:
+    """Compare the app's detector on the JVM with pipeline.predict's; one line of figures.
 
     Raises ValueError if a picture has other objects, boxes or scores.
     """
-    pictures = _lossless(folders, out / "pictures")
     result = out / "found.json"
     _desktop(out, "detect", model, result, *pictures)
     detector = Detector(model)
@@ -72,23 +108,19 @@ def agreement(out: Path, model: Path, folders: list[Path]) -> str:
         least = min(least, float(np.diag(iou(boxes, wanted.boxes_xyxy)).min()))
         most = max(most, float(np.abs(scores - wanted.scores).max()))
         count += len(classes)
-    line = f"{model.stem}: {count} objects in {len(pictures)} pictures, least IoU {least:.6f}, most |score| {most:.6f}"
+    head = detector.contract.head
+    line = f"{model.stem} ({head}): {count} objects in {len(pictures)} pictures, "
+    line += f"least IoU {least:.6f}, most |score| {most:.6f}"
     if least < LEAST_IOU or most > MOST_SCORE or not count:
         raise ValueError(f"{line}; allowed: IoU {LEAST_IOU}, score {MOST_SCORE}, at least one object")
     return line
 
 
-def draw(out: Path, model: Path) -> Path:
+def draw(out: Path, model: Path, scene: Path) -> Path:
     """What the app shows of a camera that sees a photograph, in all rotations: a picture."""
     target = out / "screens.png"
-    _desktop(out, "draw", model, *_lossless([SCENE], out / "pictures"), target)
+    _desktop(out, "draw", model, scene, target)
     return target
-
-
-def folders() -> list[Path]:
-    """Photographs to compare on: those in the tests, and the whole data set where it lies beside the project."""
-    shared = ROOT.parent / "shared/data/playing_cards/images"
-    return [GOLDEN / "photos", *([shared] if shared.is_dir() else [])]
 
 
 def _desktop(out: Path, *arguments: object) -> None:
@@ -100,12 +132,12 @@ def _runtime() -> list[Path]:
     return jars("tensorflow-lite", "javacpp")
 
 
-def _lossless(folders: list[Path], out: Path) -> list[Path]:
-    """The pictures as PNG, so that Java and Python see the same pixels."""
+def _lossless(sources: list[Path], out: Path) -> list[Path]:
+    """The pictures uncompressed, so that Java and Python see the same pixels."""
     out.mkdir(exist_ok=True)
     converted = []
-    for source in (file for folder in folders for file in (find_images(folder) if folder.is_dir() else [folder])):
-        target = out / f"{source.stem}.png"
-        Image.fromarray(load_image(source)).save(target, compress_level=1)
+    for source in sources:
+        target = out / f"{source.stem}.bmp"
+        Image.fromarray(load_image(source)).save(target)
         converted.append(target)
     return sorted(set(converted))

@@ -24,6 +24,7 @@ def test_the_model_and_its_contract_are_in_the_app(exported: Path, tmp_path: Pat
     config = convert.Config(run=exported, float32=True, android=True, out=tmp_path / "out")
     convert.run(config)
     model = assets / f"{exported.name}_float32.tflite"
+    assert android.target("a", "model_int8_raw.tflite") == assets / "a_int8_raw.tflite"
     assert sorted(assets.iterdir()) == [model.with_suffix(".json"), model]
     assert model.read_bytes() == (tmp_path / "out/model_float32.tflite").read_bytes()
     assert Detector(model).labels == Detector(tmp_path / "out/model_float32.tflite").labels

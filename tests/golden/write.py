@@ -3,12 +3,10 @@
 python tests/golden/write.py
 
 writes the JSON files beside it. tests/unit/test_golden.py makes them anew and compares; the app's :core reads them.
-`--photo` also runs the shipped model on a photograph and keeps its raw outputs.
 """
 
 from __future__ import annotations
 
-import argparse
 import base64
 import hashlib
 import json
@@ -17,16 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from tflite import contract as contracts
-from tflite.contract import KINDS, Contract, Input, Nms, Output
+from tflite.contract import DETECTION_KINDS, KINDS, Contract, Input, Nms, Output
 from tflite.decode import decode
 from tflite.detector import Detector
-from tflite.image import RULES, load_image, resize
+from tflite.head import OUTPUTS
+from tflite.image import RULES, resize
 
 HERE = Path(__file__).parent
-MODEL = HERE.parents[1] / "android_demo/app/src/main/assets/models/cards_int8.tflite"
-PHOTO = HERE / "photos/IMG_2383.jpg"
-RAW = HERE / "photo_raw.bin"
 SIZES = (
     (1, 1),
     (1, 3000),
@@ -162,7 +157,7 @@ def decoded(contract: Contract, arrays: list[np.ndarray], score: float, iou: flo
 
 
 def raw_outputs() -> list[dict[str, Any]]:
-    """Random outputs of several types, and those of the shipped model on a photograph."""
+    """Random outputs of several types."""
     rng = np.random.default_rng(0)
     cases = []
     for dtype in ("int8", "uint8", "int16", "float32"):
@@ -182,15 +177,89 @@ def raw_outputs() -> list[dict[str, Any]]:
     return cases
 
 
-def photo() -> list[dict[str, Any]]:
-    """The shipped model's raw outputs on a photograph, decoded with several thresholds."""
-    contract = contracts.load(MODEL)
-    data, arrays = RAW.read_bytes(), []
-    for output in contract.outputs:
-        count = int(np.prod(output.shape))
-        arrays.append(np.frombuffer(data[:count], output.dtype).reshape(output.shape))
-        data = data[count:]
-    return [decoded(contract, arrays, score, iou) for score, iou in ((0.25, 0.6), (0.01, 0.6), (0.5, 0.3))]
+def detections_contract() -> Contract:
+    """A contract of the detections head, with three labels and at most 20 objects."""
+    most = 20
+    shapes = ((1, most, 4), (1, most), (1, most), (1,))
+    return Contract(
+        name="small",
+        arch="none",
+        variant="int8",
+        input=Input("image", (1, 64, 96, 3), "uint8", 1.0, 0, 0),
+        outputs=tuple(
+            Output(name, kind, "", 0, shape, "float32", 0.0, 0, index)
+            for index, (name, kind, shape) in enumerate(zip(OUTPUTS, DETECTION_KINDS, shapes, strict=True), 1)
+        ),
+        anchors={},
+        labels=("a", "b", "ü"),
+        model_sha256="0" * 64,
+        nms=Nms(max_detections=most),
+        head="detections",
+    )
+
+
+class Kept:
+    """Stands in for an interpreter: gives the outputs it was made with."""
+
+    def __init__(self, values: dict[str, np.ndarray]) -> None:
+        self.value = values.__getitem__
+
+    def quantize(self, pixels: np.ndarray) -> np.ndarray:
+        """Unused."""
+        return pixels
+
+    def set(self, values: np.ndarray) -> None:
+        """Unused."""
+
+    def invoke(self) -> None:
+        """Unused."""
+
+
+def suppressed_outputs() -> list[dict[str, Any]]:
+    """Outputs of the detections head, and what tflite.detector reads from them for a picture twice the input's size."""
+    rng = np.random.default_rng(2)
+    contract = detections_contract()
+    most = contract.nms.max_detections
+    cases = []
+    for number, score, damage in (
+        (most, 0.25, None),
+        (7, 0.001, None),
+        (0, 0.001, None),
+        (most, 0.25, "scores"),
+        (most, 0.25, "boxes"),
+        (np.nan, 0.25, "count"),
+    ):
+        centre, half = rng.random((most, 2)), rng.random((most, 2)) * 0.4
+        # Beyond the picture's edges too, and some without area.
+        boxes = np.concatenate([centre - half, centre + half], axis=1)
+        boxes[::6, 2] = boxes[::6, 0]
+        scores = np.sort(rng.random(most))[::-1].copy()
+        if damage == "scores":
+            scores[::3] = np.nan
+        if damage == "boxes":
+            boxes[[1, 4], [0, 3]] = np.nan
+        values = {
+            name: value.astype(np.float32)
+            for name, value in zip(
+                OUTPUTS, (boxes[None], rng.integers(0, 3, (1, most)), scores[None], np.array([number])), strict=True
+            )
+        }
+        detector = Detector.__new__(Detector)
+        detector.contract, detector.size = contract, contract.size
+        detector._interpreter = Kept(values)  # type: ignore[assignment]
+        found = detector.detect(np.zeros((128, 192, 3), np.uint8), score)
+        cases.append(
+            {
+                "outputs": [base64.b64encode(values[name].astype("<f4").tobytes()).decode() for name in OUTPUTS],
+                "found": {
+                    "score_threshold": score,
+                    "boxes": found.boxes_xyxy.tolist(),
+                    "scores": found.scores.tolist(),
+                    "classes": found.classes.tolist(),
+                },
+            }
+        )
+    return cases
 
 
 def turned() -> list[dict[str, Any]]:
@@ -251,14 +320,18 @@ def yuv() -> dict[str, Any]:
 FILES = {
     "resize.json": resized,
     "decode.json": raw_outputs,
-    "photo.json": photo,
+    "suppressed.json": suppressed_outputs,
+    "contract_raw.json": lambda: small_contract("int8").to_json(),
+    "contract_detections.json": lambda: detections_contract().to_json(),
     "orientation.json": turned,
     "yuv.json": yuv,
 }
 
 
 def text(made: Any) -> str:
-    """One case a line, so that a difference shows which."""
+    """One case a line, so that a difference shows which; text as it is."""
+    if isinstance(made, str):
+        return made
     if isinstance(made, dict):
         return json.dumps(made) + "\n"
     return "[\n" + ",\n".join(json.dumps(case) for case in made) + "\n]\n"
@@ -266,13 +339,6 @@ def text(made: Any) -> str:
 
 def main() -> None:
     """Write all files."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--photo", action="store_true", help="run the shipped model anew")
-    if parser.parse_args().photo:
-        detector = Detector(MODEL)
-        pixels, _ = resize(load_image(PHOTO), detector.size, detector.contract.input.resize)
-        detector.raw(pixels)
-        RAW.write_bytes(b"".join(detector._interpreter.get(o.name).tobytes() for o in detector.contract.outputs))
     for name, make in FILES.items():
         (HERE / name).write_text(text(make()))
 

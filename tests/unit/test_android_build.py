@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from android_demo.verify import checks, tools, versions
+from android_demo.verify import checks, jvm, tools, versions
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,6 +63,18 @@ def test_core_knows_nothing_of_android() -> None:
     for file in sources:
         imported = re.findall(r"^import (\S+)", file.read_text(), re.MULTILINE)
         assert not [name for name in imported if name.startswith(("android", "org.tensorflow"))], file
+
+
+def test_missing_photographs_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere = tmp_path / "nowhere"
+    monkeypatch.setattr(jvm, "PHOTOS", nowhere)
+    monkeypatch.delenv("CI", raising=False)
+    assert not jvm.compare(tmp_path, None)
+    with pytest.raises(ValueError, match=r"verify: .*nowhere does not exist; --photos FOLDER names one"):
+        jvm.compare(tmp_path, nowhere)
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(ValueError, match=r"verify: .*nowhere does not exist"):
+        jvm.compare(tmp_path, None)
 
 
 BADGING = """package: name='org.microyolo.app' versionCode='1'

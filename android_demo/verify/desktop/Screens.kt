@@ -36,7 +36,7 @@ class Screens(private val detector: Detector, private val scene: BufferedImage) 
     }
 
     private fun screen(orientation: Orientation, mode: ScaleMode, column: Int, row: Int) {
-        val view = Size(240, 400).turned(orientation.display)
+        val view = Size(360, 640).turned(orientation.display)
         val g = sheet.createGraphics()
         g.setRenderingHint(RenderingHints.KEY_ANTIALIASING, RenderingHints.VALUE_ANTIALIAS_ON)
         g.setRenderingHint(RenderingHints.KEY_INTERPOLATION, RenderingHints.VALUE_INTERPOLATION_BILINEAR)
@@ -118,6 +118,6 @@ class Screens(private val detector: Detector, private val scene: BufferedImage) 
     private fun transform(affine: Affine) = affine.run { AffineTransform(a, d, b, e, c, f) }
 
     private companion object {
-        const val CELL = 420
+        const val CELL = 660
     }
 }

@@ -10,6 +10,7 @@ import java.io.IOException
 import org.microyolo.core.Detections
 import org.microyolo.core.Detector
 import org.microyolo.core.FrameGate
+import org.microyolo.core.HeadKind
 import org.microyolo.core.ModelException
 import org.microyolo.core.Plane
 import org.microyolo.core.RgbImage
@@ -49,8 +50,11 @@ class Engine(
         /** The model is ready; [notice] if it does not run as chosen. */
         fun onLoaded(notice: String?)
 
-        /** The model or picture cannot be used. */
+        /** The model cannot be used. */
         fun onFailed(message: String)
+
+        /** The photo cannot be used. */
+        fun onPhotoFailed(message: String)
 
         fun onFrame(result: Result)
 
@@ -125,15 +129,15 @@ class Engine(
         handler.post {
             try {
                 photo = photos.read(uri)
-                if (photo == null) fail(unreadable(resources.getString(R.string.photo_not_image))) else onPhoto()
+                if (photo == null) unreadable(resources.getString(R.string.photo_not_image)) else onPhoto()
             } catch (error: IOException) {
-                fail(unreadable(error.message.orEmpty()))
+                unreadable(error.message.orEmpty())
             } catch (error: SecurityException) {
-                fail(unreadable(error.message.orEmpty()))
+                unreadable(error.message.orEmpty())
             } catch (error: ModelException) {
-                fail(unreadable(error.message.orEmpty()))
+                unreadable(error.message.orEmpty())
             } catch (error: OutOfMemoryError) {
-                fail(unreadable(error.toString()))
+                unreadable(error.toString())
             }
         }
     }
@@ -168,6 +172,7 @@ class Engine(
     }
 
     private fun open(choice: Choice) {
+        if (closed) return
         this.choice = choice
         detector?.close()
         detector = null
@@ -180,7 +185,13 @@ class Engine(
                 detector = Detector(model, TfliteRuntime.cpu(data, choice.threads))
                 onGpu = false
             }
-            say { onLoaded(refusal?.let { resources.getString(R.string.gpu_fallback, it) }) }
+            val notice =
+                when {
+                    refusal != null -> resources.getString(R.string.gpu_fallback, refusal)
+                    onGpu && model.contract.head == HeadKind.DETECTIONS -> resources.getString(R.string.gpu_partly)
+                    else -> null
+                }
+            say { onLoaded(notice) }
             if (photo != null) onPhoto()
         } catch (error: ModelException) {
             fail(error.message.orEmpty())
@@ -244,7 +255,7 @@ class Engine(
         if (!onGpu) {
             detector?.close()
             detector = null
-            fail(resources.getString(R.string.failed, failed.model, why))
+            fail(if (error is ModelException) why else resources.getString(R.string.failed, failed.model, why))
             return
         }
         open(failed.copy(gpu = false))
@@ -259,7 +270,7 @@ class Engine(
         return Plane(planes[index], plane.rowStride, plane.pixelStride)
     }
 
-    private fun unreadable(why: String) = resources.getString(R.string.photo_unreadable, why)
+    private fun unreadable(why: String) = say { onPhotoFailed(resources.getString(R.string.photo_unreadable, why)) }
 
     private fun fail(message: String) = say { onFailed(message) }
 

@@ -114,7 +114,8 @@ class MainActivity :
     }
 
     private fun layOutAroundBars() {
-        val panel = findViewById<View>(R.id.panel)
+        // Only the landscape layout has something around the panel.
+        val panel = findViewById<View?>(R.id.bars) ?: findViewById(R.id.panel)
         val space = statistics.paddingLeft
         val landscape = resources.configuration.orientation == Configuration.ORIENTATION_LANDSCAPE
         findViewById<View>(R.id.stage).onCovered {
@@ -286,6 +287,13 @@ class MainActivity :
     override fun onFailed(message: String) {
         overlay.show(Detections.NONE, listOf(), Affine.IDENTITY)
         statistics.text = ""
+        say(message)
+    }
+
+    override fun onPhotoFailed(message: String) {
+        // The user went back to the camera meanwhile.
+        if (photo == null) return
+        leavePhoto()
         say(message)
     }
 

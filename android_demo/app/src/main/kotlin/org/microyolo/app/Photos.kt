@@ -16,14 +16,14 @@ class Photo(val bitmap: Bitmap, val image: RgbImage)
 
 /** Reads pictures that the user chose. */
 class Photos(private val resolver: ContentResolver) {
-    /** The picture at [uri], shrunk if it has more than [MAX_PIXELS]; null if it is not one. [IOException] if unreadable. */
+    /** The picture at [uri], shrunk to [MAX_PIXELS] and [MAX_SIDE]; null if it is not one. [IOException] if unreadable. */
     fun read(uri: Uri): Photo? {
         val bounds = BitmapFactory.Options().apply { inJustDecodeBounds = true }
         open(uri) { BitmapFactory.decodeStream(it, null, bounds) }
         if (bounds.outWidth < 1 || bounds.outHeight < 1) return null
         val options =
             BitmapFactory.Options().apply {
-                inSampleSize = RgbImage.sampleSize(bounds.outWidth, bounds.outHeight, MAX_PIXELS)
+                inSampleSize = RgbImage.sampleSize(bounds.outWidth, bounds.outHeight, MAX_PIXELS, MAX_SIDE)
             }
         val decoded = open(uri) { BitmapFactory.decodeStream(it, null, options) } ?: return null
         val turn = Matrix().apply { setValues(open(uri, ::orientation)) }
@@ -81,5 +81,8 @@ class Photos(private val resolver: ContentResolver) {
 
     private companion object {
         const val MAX_PIXELS = 12_000_000
+
+        /** What the GPUs of all devices with Android 7.0 can draw. */
+        const val MAX_SIDE = 4096
     }
 }

@@ -53,7 +53,12 @@ class Detector(
         places = contract.outputs.map { output -> runtime.outputs.indexOfFirst { it.index == output.tensor.index } }
     }
 
-    /** Objects in [image] that score more than [scoreThreshold]; thresholds default to the contract's. */
+    /**
+     * Objects in [image] that score more than [scoreThreshold]; thresholds default to the contract's. A file with the
+     * detections head suppresses at its own [iouThreshold].
+     *
+     * IllegalStateException after [close]; [ModelException] if the file finds a class that has no label.
+     */
     fun detect(
         image: RgbImage,
         scoreThreshold: Float = contract.nms.scoreThreshold,
@@ -78,11 +83,20 @@ class Detector(
         fun value(row: String, kind: String) = values[contract.outputs.indexOf(contract.output(row, kind))]
         if (contract.head == HeadKind.DETECTIONS) {
             val count = value("", "count")[0]
-            return suppressed.read(value("", "boxes"), value("", "classes"), value("", "scores"), count, scoreThreshold)
+            return suppressed
+                .read(value("", "boxes"), value("", "classes"), value("", "scores"), count, scoreThreshold)
+                .also(::checkClasses)
         }
         val grids =
             contract.heads.map { Grids(value(it.row, "boxes"), value(it.row, "objectness"), value(it.row, "classes")) }
         return decoder.decode(grids, scoreThreshold, iouThreshold)
+    }
+
+    /** The operator in the file has its own number of classes, which only its outputs tell. */
+    private fun checkClasses(found: Detections) {
+        val labels = contract.labels.size
+        val stray = found.classes.find { it !in 0 until labels } ?: return
+        fail("${model.path}: finds class $stray, its contract has $labels labels")
     }
 
     override fun close() {

@@ -46,7 +46,8 @@ class ModelFile private constructor(val path: String, val bytes: Int, val contra
         fun contractPath(model: String) = model.removeSuffix(SUFFIX) + ".json"
 
         /**
-         * The model at [path] with the bytes [data] and the contract in [contract], null if there is none.
+         * The model at [path] with the bytes [data] and the contract in [contract], null if none lies beside it: then
+         * it is the one in [data].
          *
          * [ModelException]: the contract is missing or not valid, or [data] is not the file it was written for. A
          * damaged file can take the whole process down inside the runtime, so it must not get there.
@@ -55,15 +56,13 @@ class ModelFile private constructor(val path: String, val bytes: Int, val contra
             if (data.isEmpty()) fail("$path: the file is empty")
             val identifier = String(data, 0, minOf(data.size, 8), Charsets.ISO_8859_1).drop(IDENTIFIER_AT)
             if (identifier != IDENTIFIER) fail("$path: not a .tflite")
-            val name = path.substringAfterLast('/')
-            if (contract == null) {
-                fail(
-                    "${contractPath(path)}: the contract of $name is missing; a .tflite of ours has its .json beside " +
-                        "it; `python -m pipeline.convert` writes both"
-                )
-            }
-            val parsed = Contract.parse(contract, contractPath(path))
-            if (sha256(data) != parsed.modelSha256) {
+            val (parsed, bytes) =
+                if (contract == null) {
+                    inside(path, data)
+                } else {
+                    Contract.parse(contract, contractPath(path)) to data.size
+                }
+            if (sha256(data, bytes) != parsed.modelSha256) {
                 fail(
                     "$path: is not the file its contract was written for (SHA-256 differs): damaged, truncated or " +
                         "replaced; `python -m pipeline.convert --overwrite` makes both anew"
@@ -72,7 +71,26 @@ class ModelFile private constructor(val path: String, val bytes: Int, val contra
             return ModelFile(path, data.size, parsed)
         }
 
-        private fun sha256(data: ByteArray) =
-            MessageDigest.getInstance("SHA-256").digest(data).joinToString("") { "%02x".format(it) }
+        private fun inside(path: String, data: ByteArray): Pair<Contract, Int> {
+            val attached =
+                try {
+                    Attached.find(data)
+                } catch (error: ModelException) {
+                    fail("$path: ${error.message}")
+                }
+            if (attached == null) {
+                fail(
+                    "${contractPath(path)}: the contract of ${path.substringAfterLast('/')} is missing; a .tflite of " +
+                        "ours has it in it, and a copy beside it; `python -m pipeline.convert` writes both"
+                )
+            }
+            return Contract.parse(attached.text, "$path: its contract") to attached.modelBytes
+        }
+
+        private fun sha256(data: ByteArray, bytes: Int): String {
+            val digest = MessageDigest.getInstance("SHA-256")
+            digest.update(data, 0, bytes)
+            return digest.digest().joinToString("") { "%02x".format(it) }
+        }
     }
 }

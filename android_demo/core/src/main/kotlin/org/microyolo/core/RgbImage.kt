@@ -33,11 +33,13 @@ class RgbImage(val width: Int, val height: Int, val pixels: ByteArray = ByteArra
             return bytes.toInt()
         }
 
-        /** By which power of two to shrink a picture while decoding so that it has at most [maxPixels]. */
-        fun sampleSize(width: Int, height: Int, maxPixels: Int): Int {
-            var sample = 1
-            while (max(width / sample, 1).toLong() * max(height / sample, 1) > maxPixels) sample *= 2
-            return sample
+        /** By which power of two to shrink a picture while decoding to at most [maxPixels], [maxSide] at its longer side. */
+        fun sampleSize(width: Int, height: Int, maxPixels: Int, maxSide: Int): Int {
+            fun fits(sample: Int): Boolean {
+                val (across, down) = max(width / sample, 1) to max(height / sample, 1)
+                return across.toLong() * down <= maxPixels && max(across, down) <= maxSide
+            }
+            return generateSequence(1) { it * 2 }.first(::fits)
         }
     }
 }

@@ -17,7 +17,8 @@ class SuppressedReader(private val width: Int, private val height: Int) {
         var kept = 0
         val corners = FloatArray(boxes.size)
         for (i in scores.indices) {
-            if (i >= count || !(scores[i] > scoreThreshold)) continue
+            // Comparisons with what is not a number are false.
+            if (!(i < count && scores[i] > scoreThreshold)) continue
             val at = 4 * kept
             corners[at] = (boxes[4 * i + 1] * width).coerceIn(0f, width.toFloat())
             corners[at + 1] = (boxes[4 * i] * height).coerceIn(0f, height.toFloat())

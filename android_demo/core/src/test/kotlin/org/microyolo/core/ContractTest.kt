@@ -5,7 +5,8 @@ import org.junit.Assert.assertTrue
 import org.junit.Test
 
 class ContractTest {
-    private val shipped = Golden.shippedContract()
+    private val raw = Golden.contract(HeadKind.RAW)
+    private val suppressed = Golden.contract(HeadKind.DETECTIONS)
 
     private fun message(text: String) = try {
         Contract.parse(text, "m.json")
@@ -14,29 +15,39 @@ class ContractTest {
         error.message.orEmpty()
     }
 
-    private fun assertRefused(message: String, from: String, to: String) {
-        assertTrue("'$from' is not in the contract", from in shipped)
-        assertEquals(message, message(shipped.replaceFirst(from, to)))
+    private fun assertRefused(message: String, from: String, to: String, contract: String = raw) {
+        assertTrue("'$from' is not in the contract", from in contract)
+        assertEquals(message, message(contract.replaceFirst(from, to)))
     }
 
     @Test
     fun `the shipped contract`() {
-        val contract = Contract.parse(shipped)
+        val contract = Contract.parse(Golden.shippedContract())
         assertEquals(listOf("nine", "ten", "jack", "queen", "king", "ace"), contract.labels)
         assertEquals(320 to 320, contract.input.width to contract.input.height)
         assertEquals(DType.UINT8, contract.input.tensor.dtype)
         assertEquals(ResizeRule.STRETCH, contract.input.resize)
-        assertEquals(HeadKind.RAW, contract.head)
-        assertEquals(listOf("l16" to 32, "l23" to 16), contract.heads.map { it.row to it.stride })
-        assertEquals(6, contract.heads[0].anchors.size)
-        assertEquals(1 / 256f, contract.output("l23", "classes").tensor.scale)
+        assertEquals(HeadKind.DETECTIONS, contract.head)
         assertEquals(Nms(), contract.nms)
     }
 
     @Test
+    fun `the raw head`() {
+        val contract = Contract.parse(raw)
+        assertEquals(HeadKind.RAW, contract.head)
+        assertEquals(listOf("a", "b", "ü"), contract.labels)
+        assertEquals(96 to 64, contract.input.width to contract.input.height)
+        assertEquals(ResizeRule.LETTERBOX to 114, contract.input.resize to contract.input.fill)
+        assertEquals(listOf("coarse" to 16, "fine" to 8), contract.heads.map { it.row to it.stride })
+        assertEquals(listOf(30f, 20f, 50f, 60.5f), contract.heads[0].anchors.toList())
+        assertEquals(1 / 256f, contract.output("fine", "classes").tensor.scale)
+        assertEquals(Nms(maxDetections = 20, preNms = 100), contract.nms)
+    }
+
+    @Test
     fun `what a newer writer of the format adds is skipped`() {
-        val text = shipped.replaceFirst("{", "{\"new\": [1e-3, \"\\u00fc\\n\", null, true, {}], ")
-        assertEquals(6, Contract.parse(text).labels.size)
+        val text = raw.replaceFirst("{", "{\"new\": [1e-3, \"\\u00fc\\n\", null, true, {}], ")
+        assertEquals(3, Contract.parse(text).labels.size)
     }
 
     @Test
@@ -48,7 +59,7 @@ class ContractTest {
         val foreign = "m.json: not a contract of ours; `python -m pipeline.convert` writes one"
         assertEquals(foreign, message("[]"))
         assertEquals(foreign, message("{\"format\": 3}"))
-        for (length in 0 until shipped.length - 2) assertTrue("$length", message(shipped.take(length)) != "accepted")
+        for (length in 0 until raw.length - 2) assertTrue("$length", message(raw.take(length)) != "accepted")
     }
 
     @Test
@@ -60,8 +71,8 @@ class ContractTest {
 
     @Test
     fun `labels fewer than classes`() = assertRefused(
-        "m.json: l16_classes.shape: must be [1, 10, 10, 15] for 5 labels and 3 anchors, got [1, 10, 10, 18]",
-        "\"ten\",",
+        "m.json: coarse_classes.shape: must be [1, 4, 6, 4] for 2 labels and 2 anchors, got [1, 4, 6, 6]",
+        "\"a\",",
         ""
     )
 
@@ -70,12 +81,12 @@ class ContractTest {
         assertRefused("m.json: labels missing", "\"labels\"", "\"names\"")
         assertRefused("m.json: input.shape missing", "\"shape\"", "\"form\"")
         assertRefused(
-            "m.json: labels: must be a list of strings, got [nine, 10.0, jack, queen, king, ace]",
-            "\"ten\"",
+            "m.json: labels: must be a list of strings, got [a, 10.0, ü]",
+            "\"b\"",
             "10"
         )
-        assertRefused("m.json: outputs[0].stride: must be an integer, got 3.5", "\"stride\": 32", "\"stride\": 3.5")
-        assertRefused("m.json: l16_boxes.stride: must be at least 1, got 0", "\"stride\": 32", "\"stride\": 0")
+        assertRefused("m.json: outputs[0].stride: must be an integer, got 3.5", "\"stride\": 16", "\"stride\": 3.5")
+        assertRefused("m.json: coarse_boxes.stride: must be at least 1, got 0", "\"stride\": 16", "\"stride\": 0")
         assertRefused(
             "m.json: head: unknown, got 'new'; allowed: raw, detections",
             "\"head\": \"raw\"",
@@ -83,7 +94,7 @@ class ContractTest {
         )
         assertRefused(
             "m.json: input.resize: unknown rule, got 'crop'; allowed: stretch, letterbox",
-            "\"stretch\"",
+            "\"letterbox\"",
             "\"crop\""
         )
         assertRefused(
@@ -98,44 +109,62 @@ class ContractTest {
             "\"iou_threshold\": 6"
         )
         assertRefused(
-            "m.json: nms: counts must be at least 1, got 0 and 1000",
-            "\"max_detections\": 100",
+            "m.json: nms: counts must be at least 1, got 0 and 100",
+            "\"max_detections\": 20",
             "\"max_detections\": 0"
         )
     }
 
     @Test
-    fun `wrong outputs`() {
-        val missing = message(shipped.replaceFirst("\"kind\": \"objectness\"", "\"kind\": \"boxes\""))
-        assertTrue(missing, missing.startsWith("m.json: outputs: must be boxes, objectness, classes of each row of"))
-        val rows = message(shipped.replaceFirst("\"row\": \"l16\"", "\"row\": \"l17\""))
-        assertTrue(rows, rows.startsWith("m.json: outputs: must be boxes, objectness, classes of each row of"))
+    fun `wrong outputs of the raw head`() {
+        val kinds = "m.json: outputs: must be boxes, objectness, classes of each row of anchors, got ["
+        val found =
+            listOf("coarse", "fine").flatMap { row -> listOf("boxes", "objectness", "classes").map { row to it } }
+        assertRefused(
+            kinds + found.toMutableList().also { it[1] = "coarse" to "boxes" }.joinToString() + "]",
+            "\"kind\": \"objectness\"",
+            "\"kind\": \"boxes\""
+        )
+        assertRefused(
+            kinds + found.toMutableList().also { it[0] = "other" to "boxes" }.joinToString() + "]",
+            "\"row\": \"coarse\"",
+            "\"row\": \"other\""
+        )
+        assertRefused(kinds + found.dropLast(1).joinToString() + "]", lastOutput(raw, "fine_classes"), "")
     }
 
-    private fun detections(change: (String) -> String = { it }): String {
-        val outputs = listOf("boxes" to "[1, 9, 4]", "classes" to "[1, 9]", "scores" to "[1, 9]", "count" to "[1]")
-        val text = outputs.joinToString { (kind, shape) ->
-            "{\"name\": \"$kind\", \"kind\": \"$kind\", \"row\": \"\", \"stride\": 0, \"shape\": $shape, " +
-                "\"dtype\": \"float32\", \"scale\": 0.0, \"zero_point\": 0, \"index\": 1}"
-        }
-        return change(
-            "{\"format\": \"micro-yolo/1\", \"name\": \"d\", \"arch\": \"a\", \"variant\": \"int8\", \"input\": {" +
-                "\"name\": \"image\", \"shape\": [1, 8, 8, 3], \"dtype\": \"uint8\", \"scale\": 1.0, " +
-                "\"zero_point\": 0, \"index\": 0}, \"outputs\": [$text], \"anchors\": {}, \"labels\": [\"a\"], " +
-                "\"model_sha256\": \"0\", \"nms\": {\"max_detections\": 9}, \"head\": \"detections\"}"
-        )
-    }
+    private fun lastOutput(contract: String, name: String) = contract.substring(
+        contract.indexOf("    {\n      \"name\": \"$name\"") - 2,
+        contract.indexOf("\n  ],\n  \"anchors\"")
+    )
 
     @Test
     fun `the head that suppresses in the file`() {
-        val contract = Contract.parse(detections())
+        val contract = Contract.parse(suppressed)
         assertEquals(HeadKind.DETECTIONS, contract.head)
         assertEquals(emptyList<Head>(), contract.heads)
-        assertEquals(9, contract.output("", "scores").tensor.size)
+        assertEquals(20, contract.output("", "scores").tensor.size)
         assertEquals(0.001f, contract.nms.lowestScore)
-        val wrong = message(detections { it.replace("[1, 9, 4]", "[1, 8, 4]") })
-        assertTrue(wrong, wrong.startsWith("m.json: outputs: must be [(boxes, [1, 9, 4]), (classes, [1, 9]), (scores,"))
-        val named = message(detections { it.replace("\"kind\": \"count\"", "\"kind\": \"scores\"") })
-        assertTrue(named, named.startsWith("m.json: outputs: must be"))
+        val wanted = "(boxes, [1, 20, 4]), (classes, [1, 20]), (scores, [1, 20]), (count, [1])"
+        val outputs = "m.json: outputs: must be [$wanted] of 20 detections and no anchors, got ["
+        assertRefused(
+            outputs + wanted.replace("count", "scores") + "]",
+            "\"kind\": \"count\"",
+            "\"kind\": \"scores\"",
+            suppressed
+        )
+        assertRefused(
+            outputs + wanted.replace("boxes, [1, 20, 4]", "boxes, [1, 4, 20]") + "]",
+            "20,\n        4",
+            "4,\n        20",
+            suppressed
+        )
+        assertRefused(
+            outputs + wanted.removeSuffix(", (count, [1])") + "]",
+            lastOutput(suppressed, "num_detections"),
+            "",
+            suppressed
+        )
+        assertRefused("$outputs$wanted]", "\"anchors\": {}", "\"anchors\": {\"a\": [[1, 2]]}", suppressed)
     }
 }

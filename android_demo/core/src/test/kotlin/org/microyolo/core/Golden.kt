@@ -1,6 +1,8 @@
 package org.microyolo.core
 
 import java.io.File
+import java.security.MessageDigest
+import java.util.Base64
 
 /** The files of tests/golden, written by Python, and what their cases are made of. */
 object Golden {
@@ -10,6 +12,9 @@ object Golden {
     val model = File(System.getProperty("model") ?: error("-Dmodel=PATH of the shipped .tflite is missing"))
 
     fun shippedContract() = File(ModelFile.contractPath(model.path)).readText()
+
+    /** The text of a contract that Python wrote. */
+    fun contract(head: HeadKind) = folder.resolve("contract_${head.label}.json").readText()
 
     @Suppress("UNCHECKED_CAST")
     fun cases(name: String) = Json.parse(folder.resolve(name).readText()) as List<Map<String, Any?>>
@@ -44,10 +49,21 @@ private fun Map<*, *>.getValue(key: String) = this[key] ?: error("no $key in the
 
 private fun flat(value: Any?): List<Double> = if (value is List<*>) value.flatMap(::flat) else listOf(value as Double)
 
+/** The bytes of each of the outputs. */
+fun Map<*, *>.outputs() = (getValue("outputs") as List<*>).map { Base64.getDecoder().decode(it as String) }
+
 /** JSON text of a parsed [value]. */
 fun write(value: Any?): String = when (value) {
     is Map<*, *> -> value.entries.joinToString(",", "{", "}") { "${write(it.key)}:${write(it.value)}" }
     is List<*> -> value.joinToString(",", "[", "]", transform = ::write)
     is String -> "\"$value\""
     else -> value.toString()
+}
+
+/** A model that only has the first bytes of a .tflite, with the [contract] made out to it. */
+fun fakeModel(path: String, contract: String): ModelFile {
+    val data = "----TFL3".toByteArray()
+    val digest = MessageDigest.getInstance("SHA-256").digest(data).joinToString("") { "%02x".format(it) }
+    val own = contract.replace(Regex("\"model_sha256\": \"[0-9a-f]+\""), "\"model_sha256\": \"$digest\"")
+    return ModelFile.open(path, data, own)
 }

@@ -2,7 +2,6 @@ package org.microyolo.core
 
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
-import java.util.Base64
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertTrue
 import org.junit.Test
@@ -16,29 +15,12 @@ class RawDecoderTest {
         assertEquals(16, cases.size)
         for ((i, case) in cases.withIndex()) {
             val contract = Contract.parse(write(case["contract"]))
-            val outputs = (case["outputs"] as List<*>).map { Base64.getDecoder().decode(it as String) }
+            val outputs = case.outputs()
             val expected = case["found"] as Map<*, *>
             val found = decode(contract, outputs, expected.float("score_threshold"), expected.float("iou_threshold"))
             assertFound(expected, found, "case $i of ${contract.variant}")
         }
         assertTrue("some find nothing", cases.any { (it["found"] as Map<*, *>).ints("classes").isEmpty() })
-    }
-
-    @Test
-    fun `the shipped model's outputs on a photograph give Python's detections`() {
-        val contract = Contract.parse(Golden.shippedContract())
-        val bytes = Golden.folder.resolve("photo_raw.bin").readBytes()
-        var at = 0
-        val outputs =
-            contract.outputs.map { output ->
-                bytes.copyOfRange(at, at + output.tensor.size).also { at += output.tensor.size }
-            }
-        assertEquals(bytes.size, at)
-        for (expected in Golden.cases("photo.json")) {
-            val found = decode(contract, outputs, expected.float("score_threshold"), expected.float("iou_threshold"))
-            assertFound(expected, found, "score ${expected["score_threshold"]}")
-            assertTrue(found.size > 0)
-        }
     }
 
     private fun decode(contract: Contract, outputs: List<ByteArray>, score: Float, iou: Float): Detections {
@@ -103,19 +85,5 @@ class RawDecoderTest {
             RawDecoder(listOf(head), 8, 8, 2, 10, 10)
                 .decode(listOf(Grids(FloatArray(4), FloatArray(1), FloatArray(1))), 0.25f, 0.6f)
         }
-    }
-
-    @Test
-    fun `the file's own suppression is read`() {
-        val boxes = floatArrayOf(0.25f, 0f, 0.5f, 1.5f, 0f, 0.5f, 0f, 0.5f, 0f, 0f, 1f, 1f, 0f, 0f, 1f, 1f)
-        val scores = floatArrayOf(0.9f, 0.8f, 0.7f, 0.6f)
-        val classes = floatArrayOf(2f, 1f, 0f, 0f)
-        val found = SuppressedReader(100, 40).read(boxes, classes, scores, 3f, 0.5f)
-        assertEquals(listOf(0f, 10f, 100f, 20f, 0f, 0f, 100f, 40f), found.boxes.toList())
-        assertEquals(listOf(2, 0), found.classes.toList())
-        assertEquals(listOf(0.9f, 0.7f), found.scores.toList())
-        scores[0] = Float.NaN
-        assertEquals(0, SuppressedReader(100, 40).read(boxes, classes, scores, 1f, 0.5f).size)
-        assertEquals(0, SuppressedReader(100, 40).read(boxes, classes, scores, 0f, 0.5f).size)
     }
 }

@@ -70,10 +70,11 @@ class ResizerTest {
 
     @Test
     fun `huge pictures are shrunk while decoding, small ones are not`() {
-        assertEquals(1, RgbImage.sampleSize(4000, 3000, 12_000_000))
-        assertEquals(2, RgbImage.sampleSize(8000, 6000, 12_000_000))
-        assertEquals(1, RgbImage.sampleSize(1, 1, 12_000_000))
-        assertEquals(8, RgbImage.sampleSize(65500, 10000, 12_000_000))
+        assertEquals(1, RgbImage.sampleSize(4000, 3000, 12_000_000, 4096))
+        assertEquals(2, RgbImage.sampleSize(8000, 6000, 12_000_000, 4096))
+        assertEquals(1, RgbImage.sampleSize(1, 1, 12_000_000, 4096))
+        assertEquals(8, RgbImage.sampleSize(65500, 10000, 12_000_000, 65500))
+        assertEquals("what a GPU draws is limited by the side", 16, RgbImage.sampleSize(65500, 1, 12_000_000, 4096))
     }
 
     @Test

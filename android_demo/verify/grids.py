@@ -1,0 +1,100 @@
+"""The raw file in one with the detections head: the same network, its grids as outputs, its anchors read back.
+
+So both heads of the shipped model are compared, and the repository need not hold it twice.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tflite import contract as contracts
+from tflite import inspect, metadata
+from tflite.contract import KINDS, Contract, Head
+from tflite.head import OPERATOR
+
+
+def write(model: Path, out: Path) -> Path:
+    """MODEL_raw.tflite and its contract in `out`. ValueError if `model` is not as tflite.head makes it."""
+    data, contract = cut(model.read_bytes(), contracts.load(model))
+    target = out / f"{model.stem}_raw.tflite"
+    target.write_bytes(data)
+    contracts.path_of(target).write_text(contract.to_json())
+    return target
+
+
+def cut(data: bytes, contract: Contract) -> tuple[bytes, Contract]:
+    """Take what `tflite.head.attach` put behind the network off again.
+
+    Args:
+        data: bytes of a .tflite with the detections head.
+        contract: its contract.
+
+    Returns:
+        The raw .tflite and its contract; rows are called row0, row1, ...
+
+    Raises:
+        ValueError: there is no such head.
+    """
+    graph = inspect.graph_of(metadata.split(data)[0])
+    main = graph.subgraphs[0]
+    producers = {int(index): op for op in main.operators for index in op.outputs}
+    reshaped = [op for op in main.operators if _name(main, op).startswith("head_reshape_")]
+    if not reshaped or len(reshaped) % len(KINDS):
+        raise ValueError("grids: the file must have the detections head")
+    grids = [_source(main, producers, int(op.inputs[0])) for op in reshaped]
+    heads = _heads(graph, grids, contract.size)
+    names = [f"{head.row_name}_{kind}" for head in heads for kind in KINDS]
+    main.operators = [op for op in main.operators if not _name(main, op).startswith(("head_", OPERATOR))]
+    main.outputs = np.array(grids, np.int32)
+    (signature,) = graph.signatureDefs
+    entry = type(signature.outputs[0])
+    signature.outputs = []
+    for name, index in zip(names, grids, strict=True):
+        signature.outputs.append(entry())
+        signature.outputs[-1].name, signature.outputs[-1].tensorIndex = name.encode(), index
+    raw = inspect.pack(graph)
+    return raw, contracts.describe(
+        raw,
+        head="raw",
+        name=f"{contract.name}_raw",
+        arch=contract.arch,
+        variant=contract.variant,
+        heads=heads,
+        labels=contract.labels,
+        resize=contract.input.resize,
+        nms=contract.nms,
+    )
+
+
+def _heads(graph: Any, grids: list[int], size: tuple[int, int]) -> list[Head]:
+    """Strides by the grids' shapes, anchors by the constant that their sizes are multiplied with."""
+    main = graph.subgraphs[0]
+    (exp,) = (op for op in main.operators if _name(main, op).startswith("head_exp_"))
+    (scaled,) = (op for op in main.operators if exp.outputs[0] in op.inputs)
+    stored = graph.buffers[main.tensors[scaled.inputs[1]].buffer].data
+    halves = np.frombuffer(np.asarray(stored, np.uint8).tobytes(), np.float32).reshape(-1, 2)
+    heads, start = [], 0
+    for number, (_, objectness, _) in enumerate(zip(*[iter(grids)] * 3, strict=True)):
+        _, rows, columns, count = (int(side) for side in main.tensors[objectness].shape)
+        sides = halves[start : start + count, ::-1] * 2 * np.array(size[::-1], np.float32)
+        heads.append(Head(f"row{number}", size[0] // rows, tuple((float(w), float(h)) for w, h in sides)))
+        start += rows * columns * count
+    return heads
+
+
+def _source(main: Any, producers: dict[int, Any], index: int) -> int:
+    """Where a value of the head comes from: the network's own tensor."""
+    while _tensor(main, index).startswith("head_"):
+        index = int(producers[index].inputs[0])
+    return index
+
+
+def _name(main: Any, op: Any) -> str:
+    return _tensor(main, int(op.outputs[0]))
+
+
+def _tensor(main: Any, index: int) -> str:
+    return str(main.tensors[index].name.decode())
