@@ -140,7 +140,7 @@ def edge(run: Path) -> list[dict[str, Any]]:
             for target, each in targets.items():
                 row = {"file": Path(model), "target": target}
                 if "prediction" not in each:
-                    note = f"estimated by Vela for {each['system']}, {each['memory_mode']}"
+                    note = f"Vela estimates, {each['system']}, {each['memory_mode']}"
                     memory = {name: each[f"{name}_bytes"] for name in ("sram", "dram", "flash")}
                     on_npu = each["operators"] - each["on_cpu"]
                     row |= {**memory, "on_npu": on_npu, "operators": each["operators"], "note": note}

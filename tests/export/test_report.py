@@ -156,7 +156,7 @@ def test_edge_targets_are_those_of_the_json(page: Page, whole: Path) -> None:
         f"{vela['fps']:.1f}",
         *memory,
         "export/model_int8.tflite",
-        f"estimated by Vela for {vela['system']}, {vela['memory_mode']}",
+        f"Vela estimates, {vela['system']}, {vela['memory_mode']}",
     ]
     least, most = coral["mapped"], coral["mapped_at_best"]
     said = f"{least} to {most}" if least != most else f"{least}"
