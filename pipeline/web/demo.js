@@ -136,7 +136,8 @@ function placed(context, visible, scale, shownWidth, lineHeight) {
     const text = `${each.label} ${each.score.toFixed(2)}`;
     const width = context.measureText(text).width + 6;
     const x = Math.max(0, Math.min(left - 1, shownWidth - width));
-    let y = Math.max(0, top - lineHeight);
+    // Whole pixels, so that one label higher is exactly that.
+    let y = Math.max(0, Math.round(top) - lineHeight);
     const isTaken = (other) =>
       Math.abs(other.y - y) < lineHeight && x < other.x + other.width && other.x < x + width;
     for (let other; (other = labels.find(isTaken)); ) y = other.y + lineHeight;

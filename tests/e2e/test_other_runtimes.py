@@ -8,15 +8,15 @@ import base64
 import json
 import os
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from browser import CAMERA, Browser, require
+from browser import CAMERA, require
+from mediapipe_tasks import MediaPipe, found_again
+from page import Page
 from PIL import Image
 from small_detector import make
 
@@ -46,45 +46,12 @@ def photographs(trained: Path) -> list[Path]:
     return list(load(trained.parent / "photographs").splits["val"].files)
 
 
-class MediaPipe:
-    """MediaPipe Tasks' ObjectDetector with a file of ours, unchanged, alone in its folder."""
-
-    def __init__(self, path: Path, folder: Path, score_threshold: float) -> None:
-        import mediapipe
-        from mediapipe.tasks.python import BaseOptions, vision
-
-        alone = folder / path.name
-        alone.write_bytes(path.read_bytes())
-        self._mediapipe = mediapipe
-        options = vision.ObjectDetectorOptions(
-            base_options=BaseOptions(model_asset_path=str(alone)), score_threshold=score_threshold
-        )
-        self._detector = vision.ObjectDetector.create_from_options(options)
-        self._labels = Detector(path).labels
-
-    def detect(self, image: np.ndarray) -> Detections:
-        picture = self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image))
-        found = self._detector.detect(picture).detections
-        corners = [
-            (box.origin_x, box.origin_y, box.origin_x + box.width, box.origin_y + box.height)
-            for box in (each.bounding_box for each in found)
-        ]
-        return Detections(
-            np.array(corners, np.float64).reshape(-1, 4),
-            np.array([each.categories[0].score for each in found]),
-            np.array([self._labels.index(each.categories[0].category_name) for each in found], np.int32),
-        )
-
-    def close(self) -> None:
-        self._detector.close()
-
-
 @pytest.fixture
-def mediapipe(tmp_path: Path) -> Any:
+def mediapipe() -> Any:
     made: list[MediaPipe] = []
 
     def create(path: Path, score_threshold: float) -> MediaPipe:
-        made.append(MediaPipe(path, tmp_path, score_threshold))
+        made.append(MediaPipe(path, score_threshold))
         return made[-1]
 
     yield create
@@ -115,14 +82,9 @@ def found_as_mediapipe(detector: Detector, image: np.ndarray, score_threshold: f
 
 
 def share_found_again(ours: list[Detections], theirs: list[Detections]) -> float:
-    """Share of `ours` that is in `theirs`: same class, IoU at least 0.95, score within 0.02."""
-    same = 0
-    for mine, other in zip(ours, theirs, strict=True):
-        alike = iou(mine.boxes_xyxy.astype(np.float64), other.boxes_xyxy) >= 0.95
-        alike &= mine.classes[:, None] == other.classes
-        alike &= np.abs(mine.scores[:, None] - other.scores) <= 0.02
-        same += int(alike.any(axis=1).sum())
-    return same / sum(map(len, ours))
+    same, count = found_again(ours, theirs)
+    assert count > 50
+    return same / count
 
 
 @pytest.mark.parametrize("variant", ["float32", "int8"])
@@ -149,9 +111,19 @@ def test_mediapipe_finds_the_same_objects(export: Path, photographs: list[Path],
         other = runtime.detect(image)
         inside = np.clip(other.boxes_xyxy, 0, [width, height, width, height])
         theirs.append(Detections(inside, other.scores, other.classes))
-    assert sum(map(len, ours)) > 50
     assert share_found_again(ours, theirs) >= 0.98
     assert sum(int((other.scores > 0.3).sum()) for other in theirs) == pytest.approx(sum(map(len, ours)), rel=0.02)
+
+
+@pytest.mark.parametrize("variant", ["float32", "int8"])
+def test_mediapipe_finds_the_same_objects_in_pixels_of_ours(
+    export: Path, photographs: list[Path], mediapipe: Any, variant: str
+) -> None:
+    path = export / f"model_{variant}.tflite"
+    detector, runtime = Detector(path), mediapipe(path, 0.25)
+    images = [load_image(file) for file in photographs]
+    ours = [detector.detect(image, 0.3) for image in images]
+    assert share_found_again(ours, [runtime.detect_resized(image) for image in images]) >= 0.98
 
 
 @pytest.mark.parametrize("variant", ["float32", "int8"])
@@ -183,58 +155,21 @@ def package() -> None:
         pytest.skip("no MediaPipe web package; make web installs it")
 
 
-@contextmanager
-def page(model: Path, *flags: str) -> Iterator[Browser]:
-    """The demo's page in Chromium, its model loaded."""
-    server = demo.serve(demo.Config(model=model, port=0))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    browser = Browser(*flags)
-    try:
-        browser.open(f"http://localhost:{server.server_port}")
-        browser.wait("return document.body.dataset.ready")
-        yield browser
-    finally:
-        browser.close()
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def in_page(browser: Browser, file: Path, labels: tuple[str, ...]) -> tuple[Detections, dict[str, Any]]:
-    """What the page finds in a file, and all it says of it."""
-    browser.run("delete document.getElementById('found').dataset.result")
-    browser.choose("#file", file)
-    said = json.loads(browser.wait("return document.getElementById('found').dataset.result"))
-    found = said["detections"]
-    detections = Detections(
-        np.array([each["box"] for each in found], np.float64).reshape(-1, 4),
-        np.array([each["score"] for each in found]),
-        np.array([labels.index(each["label"]) for each in found], np.int32),
-    )
-    return detections, said
-
-
-def complaint(browser: Browser) -> str:
-    return str(browser.wait("return document.querySelector('#status.error')?.textContent"))
-
-
 @pytest.mark.parametrize("variant", ["float32", "int8"])
 def test_the_browser_finds_the_same_objects(package: None, export: Path, photographs: list[Path], variant: str) -> None:
     detector = Detector(export / f"model_{variant}.tflite")
-    with page(detector.path) as browser:
+    with Page(detector.path) as page:
         theirs = []
         for file in photographs:
-            found, said = in_page(browser, file, detector.labels)
+            found, said = page.detect(file)
             theirs.append(found)
             height, width = load_image(file).shape[:2]
             assert (said["width"], said["height"]) == (width, height)
             assert 0 < said["ms"] < 60000
-        assert "ms a frame" in browser.run("return document.getElementById('status').textContent")
-        loaded = browser.run("return performance.getEntriesByType('resource').map((each) => each.name)")
-        origin = browser.run("return location.origin")
+        assert "ms a frame" in page.status()
+        loaded = page.browser.run("return performance.getEntriesByType('resource').map((each) => each.name)")
+        origin = page.browser.run("return location.origin")
     ours = [detector.detect(load_image(file), 0.3) for file in photographs]
-    assert sum(map(len, ours)) > 50
     assert share_found_again(ours, theirs) >= 0.98
     assert sum(int((other.scores > 0.3).sum()) for other in theirs) == pytest.approx(sum(map(len, ours)), rel=0.02)
     assert any(name.endswith(".wasm") for name in loaded)
@@ -248,33 +183,48 @@ def test_what_the_page_is_given_wrong(package: None, export: Path, photographs: 
     # 50 megapixels.
     photograph.resize((8160, 6144), Image.Resampling.BICUBIC).save(huge, quality=90)
     detector = Detector(export / "model_float32.tflite")
-    with page(detector.path) as browser:
-        browser.choose("#file", text)
-        assert "notes.txt: not a picture this browser can read" in complaint(browser)
-        found, said = in_page(browser, huge, detector.labels)
+    with Page(detector.path) as page:
+        page.browser.choose("#file", text)
+        assert "notes.txt: not a picture this browser can read" in page.complaint()
+        found, said = page.detect(huge)
         assert (said["width"], said["height"]) == (8160, 6144)
-        assert browser.run("return document.querySelector('#status.error')") is None
+        assert page.browser.run("return document.querySelector('#status.error')") is None
         expected = detector.detect(load_image(huge), 0.3)
         assert len(expected) > 2
         # Worked on at 12 megapixels, so the pixels of the input differ a little.
         overlaps = iou(expected.boxes_xyxy.astype(np.float64), found.boxes_xyxy)
         assert (overlaps.max(axis=1) > 0.9).mean() > 0.8
-        browser.run("document.getElementById('camera').click()")
-        assert "No camera: there is none. Photographs still work." in complaint(browser)
-        browser.run("dispatchEvent(Object.assign(new Event('drop', {cancelable: true}), {dataTransfer: {files: []}}))")
-        assert "That was not a file" in complaint(browser)
-        found, _ = in_page(browser, photographs[0], detector.labels)
+        page.browser.run("document.getElementById('camera').click()")
+        assert "No camera: there is none. Photographs still work." in page.complaint()
+        page.browser.run(
+            "dispatchEvent(Object.assign(new Event('drop', {cancelable: true}), {dataTransfer: {files: []}}))"
+        )
+        assert "That was not a file" in page.complaint()
+        found, _ = page.detect(photographs[0])
         assert len(found) > 0
 
 
+def test_the_slider_and_labels_in_each_others_way(package: None, export: Path, photographs: list[Path]) -> None:
+    slide = """
+        const slider = document.getElementById("threshold");
+        slider.value = arguments[0];
+        slider.dispatchEvent(new Event("input"));
+        return document.querySelectorAll("#found li").length;
+    """
+    with Page(export / "model_int8.tflite") as page:
+        for file in photographs:
+            found, _ = page.detect(file)
+            for least in (0.01, 0.5):
+                assert page.browser.run(slide, least) == int((found.scores > least).sum())
+
+
 def test_the_camera(package: None, export: Path) -> None:
-    with page(export / "model_int8.tflite", *CAMERA) as browser:
-        browser.run("document.getElementById('camera').click()")
-        browser.wait("return document.getElementById('found').dataset.result")
-        first = browser.run("return document.getElementById('found').dataset.result")
-        browser.wait(f"return document.getElementById('found').dataset.result !== {json.dumps(first)}")
-        browser.run("document.getElementById('camera').click()")
-        assert browser.run("return document.getElementById('status').textContent") == "Camera off."
+    with Page(export / "model_int8.tflite", *CAMERA) as page:
+        page.browser.run("document.getElementById('camera').click()")
+        first = page.result()
+        page.browser.wait(f"return document.getElementById('found').dataset.result !== {json.dumps(first)}")
+        page.browser.run("document.getElementById('camera').click()")
+        assert page.status() == "Camera off."
 
 
 SIZES = [(300, 500), (416, 312), (128, 160), (1000, 731), (1, 1), (7, 900), (90, 60)]
@@ -290,12 +240,12 @@ def test_the_page_resizes_as_we_do(package: None, export: Path, rule: str) -> No
         const { pixels } = resize(new ImageData(bytes, width, height), 160, 128, rule, 114);
         return btoa(Array.from(pixels.data, (byte) => String.fromCharCode(byte)).join(""));
     """
-    with page(export / "model_int8.tflite") as browser:
+    with Page(export / "model_int8.tflite") as page:
         for height, width in SIZES:
             image = random.integers(0, 256, (height, width, 3), np.uint8)
             opaque = np.dstack([image, np.full((height, width), 255, np.uint8)])
             encoded = base64.b64encode(opaque.tobytes()).decode()
-            answer = base64.b64decode(browser.run(script, encoded, width, height, rule))
+            answer = base64.b64decode(page.browser.run(script, encoded, width, height, rule))
             pixels = np.frombuffer(answer, np.uint8).reshape(128, 160, 4)
             np.testing.assert_array_equal(pixels[..., :3], resize(image, (128, 160), rule)[0])
             assert (pixels[..., 3] == 255).all()

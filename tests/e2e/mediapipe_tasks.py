@@ -1,0 +1,83 @@
+"""MediaPipe Tasks' ObjectDetector with files of ours, unchanged, and what is compared with our own detector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from tflite.decode import Detections, iou
+from tflite.detector import Detector
+from tflite.image import resize
+
+# As the page of pipeline.demo does it: MediaPipe rounds boxes down to whole pixels of what it is handed.
+ENLARGED = 2
+
+
+class MediaPipe:
+    """A file alone in a folder of its own, in MediaPipe; `close` it."""
+
+    def __init__(self, path: Path, score_threshold: float) -> None:
+        import mediapipe
+        from mediapipe.tasks.python import BaseOptions, vision
+
+        self._folder = TemporaryDirectory()
+        alone = Path(self._folder.name) / "model.tflite"
+        alone.write_bytes(path.read_bytes())
+        self._mediapipe = mediapipe
+        options = vision.ObjectDetectorOptions(
+            base_options=BaseOptions(model_asset_path=str(alone)), score_threshold=score_threshold
+        )
+        self._detector = vision.ObjectDetector.create_from_options(options)
+        self._ours = Detector(path)
+
+    def detect(self, image: np.ndarray) -> Detections:
+        """What it finds in a photograph that it makes smaller itself; boxes in whole pixels."""
+        return self._detect(image, 0)
+
+    def detect_finer(self, image: np.ndarray) -> Detections:
+        """`detect`, with boxes in quarters of a pixel: of the photograph enlarged, each pixel as it is."""
+        found = self._detect(image.repeat(4, axis=0).repeat(4, axis=1), 0.5)
+        height, width = image.shape[:2]
+        boxes = np.clip(found.boxes_xyxy / 4, 0, [width, height, width, height])
+        return Detections(boxes, found.scores, found.classes)
+
+    def detect_resized(self, image: np.ndarray) -> Detections:
+        """What it finds in a photograph made smaller by our rule; boxes in pixels of the photograph."""
+        pixels, fit = resize(image, self._ours.size, self._ours.contract.input.resize)
+        found = self._detect(pixels.repeat(ENLARGED, axis=0).repeat(ENLARGED, axis=1), 0.5)
+        return Detections(fit.boxes_to_image(found.boxes_xyxy / ENLARGED), found.scores, found.classes)
+
+    def _detect(self, image: np.ndarray, rounded: float) -> Detections:
+        """`rounded`: how much is added to the origin and to the size of a box."""
+        picture = self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image))
+        boxes, scores, classes = [], [], []
+        for each in self._detector.detect(picture).detections:
+            box = each.bounding_box
+            left, top = box.origin_x + rounded, box.origin_y + rounded
+            # Objects of several classes in the same box come as one detection with several categories.
+            for category in each.categories:
+                boxes.append((left, top, left + box.width + rounded, top + box.height + rounded))
+                scores.append(category.score)
+                classes.append(self._ours.labels.index(category.category_name))
+        return Detections(
+            np.array(boxes, np.float64).reshape(-1, 4), np.array(scores, np.float64), np.array(classes, np.int32)
+        )
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._detector.close()
+        self._folder.cleanup()
+
+
+def found_again(ours: Sequence[Detections], theirs: Sequence[Detections]) -> tuple[int, int]:
+    """How many of `ours` are in `theirs` (same class, IoU at least 0.95, score within 0.02), and how many there are."""
+    same = 0
+    for mine, other in zip(ours, theirs, strict=True):
+        alike = iou(mine.boxes_xyxy.astype(np.float64), other.boxes_xyxy) >= 0.95
+        alike &= mine.classes[:, None] == other.classes
+        alike &= np.abs(mine.scores[:, None] - other.scores) <= 0.02
+        same += int(alike.any(axis=1).sum())
+    return same, sum(map(len, ours))
