@@ -180,7 +180,7 @@ def _on_device(config: Config, counts: list[int]) -> list[DeviceTiming]:
     table = _table("", "threads", "mean ms", "min", "max", "load ms", "MiB", "ratio", title=timings[0].device)
     for timing in timings:
         figures = (timing.mean_ms, timing.min_ms, timing.max_ms, timing.load_ms, timing.memory_bytes / 2**20)
-        row = [f"{value:.2f}" for value in figures]
+        row = [_digits(value) for value in figures]
         table.add_row(letters[timing.model], str(timing.threads), *row, f"{timing.ratio:.2f}x")
     _print(letters, {str(model): model.stat().st_size for model in config.models}, table)
     _write(config, {"device": [asdict(timing) for timing in timings]})
@@ -202,7 +202,7 @@ def _show(timings: list[Timing], footprints: list[Footprint]) -> None:
             letters[timing.model],
             str(timing.threads),
             Path(timing.backend).name[:16],
-            *(f"{value:.2f}" for value in times),
+            *(_digits(value) for value in times),
             f"{timing.ratio:.2f}x",
             f"{timing.ratio_low:.2f}-{timing.ratio_high:.2f}",
         )
@@ -216,6 +216,11 @@ def _show(timings: list[Timing], footprints: list[Footprint]) -> None:
         _print({}, {}, table)
 
 
+def _digits(ms: float) -> str:
+    """Milliseconds in so few characters that a row fits a terminal."""
+    return f"{ms:.2f}" if ms < 100 else f"{ms:.1f}"
+
+
 def _letters(models: list[str]) -> dict[str, str]:
     """A letter (or two) for each file, as paths are too long for a table."""
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -227,6 +232,7 @@ def _table(*columns: str, title: str | None = None) -> Table:
     from rich.table import Table
 
     table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.columns[0].no_wrap = True
     for column in table.columns[1:]:
         column.justify, column.no_wrap = "right", True
     return table

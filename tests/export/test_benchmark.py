@@ -15,7 +15,7 @@ from PIL import Image
 
 from pipeline import benchmark as stage
 from tflite import child, inspect
-from tflite.benchmark import benchmark, footprint, interval
+from tflite.benchmark import Timing, benchmark, footprint, interval
 from tflite.runtime import BUILTIN, XNNPACK, Runtime, placement
 
 
@@ -167,3 +167,12 @@ def test_a_plot_without_matplotlib_is_refused_before_measuring(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError):
         stage.run(stage.Config(models=(models[1],), plot=tmp_path / "latency.png"))
+
+
+def test_a_row_of_a_busy_machine_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    times = (330.04, 468.14, 522.43, 153.54, 117.71, 10.17, 10.26, 12.84)
+    stage._show([Timing(model, 2, "xnnpack", 30, *times, 1 << 20, ()) for model in ("one", "other")], [])
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    rows = [line.split() for line in shown.splitlines() if "xnnpack" in line]
+    assert [row[0] for row in rows] == ["A", "B"] and rows[0][-1] == "10.26-12.84"
