@@ -70,7 +70,6 @@ def run(config: Config) -> None:
     show("ours", ours)
     runtime = MediaPipe(config.model, LEAST)
     show("MediaPipe", [runtime.detect(image) for image in images])
-    show("MediaPipe, finer boxes", [runtime.detect_finer(image) for image in images])
     show("MediaPipe, our resizing", [runtime.detect_resized(image) for image in images])
     runtime.close()
     if config.browser:

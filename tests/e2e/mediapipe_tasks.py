@@ -37,13 +37,6 @@ class MediaPipe:
         """What it finds in a photograph that it makes smaller itself; boxes in whole pixels."""
         return self._detect(image, 0)
 
-    def detect_finer(self, image: np.ndarray) -> Detections:
-        """`detect`, with boxes in quarters of a pixel: of the photograph enlarged, each pixel as it is."""
-        found = self._detect(image.repeat(4, axis=0).repeat(4, axis=1), 0.5)
-        height, width = image.shape[:2]
-        boxes = np.clip(found.boxes_xyxy / 4, 0, [width, height, width, height])
-        return Detections(boxes, found.scores, found.classes)
-
     def detect_resized(self, image: np.ndarray) -> Detections:
         """What it finds in a photograph made smaller by our rule; boxes in pixels of the photograph."""
         pixels, fit = resize(image, self._ours.size, self._ours.contract.input.resize)
