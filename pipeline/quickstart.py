@@ -30,7 +30,7 @@ class Config:
     """Side of the network's input in pixels."""
     images: int = train.QUICK_IMAGES
     """Images to train on; a fifth as many to measure with."""
-    epochs: int = 24
+    epochs: int = 16
     """Passes over them in the first training."""
     prune_epochs: int = 3
     """Passes over them after each cut."""
