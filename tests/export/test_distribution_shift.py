@@ -168,7 +168,7 @@ def test_a_study_is_of_one_run(study: ModuleType, weights_study: Path, own_run: 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"bits": (1,)}, "bits: .* got 1; allowed: 2 to 8"),
+        ({"bits": (1,)}, "bits: .* from 2 to 8, got 1"),
         ({"blocks": ("0",)}, "blocks: .* got '0'"),
         ({"blocks": ("half",)}, "blocks: .* got 'half'"),
         ({"methods": ("l1",)}, "methods: unknown, got 'l1'; allowed: l2, kl"),
