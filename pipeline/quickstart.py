@@ -30,11 +30,11 @@ class Config:
     """Side of the network's input in pixels."""
     images: int = train.QUICK_IMAGES
     """Images to train on; a fifth as many to measure with."""
-    epochs: int = 16
+    epochs: int = 14
     """Passes over them in the first training."""
-    prune_epochs: int = 3
+    prune_epochs: int = 2
     """Passes over them after each cut."""
-    qat_epochs: int = 4
+    qat_epochs: int = 3
     """Passes over them in quantization-aware training."""
     pictures: int = 6
     """Images to draw the int8 file's boxes on."""
