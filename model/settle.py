@@ -62,6 +62,11 @@ def odd(ratios: np.ndarray) -> np.ndarray:
     return ((chosen + 1) / np.take_along_axis(q, chosen[None], 0)[0]).reshape(np.shape(ratios))
 
 
+def _sum_ratio(ratio: float) -> float:
+    """What the ratio of what an addition reads to what it puts out becomes."""
+    return max(round(ratio * _SUM_Q), 1) / _SUM_Q
+
+
 def _revive(model: keras.Model, graph: Graph) -> None:
     found = kernels(model)
     for layer, shifts, weight, _ in shifted_kernels(model):
@@ -107,21 +112,21 @@ def _settle_ranges(graph: Graph, ranges: Ranges) -> None:
         layer = graph.kind(name)
         if not isinstance(layer, layers.GlobalAveragePooling2D | layers.Multiply | layers.Add):
             continue
-        sources = [_source(graph, before) for before in graph.before[name]]
-        given = [_quantizer(graph, source) for source in sources]
+        scales = [_scale(graph, before) for before in graph.before[name]]
+        given = [_quantizer(graph, before) for before in graph.before[name]]
         made = ranges[name][0]
         if made not in settled and made not in given:
             if isinstance(layer, layers.Add):
-                ratio = _scale(graph, sources[0]) / _scale(graph, name)
-                _stretch(made, ratio / (max(round(ratio * _SUM_Q), 1) / _SUM_Q))
+                ratio = scales[0] / _scale(graph, name)
+                _stretch(made, ratio / _sum_ratio(ratio))
             else:
-                cells = np.prod(graph.layers[name].input_shape[1:3]) if len(sources) == 1 else 1
-                ratio = float(np.prod([_scale(graph, source) for source in sources])) / cells / _scale(graph, name)
+                cells = np.prod(graph.layers[name].input_shape[1:3]) if len(given) == 1 else 1
+                ratio = float(np.prod(scales)) / cells / _scale(graph, name)
                 _stretch(made, ratio / float(odd(np.array(ratio))))
         last = given[-1]
         if isinstance(layer, layers.Add) and isinstance(last, Range) and last not in {made, given[0], *settled}:
-            ratio = _scale(graph, sources[-1]) / _scale(graph, name)
-            _stretch(last, max(round(ratio * _SUM_Q), 1) / _SUM_Q / ratio)
+            ratio = scales[-1] / _scale(graph, name)
+            _stretch(last, _sum_ratio(ratio) / ratio)
         settled.update(given, [made])
 
 
@@ -147,12 +152,9 @@ def _settle_convolutions(model: keras.Model, graph: Graph) -> None:
             inner(layer).bias.assign(np.round(bias / step) * step)
 
 
-def _source(graph: Graph, name: str) -> str:
-    return next(graph.sources(name))
-
-
 def _quantizer(graph: Graph, name: str) -> Range | Fixed:
-    quantizer: Range | Fixed = graph.layers[_source(graph, name)].quantize_config.output
+    """Of the integers that `name` hands on."""
+    quantizer: Range | Fixed = graph.layers[next(graph.sources(name))].quantize_config.output
     return quantizer
 
 

@@ -165,14 +165,15 @@ def edge(run: Path) -> list[dict[str, Any]]:
 def lineage(run: Path) -> list[dict[str, Any]]:
     """For each stage: hashes of its weights and of the weights it came from, and whether those are in the run."""
     found = []
-    known = {runs.sha256(stage.weights): name for name, stage in stages(run).items()}
+    hashes = {name: runs.sha256(stage.weights) for name, stage in stages(run).items()}
+    known = {sha256: name for name, sha256 in hashes.items()}
     for name, stage in stages(run).items():
         parent = stage.config.get("parent") or {}
         sha256 = parent.get("sha256")
         found.append(
             {
                 "stage": name,
-                "sha256": runs.sha256(stage.weights),
+                "sha256": hashes[name],
                 "parent": known.get(sha256) if sha256 else None,
                 "parent_sha256": sha256,
                 "settings": stage.config.get("settings", {}),

@@ -125,3 +125,11 @@ def model_copy(exported: Path, tmp_path: Path) -> Callable[[str], Path]:
         return tmp_path / f"model_{name}.tflite"
 
     return copy
+
+
+@pytest.fixture
+def alone(model_copy: Callable[[str], Path]) -> Path:
+    """A file with the detections head and nothing beside it, not even the copy of its contract."""
+    path = model_copy("int8")
+    path.with_suffix(".json").unlink()
+    return path

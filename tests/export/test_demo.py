@@ -31,16 +31,8 @@ def web(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def model(model_copy: Copy) -> Path:
-    """A file alone, without the copy of its contract."""
-    path = model_copy("int8")
-    path.with_suffix(".json").unlink()
-    return path
-
-
-@pytest.fixture
-def server(model: Path, web: Path) -> Iterator[Any]:
-    made = demo.serve(demo.Config(model=model, port=0, web=web))
+def server(alone: Path, web: Path) -> Iterator[Any]:
+    made = demo.serve(demo.Config(model=alone, port=0, web=web))
     thread = threading.Thread(target=made.serve_forever)
     thread.start()
     yield made
@@ -58,13 +50,13 @@ def get(server: Any, path: str, host: str | None = None, method: str = "GET") ->
     return answer, content
 
 
-def test_the_page_and_what_it_needs(server: Any, model: Path, web: Path) -> None:
+def test_the_page_and_what_it_needs(server: Any, alone: Path, web: Path) -> None:
     answer, content = get(server, "/")
     assert answer.status == 200
     assert b"<title>Micro-YOLO</title>" in content
     assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
     assert "http" not in answer.headers["Content-Security-Policy"]
-    assert get(server, "/model.tflite")[1] == model.read_bytes()
+    assert get(server, "/model.tflite")[1] == alone.read_bytes()
     answer, content = get(server, "/vision/wasm/vision_wasm_internal.wasm")
     assert (answer.headers["Content-Type"], content) == ("application/wasm", b"\0asm")
     contract = json.loads(get(server, "/contract.json")[1])
@@ -91,14 +83,14 @@ def refused(capsys: pytest.CaptureFixture[str], *args: object) -> str:
     return line
 
 
-def test_a_port_in_use(model: Path, web: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use(alone: Path, web: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        line = refused(capsys, "--model", model, "--web", web, "--port", port)
+        line = refused(capsys, "--model", alone, "--web", web, "--port", port)
     assert f"port: {port} is in use; allowed: another --port, or 0" in line
-    assert "port: must be 0 to 65535, got 70000" in refused(capsys, "--model", model, "--web", web, "--port", 70000)
+    assert "port: must be 0 to 65535, got 70000" in refused(capsys, "--model", alone, "--web", web, "--port", 70000)
 
 
 @pytest.mark.parametrize(
@@ -118,15 +110,15 @@ def test_models_it_cannot_show(
 
 
 def test_a_package_that_is_not_there(
-    model: Path, web: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    alone: Path, web: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     missing = tmp_path / "missing.tflite"
     assert "missing.tflite" in refused(capsys, "--model", missing, "--web", web)
     shutil.rmtree(web / "wasm")
-    assert "is not a folder of @mediapipe/tasks-vision" in refused(capsys, "--model", model, "--web", web)
+    assert "is not a folder of @mediapipe/tasks-vision" in refused(capsys, "--model", alone, "--web", web)
     monkeypatch.setattr(demo, "WEB", tmp_path / "elsewhere")
     monkeypatch.chdir(tmp_path)
-    line = refused(capsys, "--model", model)
+    line = refused(capsys, "--model", alone)
     assert f"is not installed; `npm ci --prefix {tmp_path / 'elsewhere'}`" in line
 
 

@@ -25,14 +25,6 @@ Copy = Callable[[str], Path]
 
 
 @pytest.fixture
-def alone(model_copy: Copy) -> Path:
-    """A file with the detections head and nothing beside it."""
-    path = model_copy("int8")
-    path.with_suffix(".json").unlink()
-    return path
-
-
-@pytest.fixture
 def schema() -> Any:
     """Google's own reader of the metadata."""
     return pytest.importorskip("mediapipe.tasks.metadata.metadata_schema_py_generated")
