@@ -46,8 +46,8 @@ class Config:
     augment: Strength = field(default_factory=Strength)
     anchors: Literal["fit", "paper"] = "fit"
     """Anchors fitted to the training boxes, or the network's published ones."""
-    resize: Literal["stretch", "letterbox"] = "stretch"
-    """How photographs become the input's shape, in training and ever after."""
+    resize: Literal["stretch", "letterbox", "mediapipe"] = "stretch"
+    """How photographs become the input's shape, in training and ever after; mediapipe: as MediaPipe Tasks does it."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Arithmetic of the forward and backward pass; float16 is for GPUs, bfloat16 also for newer CPUs."""
     val_fraction: float = 0.2

@@ -1,5 +1,6 @@
 // Lays pictures into the network's input as tflite/image.py does: each axis that shrinks to half or less is averaged in
-// blocks of floor(factor) pixels, then bilinear with half-pixel centres, clamped at the edges, rounded down.
+// blocks of floor(factor) pixels, then bilinear with half-pixel centres, clamped at the edges, rounded down. By the rule
+// mediapipe nothing is averaged, and pixel i is sampled at i times the factor, to 1/32 pixel, rounded half up.
 
 const clamp = (value, most) => Math.min(Math.max(value, 0), most);
 
@@ -35,11 +36,15 @@ export function boxToPicture(box, fit) {
 /** ImageData of a picture -> ImageData of toWidth x toHeight and its fit. */
 export function resize(picture, toWidth, toHeight, rule, fill) {
   const fit = fitTo(picture.width, picture.height, toWidth, toHeight, rule);
-  const stepX = Math.max(Math.floor(picture.width / fit.innerWidth), 1);
-  const stepY = Math.max(Math.floor(picture.height / fit.innerHeight), 1);
+  const asMediaPipe = rule === "mediapipe";
+  const stepX = asMediaPipe ? 1 : Math.max(Math.floor(picture.width / fit.innerWidth), 1);
+  const stepY = asMediaPipe ? 1 : Math.max(Math.floor(picture.height / fit.innerHeight), 1);
   const source = stepX > 1 || stepY > 1 ? average(picture, stepX, stepY) : picture;
-  const columns = taps(fit.innerWidth, 1 / (fit.innerWidth / picture.width) / stepX, source.width);
-  const rows = taps(fit.innerHeight, 1 / (fit.innerHeight / picture.height) / stepY, source.height);
+  const place = (size, length, step) =>
+    asMediaPipe ? steps(size, length) : taps(size, 1 / (size / length) / step, Math.ceil(length / step));
+  const columns = place(fit.innerWidth, picture.width, stepX);
+  const rows = place(fit.innerHeight, picture.height, stepY);
+  const half = asMediaPipe ? 0.5 : 0;
   const result = new ImageData(toWidth, toHeight);
   const [from, to] = [source.data, result.data];
   to.fill(fill);
@@ -55,7 +60,7 @@ export function resize(picture, toWidth, toHeight, rule, fill) {
           return a + (from[4 * (row + right) + channel] - a) * across;
         };
         const above = mix(upper);
-        to[at + channel] = Math.floor(above + (mix(lower) - above) * rows.weight[y]);
+        to[at + channel] = Math.floor(above + (mix(lower) - above) * rows.weight[y] + half);
       }
     }
   }
@@ -102,6 +107,18 @@ function taps(size, step, length) {
     made.first[i] = clamp(below, length - 1);
     made.second[i] = clamp(below + 1, length - 1);
     made.weight[i] = at - below;
+  }
+  return made;
+}
+
+/** The same without half-pixel centres, to 1/32: sums of such weights are exact. */
+function steps(size, length) {
+  const made = { first: new Int32Array(size), second: new Int32Array(size), weight: new Float64Array(size) };
+  for (let i = 0; i < size; i++) {
+    const at = roundHalfEven((32 * length * i) / size);
+    made.first[i] = Math.min(Math.floor(at / 32), length - 1);
+    made.second[i] = Math.min(made.first[i] + 1, length - 1);
+    made.weight[i] = (at % 32) / 32;
   }
   return made;
 }

@@ -65,6 +65,13 @@ class MediaPipe:
         self._folder.cleanup()
 
 
+def in_whole_pixels(found: Detections) -> Detections:
+    """The same with origins and sizes of boxes rounded down, which is all that MediaPipe's boxes can say."""
+    corners = found.boxes_xyxy.astype(np.float64)
+    origin, size = np.floor(corners[:, :2]), np.floor(corners[:, 2:] - corners[:, :2])
+    return Detections(np.concatenate([origin, origin + size], axis=1), found.scores, found.classes)
+
+
 def found_again(ours: Sequence[Detections], theirs: Sequence[Detections]) -> tuple[int, int]:
     """How many of `ours` are in `theirs` (same class, IoU at least 0.95, score within 0.02), and how many there are."""
     same = 0

@@ -40,7 +40,9 @@ def make(shared_data: Path, folder: Path, command: Callable[..., subprocess.Comp
         labels["annotations"] = [each for each in labels["annotations"] if each["image_id"] in kept]
         (data / f"instances_{split}.json").write_text(json.dumps(labels))
     (folder / "small.json").write_text(json.dumps(SMALL.to_json()))
-    options = ("--arch", "small.json", "--epochs", 40, "--batch", 4, "--evaluate-every", 40, "--mosaic", 0)
+    # The rule by which MediaPipe's runtime, given a photograph, sees the same pixels.
+    resize = ("--resize", "mediapipe")
+    options = ("--arch", "small.json", "--epochs", 40, "--batch", 4, "--evaluate-every", 40, "--mosaic", 0, *resize)
     runs = [
         ("pipeline.train", "--data", data, "--run", "run", *options),
         *(

@@ -75,7 +75,7 @@ def input_with(**changes: Any) -> dict[str, Any]:
         (changed(head="nms"), "head: unknown, got 'nms'; allowed: detections, raw"),
         (changed(anchors={"l16": [[1, 2]]}), "outputs: must be"),
         (changed(anchors=[]), "object has no attribute"),
-        (changed(input=input_with(resize="crop")), "allowed: stretch, letterbox"),
+        (changed(input=input_with(resize="crop")), "allowed: stretch, letterbox, mediapipe"),
         (changed(input=input_with(dtype="int3")), "dtype: unknown, got 'int3'"),
         (changed(input=input_with(scale=0)), "scale: must be positive for uint8, got 0"),
         (changed(input=input_with(shape=[1, 64, 96, 1])), "input.shape: must be 1, height, width, 3"),

@@ -47,6 +47,19 @@ def test_resize_is_bilinear_with_half_pixel_centres(size: tuple[int, int]) -> No
     assert difference.max() < 1.01
 
 
+@pytest.mark.parametrize("size", [(40, 70), (33, 41), (12, 9), (90, 60)])
+def test_mediapipe_samples_whole_thirty_seconds_from_the_corner(size: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    small, fit = resize(image, size, "mediapipe")
+    for y, x in np.ndindex(size):
+        top, down = divmod(round(32 * 40 * y / size[0]), 32)
+        left, across = divmod(round(32 * 60 * x / size[1]), 32)
+        two = image[[min(top, 39), min(top + 1, 39)]].astype(int)
+        upper, lower = two[:, min(left, 59)] * (32 - across) + two[:, min(left + 1, 59)] * across
+        assert small[y, x].tolist() == ((upper * (32 - down) + lower * down + 512) >> 10).tolist()
+    assert (fit.scale_x, fit.scale_y, fit.pad_x, fit.pad_y) == (size[1] / 60, size[0] / 40, 0, 0)
+
+
 def test_large_reductions_average_blocks_first() -> None:
     checks = np.indices((120, 120)).sum(axis=0) % 2 * 255
     image = np.repeat(checks[..., None], 3, axis=2).astype(np.uint8)
@@ -74,7 +87,7 @@ def test_letterbox_pads_in_the_middle() -> None:
 @given(
     st.tuples(st.integers(1, 3000), st.integers(1, 3000)),
     st.tuples(st.integers(1, 600), st.integers(1, 600)),
-    st.sampled_from(["stretch", "letterbox"]),
+    st.sampled_from(["stretch", "letterbox", "mediapipe"]),
 )
 def test_boxes_there_and_back(source: tuple[int, int], target: tuple[int, int], rule: str) -> None:
     fit = fit_to(source, target, rule)
@@ -93,7 +106,7 @@ def test_boxes_are_clipped_to_the_image() -> None:
 
 
 @pytest.mark.parametrize("shape", [(500, 1), (1, 500), (1, 1), (20, 10_000)])
-@pytest.mark.parametrize("rule", ["stretch", "letterbox"])
+@pytest.mark.parametrize("rule", ["stretch", "letterbox", "mediapipe"])
 def test_extreme_shapes(shape: tuple[int, int], rule: str) -> None:
     small, fit = resize(gradient(*shape), (64, 96), rule)
     assert small.shape == (64, 96, 3)
@@ -106,7 +119,7 @@ def test_extreme_shapes(shape: tuple[int, int], rule: str) -> None:
         (np.zeros((4, 4), np.uint8), "stretch", r"must be uint8 \(height, width, 3\), got uint8 \(4, 4\)"),
         (np.zeros((4, 4, 3)), "stretch", "got float64"),
         (np.zeros((0, 4, 3), np.uint8), "stretch", "sizes must be positive"),
-        (np.zeros((4, 4, 3), np.uint8), "crop", "allowed: stretch, letterbox"),
+        (np.zeros((4, 4, 3), np.uint8), "crop", "allowed: stretch, letterbox, mediapipe"),
     ],
 )
 def test_resize_refuses(image: np.ndarray, rule: str, message: str) -> None:

@@ -29,7 +29,7 @@ def split_of(files: list[Path], sizes: list[tuple[int, int]], box: tuple[float, 
     )
 
 
-@pytest.mark.parametrize("rule", ["stretch", "letterbox"])
+@pytest.mark.parametrize("rule", ["stretch", "letterbox", "mediapipe"])
 @pytest.mark.parametrize("cache_bytes", [0, 1e9])
 def test_every_kind_of_image_becomes_pixels(tmp_path, rule, cache_bytes):
     files = []
@@ -51,7 +51,7 @@ def test_every_kind_of_image_becomes_pixels(tmp_path, rule, cache_bytes):
     assert (classes == 0).all()
 
 
-@pytest.mark.parametrize("rule", ["stretch", "letterbox"])
+@pytest.mark.parametrize("rule", ["stretch", "letterbox", "mediapipe"])
 def test_thin_and_huge_images(tmp_path, rule):
     sizes = [(500, 1), (1, 500), (1, 1), (40, 10_000), (10_000, 40)]
     files = [write_image(tmp_path / f"{h}x{w}.png", (h, w)) for h, w in sizes]

@@ -10,7 +10,10 @@ const val LETTERBOX_FILL = 114
 /** How a picture gets the size of a model's input. */
 enum class ResizeRule(val label: String) {
     STRETCH("stretch"),
-    LETTERBOX("letterbox")
+    LETTERBOX("letterbox"),
+
+    /** As MediaPipe Tasks does on a CPU. */
+    MEDIAPIPE("mediapipe")
 }
 
 /**
@@ -47,7 +50,7 @@ class Fit private constructor(
             if (min(min(width, height), min(toWidth, toHeight)) < 1) {
                 fail("resize: sizes must be positive, got ${width}x$height -> ${toWidth}x$toHeight")
             }
-            if (rule == ResizeRule.STRETCH) {
+            if (rule != ResizeRule.LETTERBOX) {
                 return Fit(width, height, toWidth, toHeight, toWidth, toHeight, 0, 0)
             }
             val scale = min(toHeight.toDouble() / height, toWidth.toDouble() / width)

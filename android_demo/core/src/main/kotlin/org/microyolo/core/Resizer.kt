@@ -3,11 +3,13 @@ package org.microyolo.core
 import kotlin.math.floor
 import kotlin.math.max
 import kotlin.math.min
+import kotlin.math.round
 
 /**
  * Lays pictures into an input of [toWidth] x [toHeight], to the bit as tflite/image.py does: each axis that shrinks to
  * half or less is first averaged in blocks of floor(factor) pixels, then bilinear with half-pixel centres, clamped at the
- * edges, rounded down. Keeps its buffers, so one is not for several threads at once.
+ * edges, rounded down. By the rule mediapipe nothing is averaged, and pixel i is sampled at i times the factor, to the
+ * nearest 1/32 pixel, rounded half up. Keeps its buffers, so one is not for several threads at once.
  */
 class Resizer(
     private val toWidth: Int,
@@ -15,6 +17,8 @@ class Resizer(
     private val rule: ResizeRule,
     private val fill: Int = LETTERBOX_FILL
 ) {
+    private val sampled = rule == ResizeRule.MEDIAPIPE
+    private val rounding = if (sampled) 0.5 else 0.0
     private val result = RgbImage(toWidth, toHeight)
     private var reduced = RgbImage(1, 1)
     private var columns = Taps(0)
@@ -24,14 +28,19 @@ class Resizer(
     fun resize(image: RgbImage): Pair<Fit, RgbImage> {
         val fit = Fit.of(image.width, image.height, toWidth, toHeight, rule)
         if (image.width == toWidth && image.height == toHeight) return fit to image
-        val stepX = max(image.width / fit.innerWidth, 1)
-        val stepY = max(image.height / fit.innerHeight, 1)
+        val stepX = if (sampled) 1 else max(image.width / fit.innerWidth, 1)
+        val stepY = if (sampled) 1 else max(image.height / fit.innerHeight, 1)
         val source = if (stepX > 1 || stepY > 1) reduce(image, stepX, stepY) else image
         if (fit.innerWidth < toWidth || fit.innerHeight < toHeight) result.pixels.fill(fill.toByte())
         if (columns.size != fit.innerWidth) columns = Taps(fit.innerWidth)
         if (rows.size != fit.innerHeight) rows = Taps(fit.innerHeight)
-        columns.place(1 / fit.scaleX / stepX, source.width)
-        rows.place(1 / fit.scaleY / stepY, source.height)
+        if (sampled) {
+            columns.placeInSteps(image.width)
+            rows.placeInSteps(image.height)
+        } else {
+            columns.place(1 / fit.scaleX / stepX, source.width)
+            rows.place(1 / fit.scaleY / stepY, source.height)
+        }
         for (y in 0 until fit.innerHeight) interpolateRow(source, fit, y)
         return fit to result
     }
@@ -50,7 +59,7 @@ class Resizer(
             for (channel in 0 until 3) {
                 val above = mix(from[upper + left + channel], from[upper + right + channel], across)
                 val below = mix(from[lower + left + channel], from[lower + right + channel], across)
-                to[at++] = (above + (below - above) * down).toInt().toByte()
+                to[at++] = (above + (below - above) * down + rounding).toInt().toByte()
             }
         }
     }
@@ -120,9 +129,20 @@ class Resizer(
                 weight[i] = at - below
             }
         }
+
+        /** The same without half-pixel centres, to 1/32 pixel: sums of such weights are exact. */
+        fun placeInSteps(length: Int) {
+            for (i in 0 until size) {
+                val at = round(STEPS.toDouble() * length * i / size).toInt()
+                first[i] = min(at / STEPS, length - 1)
+                second[i] = min(first[i] + 1, length - 1)
+                weight[i] = (at % STEPS).toDouble() / STEPS
+            }
+        }
     }
 
     private companion object {
+        const val STEPS = 32
         const val RECIPROCAL_OF = 4294967296f
     }
 }

@@ -93,7 +93,7 @@ class ContractTest {
             "\"head\": \"new\""
         )
         assertRefused(
-            "m.json: input.resize: unknown rule, got 'crop'; allowed: stretch, letterbox",
+            "m.json: input.resize: unknown rule, got 'crop'; allowed: stretch, letterbox, mediapipe",
             "\"letterbox\"",
             "\"crop\""
         )
