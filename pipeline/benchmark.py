@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from pipeline import cli, runs
+from pipeline.listing import listing
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -177,7 +178,7 @@ def _on_device(config: Config, counts: list[int]) -> list[DeviceTiming]:
             advance=lambda: progress.advance(task),
         )
     letters = _letters([timing.model for timing in timings])
-    table = _table("", "threads", "mean ms", "min", "max", "load ms", "MiB", "ratio", title=timings[0].device)
+    table = listing("", "threads", "mean ms", "min", "max", "load ms", "MiB", "ratio", title=timings[0].device)
     for timing in timings:
         figures = (timing.mean_ms, timing.min_ms, timing.max_ms, timing.load_ms, timing.memory_bytes / 2**20)
         row = [_digits(value) for value in figures]
@@ -195,7 +196,7 @@ def _write(config: Config, measured: dict[str, object]) -> None:
 
 def _show(timings: list[Timing], footprints: list[Footprint]) -> None:
     letters = _letters([timing.model for timing in timings])
-    table = _table("", "threads", "on", "median", "p90", "p99", "min", "spread", "ratio", "(95 %)", title=MS)
+    table = listing("", "threads", "on", "median", "p90", "p99", "min", "spread", "ratio", "(95 %)", title=MS)
     for timing in timings:
         times = (timing.median_ms, timing.p90_ms, timing.p99_ms, timing.min_ms, timing.spread_ms)
         table.add_row(
@@ -208,7 +209,7 @@ def _show(timings: list[Timing], footprints: list[Footprint]) -> None:
         )
     _print(letters, {timing.model: timing.n_bytes for timing in timings}, table)
     if footprints:
-        table = _table("", "on", "load ms", "first ms", "process MiB", "of the model MiB", title="in a fresh process")
+        table = listing("", "on", "load ms", "first ms", "process MiB", "of the model MiB", title="in a fresh process")
         for each in footprints:
             sizes = (each.load_ms, each.first_ms, each.resident_bytes / 2**20, each.model_bytes / 2**20)
             backend = Path(each.backend).name[:16]
@@ -225,17 +226,6 @@ def _letters(models: list[str]) -> dict[str, str]:
     """A letter (or two) for each file, as paths are too long for a table."""
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     return {model: alphabet[n % 26] * (1 + n // 26) for n, model in enumerate(dict.fromkeys(models))}
-
-
-def _table(*columns: str, title: str | None = None) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.columns[0].no_wrap = True
-    for column in table.columns[1:]:
-        column.justify, column.no_wrap = "right", True
-    return table
 
 
 def _print(letters: dict[str, str], sizes: dict[str, int], table: Table) -> None:

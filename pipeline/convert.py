@@ -21,6 +21,7 @@ import numpy as np
 import tyro
 
 from pipeline import android, cli, runs
+from pipeline.listing import listing
 from pipeline.trained import From, Trained, find
 from tflite import contract as contracts
 from tflite.contract import Contract
@@ -247,12 +248,9 @@ def _about(trained: Trained, config: Config) -> About:
 def _show(trained: Trained, rows: list[tuple[Path, int, float, float]]) -> None:
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
     console = Console()
-    table = Table("file", "MiB", "mean |difference| to Keras", "s")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = listing("file", "MiB", "mean |difference| to Keras", "s")
     for path, n_bytes, difference, seconds in rows:
         table.add_row(escape(path.name), f"{n_bytes / 2**20:.2f}", f"{difference:.5f}", f"{seconds:.0f}")
     console.print(

@@ -8,9 +8,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pipeline import runs
+from pipeline.listing import listing
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 STEPS = "steps.json"
 CHANNELS = "channels.json"
@@ -150,13 +154,9 @@ def one_box_points(boxes: Mapping[str, int]) -> tuple[str, float]:
     return rarest, 100 / (len(present) * present[rarest])
 
 
-def table(cuts: Cuts) -> Any:
+def table(cuts: Cuts) -> Table:
     """The steps as a rich table."""
-    from rich.table import Table
-
-    found = Table("step", "cut", "channels", "params", "MMAC", "AP", "AP50", "", title_justify="left")
-    for column in (*found.columns[:1], *found.columns[2:7]):
-        column.justify = "right"
+    found = listing("step", "cut", "channels", "params", "MMAC", "AP", "AP50", "", words=(1, -1))
     found.add_row("", "unpruned", "", *_numbers(cuts.unpruned), "")
     for step in cuts.steps:
         verdict = "kept" if step.accepted else f"refused: {step.reason}"

@@ -21,6 +21,7 @@ import numpy as np
 import tyro
 
 from pipeline import cli, runs
+from pipeline.listing import listing
 from pipeline.stages import files_of
 from pipeline.trained import From, Trained, find
 
@@ -186,17 +187,12 @@ def decibels(value: float | None) -> str:
 
 
 def _show(title: str, worst: Sequence[LayerError], measured: Sequence[dict[str, Any]]) -> None:
-    from rich import box
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
     console = Console()
     console.print(escape(title), soft_wrap=True)
-    look: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0)}
-    table = Table("layer", "own dB", "dB", "cosine", "saturated", "unused", "likely cause", **look)
-    for column in table.columns[1:6]:
-        column.justify, column.no_wrap = "right", True
+    table = listing("layer", "own dB", "dB", "cosine", "saturated", "unused", "likely cause", words=(0, -1))
     for error in worst:
         table.add_row(
             escape(error.name),
@@ -208,9 +204,7 @@ def _show(title: str, worst: Sequence[LayerError], measured: Sequence[dict[str, 
             error.cause,
         )
     console.print(table)
-    table = Table("file", "in float", "AP", "AP50", **look)
-    for column in table.columns[2:]:
-        column.justify = "right"
+    table = listing("file", "in float", "AP", "AP50", words=(0, 1))
     for row in measured:
         table.add_row(row["name"], ", ".join(row["kept"]) or "-", f"{row['AP']:.1f}", f"{row['AP50']:.1f}")
     console.print(table)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from pipeline import cli, runs
+from pipeline.listing import listing
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -212,13 +213,7 @@ def _show(found: dict[str, dict[str, Estimate | Coral]]) -> None:
 
 
 def _vela_table(estimates: dict[str, Estimate]) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    columns = ("", "on NPU", "on CPU", "cycles", "ms", "fps", "SRAM KiB", "DRAM KiB", "flash KiB")
-    table = Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in table.columns[1:]:
-        column.justify, column.no_wrap = "right", True
+    table = listing("", "on NPU", "on CPU", "cycles", "ms", "fps", "SRAM KiB", "DRAM KiB", "flash KiB")
     for letter, each in estimates.items():
         share = 100 * (1 - each.on_cpu / each.operators) if each.operators else 0.0
         memory = (each.sram_bytes, each.dram_bytes, each.flash_bytes)

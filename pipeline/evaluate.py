@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from pipeline import cli, runs
+from pipeline.listing import listing
 from pipeline.metrics import SCORE_THRESHOLD, coco_metrics, coco_results, evaluate_split, measure_split
 from pipeline.trained import From, check_names, find
 
@@ -198,17 +199,14 @@ def _bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
 def _show(metrics: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
     console = Console()
     title = f"{metrics['model']}: {metrics['images']} images of {metrics['split']} in {metrics['data']}"
     console.print(escape(title), soft_wrap=True)
-    totals = Table(*(name.removeprefix("AP_") for name in _TOTALS), "images/s")
+    totals = listing(*(name.removeprefix("AP_") for name in _TOTALS), "images/s", words=())
     totals.add_row(*(_points(metrics[name]) for name in _TOTALS), f"{metrics['images_per_second']:.1f}")
     console.print(totals)
-    classes = Table("class", "AP", "AP50", "boxes")
-    for column in classes.columns[1:]:
-        column.justify = "right"
+    classes = listing("class", "AP", "AP50", "boxes")
     for name, row in metrics["per_class"].items():
         classes.add_row(escape(name), _points(row["AP"]), _points(row["AP50"]), str(row["boxes"]))
     console.print(classes)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from pipeline import cli, runs
+from pipeline.listing import listing
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tflite.inspect import Model, Tensor
 
 PROG = "python -m pipeline.inspect"
+_TENSOR = ("", "tensor", "type", "shape", "scale", "zero point")
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def _show(config: Config, model: Model, found: dict[str, Any]) -> None:
     if config.layers:
         console.print(_layers_table(found["layers"]))
     if config.tensors:
-        table = _table("", "tensor", "type", "shape", "scale", "zero point")
+        table = listing(*_TENSOR, words=range(len(_TENSOR)))
         for tensor in model.tensors:
             table.add_row("const" if tensor.constant else "", _cell(_name(tensor.name)), *_row(tensor))
         console.print(table)
@@ -130,7 +132,7 @@ def _show(config: Config, model: Model, found: dict[str, Any]) -> None:
 
 
 def _contract_table(model: Model) -> Table:
-    table = _table("", "tensor", "type", "shape", "scale", "zero point")
+    table = listing(*_TENSOR, words=range(len(_TENSOR)))
     names = {index: name for name, index in (*model.signature_inputs.items(), *model.signature_outputs.items())}
     for direction, indices in (("in", model.inputs), ("out", model.outputs)):
         for index in indices:
@@ -141,7 +143,7 @@ def _contract_table(model: Model) -> Table:
 
 def _placed_table(placed: list[dict[str, Any]]) -> Table:
     targets = list(dict.fromkeys(target for each in placed for target in each["on"]))
-    table = _table("operator", "count", *targets)
+    table = listing("operator", "count", *targets)
     for each in placed:
         table.add_row(_cell(each["op"]), str(each["count"]), *(str(each["on"].get(target, "")) for target in targets))
     table.caption = "XNNPACK: as seen here; the others: by their published lists"
@@ -150,21 +152,12 @@ def _placed_table(placed: list[dict[str, Any]]) -> Table:
 
 
 def _layers_table(layers: list[dict[str, Any]]) -> Table:
-    table = _table("layer", "operator", "output", "MMAC", "KiB")
-    for column in table.columns[3:]:
-        column.justify = "right"
+    table = listing("layer", "operator", "output", "MMAC", "KiB", words=(0, 1, 2))
     for layer in layers:
         shape = " x ".join(map(str, layer["shape"]))
         costs = f"{layer['macs'] / 1e6:,.2f}", f"{layer['constant_bytes'] / 1024:,.1f}"
         table.add_row(_cell(_name(layer["name"])), _cell(layer["op"]), shape, *costs)
     return table
-
-
-def _table(*columns: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    return Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
 
 
 def _name(name: str) -> str:

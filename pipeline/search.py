@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import cli, runs, settings, train
+from pipeline.listing import listing
 from pipeline.recipe import Recipe, Strength
 
 if TYPE_CHECKING:
@@ -314,11 +315,8 @@ def _finish(config: Config, results: list[Result]) -> Path:
 def _show(config: Config, results: list[Result]) -> None:
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table("", *config.rows, "params", "MMAC", "AP50", "AP", "epoch", "s", "")
-    for column in table.columns[:-1]:
-        column.justify = "right"
+    table = listing("", *config.rows, "params", "MMAC", "AP50", "AP", "epoch", "s", "", words=(-1,))
     for rank, each in enumerate(results, 1):
         table.add_row(
             str(rank) if each["AP50"] is not None else "",

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pipeline import cli, runs
+from pipeline.listing import listing
 from pipeline.trained import From, find
 
 if TYPE_CHECKING:
@@ -194,11 +195,7 @@ def _measured(directory: Path, files: list[tuple[From, Path]], config: Config) -
 
 def table(entries: list[Entry]) -> Table:
     """The entries as people read them."""
-    from rich.table import Table
-
-    found = Table("stage", "file", "params", "MMAC", "KiB", "ms", "speed", "AP", "AP50")
-    for column in found.columns[2:]:
-        column.justify = "right"
+    found = listing("stage", "file", "params", "MMAC", "KiB", "ms", "speed", "AP", "AP50", words=(0, 1))
     for entry in entries:
         found.add_row(
             entry.stage,
