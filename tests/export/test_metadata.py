@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import convert, predict
+from pipeline import benchmark, convert, evaluate, predict
+from pipeline import inspect as inspect_command
 from tflite import contract as contracts
 from tflite import inspect, metadata, package
 from tflite.detector import Detector
@@ -87,6 +88,22 @@ def test_the_file_alone_is_enough(
     np.testing.assert_array_equal(without.found(inputs[0]).boxes_xyxy, with_copy.found(inputs[0]).boxes_xyxy)
     predict.run(predict.Config(images=(tiny_data / "images",), model=alone, out=tmp_path / "out"))
     assert (tmp_path / "out" / "detections.json").is_file()
+
+
+def test_the_file_alone_is_enough_to_measure_it(
+    alone: Path, exported: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beside = exported / "export" / "model_int8.tflite"
+    averages = [
+        evaluate.run(evaluate.Config(model=path, data=tiny_data, out=tmp_path / path.parent.name))["AP"]
+        for path in (alone, beside)
+    ]
+    assert averages[0] == averages[1]
+    capsys.readouterr()
+    inspect_command.run(inspect_command.Config(alone, json=True))
+    assert "64x96 (height x width), resize stretch" in json.loads(capsys.readouterr().out)["contract"]
+    (timed,) = benchmark.run(benchmark.Config((alone,), runs=2, memory=False))
+    assert timed.model == str(alone)
 
 
 def test_the_same_model_gives_the_same_bytes(exported: Path) -> None:
