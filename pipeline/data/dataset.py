@@ -14,6 +14,8 @@ from PIL import Image
 from tflite.image import SUFFIXES, Fit, load_image, resize
 
 CLIP_TOLERANCE_PX = 1.0
+# Folders that are splits, by the names that people give them.
+SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _EXIF_ORIENTATION = 0x0112
 
 

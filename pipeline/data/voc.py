@@ -18,6 +18,7 @@ from xml.etree.ElementTree import Element, ParseError
 import numpy as np
 
 from pipeline.data.dataset import (
+    SPLIT_FOLDERS,
     Dataset,
     Problems,
     Raw,
@@ -31,7 +32,6 @@ from tflite.image import SUFFIXES
 
 LOOKED_FOR = "Pascal VOC: Annotations/*.xml + JPEGImages/, or XML beside the images, in train/ and test/ folders or not"
 
-_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -64,7 +64,7 @@ def find(root: Path) -> Found | None:
         return Found(used or {"all": everything}, dict.fromkeys(used or ["all"], images))
     xml: dict[str, list[Path]] = {}
     beside: dict[str, list[Path]] = {}
-    for folder, split in _FOLDERS.items():
+    for folder, split in SPLIT_FOLDERS.items():
         for place in (root / folder, root / folder / "Annotations", root / folder / "annotations"):
             if files := _xml_files(place):
                 xml.setdefault(split, []).extend(files)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.dataset import (
+    SPLIT_FOLDERS,
     Dataset,
     Problems,
     Raw,
@@ -30,7 +31,6 @@ from pipeline.data.dataset import (
 
 LOOKED_FOR = "YOLO: data.yaml, or images/ + labels/ (with train/ and val/ inside, or outside, or neither)"
 
-_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _NAME_FILES = ("classes.txt", "obj.names", "labels/classes.txt")
 
 
@@ -48,7 +48,7 @@ def find(root: Path) -> Found | None:
     if yaml_path is not None:
         return _from_yaml(yaml_path)
     splits: dict[str, list[Path]] = {}
-    for folder, split in _FOLDERS.items():
+    for folder, split in SPLIT_FOLDERS.items():
         for images, labels in (("images/" + folder, "labels/" + folder), (folder + "/images", folder + "/labels")):
             if (root / images).is_dir() and (root / labels).is_dir():
                 splits.setdefault(split, []).append(root / images)

@@ -33,9 +33,11 @@ class MediaPipe:
         self._detector = vision.ObjectDetector.create_from_options(options)
         self._ours = Detector(path)
 
-    def detect(self, image: np.ndarray) -> Detections:
-        """What it finds in a photograph that it makes smaller itself; boxes in whole pixels."""
-        return self._detect(image, 0)
+    def detect(self, image: np.ndarray, rounded: float = 0) -> Detections:
+        """What it finds in a photograph that it makes smaller itself; boxes in whole pixels, with `rounded` 0.5 in
+        the middle of what was rounded down to them.
+        """
+        return self._detect(image, rounded)
 
     def detect_resized(self, image: np.ndarray) -> Detections:
         """What it finds in a photograph made smaller by our rule; boxes in pixels of the photograph."""
