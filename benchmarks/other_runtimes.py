@@ -3,9 +3,9 @@
     python benchmarks/other_runtimes.py --model runs/cells/export/model_int8.tflite --data PATH --browser
 
 Of our detections above 0.3, those that MediaPipe has too: same class, IoU at least 0.95, score within 0.02. MediaPipe's
-boxes are in whole pixels of what it is handed, origin and size rounded down: in photographs of few pixels that alone can
-be too much, so ours rounded so are compared as well, and MediaPipe's with the half pixel added that is lost on average.
-AP50 is of all detections above 0.001.
+boxes are in whole pixels of what it is handed, origin and size rounded down: in photographs of few pixels that alone
+can be too much, so ours rounded so are compared as well, and MediaPipe's with the half pixel added that is lost on
+average. AP50 is of all detections above 0.001.
 """
 
 from __future__ import annotations
