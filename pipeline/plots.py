@@ -90,8 +90,8 @@ def draw_shifts(rows: Sequence[dict[str, Any]], float32_ap50: float | None, path
     from matplotlib.ticker import LogLocator, NullFormatter
 
     measured = [row for row in rows if row["AP50_before"] is not None]
-    figure = Figure(figsize=(15 if measured else 10.5, 4.8), layout="constrained")
-    axes = figure.subplots(1, 3 if measured else 2)
+    figure = Figure(figsize=(11.5, 9.0 if measured else 4.8), layout="constrained")
+    axes = figure.subplots(2 if measured else 1, 2).ravel()
     blocks = sorted({row["block"] for row in rows}, key=lambda block: (isinstance(block, str), block))
     colors = {block: f"C{i}" for i, block in enumerate(blocks)}
     starts: dict[str, tuple[Any, str]] = {"l2": ("-", "o"), "kl": (":", "s")}
@@ -104,20 +104,19 @@ def draw_shifts(rows: Sequence[dict[str, Any]], float32_ap50: float | None, path
         shares = [100 * row["error"] / largest[row["bits"]] for row in line]
         axes[0].plot([row["bits"] for row in line], shares, **look)
         axes[1].plot(kib, errors, **look)
-        for when, filled in (("before", False), ("after", True)):
+        for axis, when in zip(axes[2:], ("before", "after"), strict=False):
             points = [(row["bytes"] / 1024, row[f"AP50_{when}"]) for row in line if row[f"AP50_{when}"] is not None]
             if points:
-                face = colors[block] if filled else "white"
-                axes[2].plot(*zip(*points, strict=True), **look | {"markersize": 6, "markerfacecolor": face})
+                axis.plot(*zip(*points, strict=True), **look)
     axes[0].set(xlabel="bits of the integers", ylabel="weight error, % of the largest at these bits", xticks=bits)
     axes[1].set(xlabel="KiB of integers and shifts", ylabel="weight error, % of the weights", yscale="log")
     axes[1].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes[1].yaxis.set_major_formatter("{x:g}")
     axes[1].yaxis.set_minor_formatter(NullFormatter())
-    if measured:
-        axes[2].set(xlabel="KiB of integers and shifts", ylabel="AP50 of the file, points", ylim=(-3, 100))
-    if measured and float32_ap50 is not None:
-        axes[2].axhline(float32_ap50, color="grey", linestyle="--")
+    for axis, how in zip(axes[2:], ("as fitted", "trained"), strict=False):
+        axis.set(xlabel="KiB of integers and shifts", ylabel=f"AP50 of the file, points, shifts {how}")
+        if float32_ap50 is not None:
+            axis.axhline(float32_ap50, color="grey", linestyle="--")
     for axis in axes:
         axis.grid(alpha=0.3)
     handles = [Line2D([], [], color=colors[block], linewidth=3, label=f"block {block}") for block in blocks]
@@ -128,11 +127,7 @@ def draw_shifts(rows: Sequence[dict[str, Any]], float32_ap50: float | None, path
         if start in used
     ]
     if measured:
-        handles += [
-            Line2D([], [], color="k", linestyle="", marker="o", markerfacecolor="white", label="shifts as fitted"),
-            Line2D([], [], color="k", linestyle="", marker="o", label="shifts trained"),
-            Line2D([], [], color="grey", linestyle="--", label="float32"),
-        ]
+        handles.append(Line2D([], [], color="grey", linestyle="--", label="float32"))
     figure.legend(handles=handles, loc="outside right upper")
     png = io.BytesIO()
     figure.savefig(png, dpi=110, format="png")
