@@ -210,6 +210,26 @@ def test_the_camera(package: None, export: Path) -> None:
         assert page.status() == "Camera off."
 
 
+# No pixel of 224 x 224 falls halfway between two steps of MediaPipe's, where it takes either.
+@pytest.mark.parametrize("size", [(480, 640), (333, 517), (100, 120), (1000, 1500)])
+def test_the_rule_mediapipe_gives_the_pixels_of_mediapipe(tmp_path: Path, size: tuple[int, int]) -> None:
+    import mediapipe
+    import tensorflow as tf
+    from mediapipe.tasks.python import BaseOptions, vision
+
+    # A model whose embedding of a picture is the pixels it is given.
+    takes = tf.TensorSpec([1, 224, 224, 3], tf.uint8)
+    flat = tf.function(lambda pixels: tf.reshape(tf.cast(pixels, tf.float32), [1, -1]), input_signature=[takes])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([flat.get_concrete_function()], flat)
+    (tmp_path / "pixels.tflite").write_bytes(converter.convert())
+    options = vision.ImageEmbedderOptions(base_options=BaseOptions(model_asset_path=str(tmp_path / "pixels.tflite")))
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    with vision.ImageEmbedder.create_from_options(options) as embedder:
+        given = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image)
+        seen = np.reshape(embedder.embed(given).embeddings[0].embedding, (224, 224, 3))
+    np.testing.assert_array_equal(seen, resize(image, (224, 224), "mediapipe")[0])
+
+
 SIZES = [(300, 500), (416, 312), (128, 160), (1000, 731), (1, 1), (7, 900), (90, 60)]
 
 
