@@ -242,7 +242,9 @@ class Trainer:
         gradients = tape.gradient(scaled, self.variables)
         if _scales(self.optimizer):
             gradients = self.optimizer.get_unscaled_gradients(gradients)
-        self.optimizer.apply_gradients(zip(gradients, self.variables, strict=True))
+        # Adding up keeps what was traced of the step until the process ends, and one replica has nothing to add.
+        alone = self.strategy.num_replicas_in_sync == 1
+        self.optimizer.apply_gradients(zip(gradients, self.variables, strict=True), skip_gradients_aggregation=alone)
         return {**losses, "gradient_norm": tf.linalg.global_norm(gradients)}
 
     def _average(self) -> None:
