@@ -64,7 +64,7 @@ STAGES = [("train", "float32"), ("train", "int8"), ("prune", "float32"), ("prune
 
 def test_it_ends_in_a_table_of_each_stage_and_a_picture(demo: tuple[Path, str]) -> None:
     place, printed = demo
-    rows = re.findall(r"^│ (\w+) +│ (\w+) +│ +([\d,]+) │ +([\d.,]+) │ +([\d,]+) │", printed, re.M)
+    rows = re.findall(r"^ (train|prune|qat) +(\w+) +([\d,]+) +([\d.,]+) +([\d,]+) ", printed, re.M)
     assert [row[:2] for row in rows] == STAGES
     params, kib = ([int(row[i].replace(",", "")) for row in rows] for i in (2, 4))
     assert params[0] == params[1] > params[2] == params[3] == params[4]
@@ -87,7 +87,7 @@ def test_the_table_holds_what_was_measured_on_the_files(demo: tuple[Path, str]) 
         assert (metrics["AP"], metrics["AP50"]) == (entry["AP"], entry["AP50"])
         assert metrics["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
         assert re.search(
-            rf"│ {entry['stage']} +│ {entry['variant']} .*│ +{entry['AP']:.1f} │ +{entry['AP50']:.1f} │", printed
+            rf"^ {entry['stage']} +{entry['variant']} .* {entry['AP']:.1f} +{entry['AP50']:.1f} *$", printed, re.M
         )
 
 
