@@ -1,4 +1,4 @@
-"""The one look of tables on a screen."""
+"""The look of tables that commands print."""
 
 from __future__ import annotations
 

@@ -40,10 +40,12 @@ export function resize(picture, toWidth, toHeight, rule, fill) {
   const stepX = asMediaPipe ? 1 : Math.max(Math.floor(picture.width / fit.innerWidth), 1);
   const stepY = asMediaPipe ? 1 : Math.max(Math.floor(picture.height / fit.innerHeight), 1);
   const source = stepX > 1 || stepY > 1 ? average(picture, stepX, stepY) : picture;
-  const place = (size, length, step) =>
-    asMediaPipe ? steps(size, length) : taps(size, 1 / (size / length) / step, Math.ceil(length / step));
-  const columns = place(fit.innerWidth, picture.width, stepX);
-  const rows = place(fit.innerHeight, picture.height, stepY);
+  // Whole numbers of 1/32 pixel: sums of such weights are exact.
+  const inSteps = (size, length) => (i) => roundHalfEven((32 * length * i) / size) / 32;
+  const centred = (size, length, step) => (i) => (i + 0.5) * (1 / (size / length) / step) - 0.5;
+  const position = asMediaPipe ? inSteps : centred;
+  const columns = taps(fit.innerWidth, source.width, position(fit.innerWidth, picture.width, stepX));
+  const rows = taps(fit.innerHeight, source.height, position(fit.innerHeight, picture.height, stepY));
   const half = asMediaPipe ? 0.5 : 0;
   const result = new ImageData(toWidth, toHeight);
   const [from, to] = [source.data, result.data];
@@ -98,27 +100,15 @@ function average(picture, stepX, stepY) {
   return result;
 }
 
-/** For each output position the two input positions it lies between, and how far towards the second. */
-function taps(size, step, length) {
+/** For each output position the two input positions that `position` of it lies between, and how far to the second. */
+function taps(size, length, position) {
   const made = { first: new Int32Array(size), second: new Int32Array(size), weight: new Float64Array(size) };
   for (let i = 0; i < size; i++) {
-    const at = (i + 0.5) * step - 0.5;
+    const at = position(i);
     const below = Math.floor(at);
     made.first[i] = clamp(below, length - 1);
     made.second[i] = clamp(below + 1, length - 1);
     made.weight[i] = at - below;
-  }
-  return made;
-}
-
-/** The same without half-pixel centres, to 1/32: sums of such weights are exact. */
-function steps(size, length) {
-  const made = { first: new Int32Array(size), second: new Int32Array(size), weight: new Float64Array(size) };
-  for (let i = 0; i < size; i++) {
-    const at = roundHalfEven((32 * length * i) / size);
-    made.first[i] = Math.min(Math.floor(at / 32), length - 1);
-    made.second[i] = Math.min(made.first[i] + 1, length - 1);
-    made.weight[i] = (at % 32) / 32;
   }
   return made;
 }

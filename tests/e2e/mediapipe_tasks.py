@@ -33,28 +33,22 @@ class MediaPipe:
         self._detector = vision.ObjectDetector.create_from_options(options)
         self._ours = Detector(path)
 
-    def detect(self, image: np.ndarray, rounded: float = 0) -> Detections:
-        """What it finds in a photograph that it makes smaller itself; boxes in whole pixels, with `rounded` 0.5 in
-        the middle of what was rounded down to them.
-        """
-        return self._detect(image, rounded)
-
     def detect_resized(self, image: np.ndarray) -> Detections:
         """What it finds in a photograph made smaller by our rule; boxes in pixels of the photograph."""
         pixels, fit = resize(image, self._ours.size, self._ours.contract.input.resize)
-        found = self._detect(pixels.repeat(ENLARGED, axis=0).repeat(ENLARGED, axis=1), 0.5)
+        found = half_a_pixel_added(self.detect(pixels.repeat(ENLARGED, axis=0).repeat(ENLARGED, axis=1)))
         return Detections(fit.boxes_to_image(found.boxes_xyxy / ENLARGED), found.scores, found.classes)
 
-    def _detect(self, image: np.ndarray, rounded: float) -> Detections:
-        """`rounded`: how much is added to the origin and to the size of a box."""
+    def detect(self, image: np.ndarray) -> Detections:
+        """What it finds in a photograph that it makes smaller itself; boxes in whole pixels."""
         picture = self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image))
         boxes, scores, classes = [], [], []
         for each in self._detector.detect(picture).detections:
             box = each.bounding_box
-            left, top = box.origin_x + rounded, box.origin_y + rounded
+            left, top = box.origin_x, box.origin_y
             # Objects of several classes in the same box come as one detection with several categories.
             for category in each.categories:
-                boxes.append((left, top, left + box.width + rounded, top + box.height + rounded))
+                boxes.append((left, top, left + box.width, top + box.height))
                 scores.append(category.score)
                 classes.append(self._ours.labels.index(category.category_name))
         return Detections(
@@ -65,6 +59,11 @@ class MediaPipe:
         """Let go of it."""
         self._detector.close()
         self._folder.cleanup()
+
+
+def half_a_pixel_added(found: Detections) -> Detections:
+    """MediaPipe's boxes with what rounding down takes on average added to origins and sizes."""
+    return Detections(found.boxes_xyxy + np.array([0.5, 0.5, 1, 1]), found.scores, found.classes)
 
 
 def in_whole_pixels(found: Detections) -> Detections:

@@ -21,8 +21,8 @@ class Resizer(
     private val rounding = if (sampled) 0.5 else 0.0
     private val result = RgbImage(toWidth, toHeight)
     private var reduced = RgbImage(1, 1)
-    private var columns = Taps(0)
-    private var rows = Taps(0)
+    private var columns = Taps(0, sampled)
+    private var rows = Taps(0, sampled)
 
     /** How [image] lies in the input, and the input's pixels, which the next call overwrites. */
     fun resize(image: RgbImage): Pair<Fit, RgbImage> {
@@ -32,15 +32,10 @@ class Resizer(
         val stepY = if (sampled) 1 else max(image.height / fit.innerHeight, 1)
         val source = if (stepX > 1 || stepY > 1) reduce(image, stepX, stepY) else image
         if (fit.innerWidth < toWidth || fit.innerHeight < toHeight) result.pixels.fill(fill.toByte())
-        if (columns.size != fit.innerWidth) columns = Taps(fit.innerWidth)
-        if (rows.size != fit.innerHeight) rows = Taps(fit.innerHeight)
-        if (sampled) {
-            columns.placeInSteps(image.width)
-            rows.placeInSteps(image.height)
-        } else {
-            columns.place(1 / fit.scaleX / stepX, source.width)
-            rows.place(1 / fit.scaleY / stepY, source.height)
-        }
+        if (columns.size != fit.innerWidth) columns = Taps(fit.innerWidth, sampled)
+        if (rows.size != fit.innerHeight) rows = Taps(fit.innerHeight, sampled)
+        columns.place(1 / fit.scaleX / stepX, source.width)
+        rows.place(1 / fit.scaleY / stepY, source.height)
         for (y in 0 until fit.innerHeight) interpolateRow(source, fit, y)
         return fit to result
     }
@@ -110,7 +105,7 @@ class Resizer(
     }
 
     /** For each output position the two input positions it lies between, and how far towards the second. */
-    private class Taps(val size: Int) {
+    private class Taps(val size: Int, private val inSteps: Boolean) {
         val first = IntArray(size)
         val second = IntArray(size)
         val weight = DoubleArray(size)
@@ -122,27 +117,18 @@ class Resizer(
             this.step = step
             this.length = length
             for (i in 0 until size) {
-                val at = step * (i + 0.5) - 0.5
+                // Whole numbers of 1/32 pixel: sums of such weights are exact.
+                val at = if (inSteps) round(STEPS * length * i / size) / STEPS else step * (i + 0.5) - 0.5
                 val below = floor(at).toInt()
                 first[i] = below.coerceIn(0, length - 1)
                 second[i] = (below + 1).coerceIn(0, length - 1)
                 weight[i] = at - below
             }
         }
-
-        /** The same without half-pixel centres, to 1/32 pixel: sums of such weights are exact. */
-        fun placeInSteps(length: Int) {
-            for (i in 0 until size) {
-                val at = round(STEPS.toDouble() * length * i / size).toInt()
-                first[i] = min(at / STEPS, length - 1)
-                second[i] = min(first[i] + 1, length - 1)
-                weight[i] = (at % STEPS).toDouble() / STEPS
-            }
-        }
     }
 
     private companion object {
-        const val STEPS = 32
+        const val STEPS = 32.0
         const val RECIPROCAL_OF = 4294967296f
     }
 }
