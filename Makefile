@@ -1,5 +1,5 @@
 # make setup     .venv with everything in it, from requirements.lock
-# make demo      synthetic data -> train -> int8 .tflite -> its mAP -> a picture with boxes
+# make demo      what python -m pipeline.demo does: synthetic data -> train -> ... -> int8 .tflite -> a picture with boxes
 # make test      lint, types and all tests         make test-fast   the unit tests only
 # make android   the Android app: a signed test APK, checked (Linux on x86-64)
 # make android-test  its core on a desktop JVM: unit tests, and the detector beside pipeline.predict
@@ -12,7 +12,7 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --durations=15
-CODE := model pipeline tflite tests benchmarks android_demo/verify
+CODE := micro_yolo/*.py micro_yolo/command model pipeline tflite tests benchmarks android_demo/verify
 
 WEB := pipeline/web
 .PHONY: setup demo test test-fast web android android-test lint lock clean
@@ -27,7 +27,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	touch $@
 
 demo: setup
-	$(BIN)/python -m pipeline.quickstart
+	$(BIN)/python -m pipeline.demo
 
 test: lint
 	$(PYTEST) tests

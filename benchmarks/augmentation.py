@@ -9,7 +9,7 @@ import statistics
 import time
 from dataclasses import dataclass
 
-from pipeline import cli
+from micro_yolo.pipeline.show import cli
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Config:
 
 def run(config: Config) -> None:
     """Measure and print."""
-    from model.keras import tf
-    from pipeline.data.augment import Augment, keras_cv
-    from pipeline.recipe import Strength
+    from micro_yolo.model.keras import tf
+    from micro_yolo.pipeline.data.augment import Augment, keras_cv
+    from micro_yolo.pipeline.learn.recipe import Strength
 
     layers = keras_cv.layers
     augment = Augment(Strength(), 0)

@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from pipeline import cli, runs
-from pipeline.recipe import Recipe
-from pipeline.trained import Trained, find
+from micro_yolo.pipeline.learn.recipe import Recipe
+from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.store import runs
+from micro_yolo.pipeline.store.finished import Trained, find
 
 if TYPE_CHECKING:
-    from pipeline.progress import TrainingProgress
-    from pipeline.retrain import Retraining
+    from micro_yolo.pipeline.learn.session import Retraining
+    from micro_yolo.pipeline.show.bars import TrainingProgress
 
 PROG = "python benchmarks/distribution_shift.py"
 STUDY, TABLE, PICTURE = "study.json", "study.csv", "study.png"
@@ -101,7 +102,7 @@ def run(config: Config) -> Path:
     trained = find(config.run, config.from_stage)
     study = _Study(config, trained)
 
-    from pipeline.progress import TrainingProgress
+    from micro_yolo.pipeline.show.bars import TrainingProgress
 
     with TrainingProgress() as show:
         study.show = show
@@ -110,7 +111,7 @@ def run(config: Config) -> Path:
         study.fit(cells)
         if retraining is not None:
             study.train(cells, retraining)
-    from pipeline.plots import draw_shifts
+    from micro_yolo.pipeline.show.plots import draw_shifts
 
     rows = _rows(study.done)
     runs.write_atomic(config.out / TABLE, _sheet(rows))
@@ -122,7 +123,7 @@ def run(config: Config) -> Path:
 
 def _cells(config: Config) -> list[Cell]:
     """The grid in order of bits; ValueError for what it cannot have."""
-    from model.shift import METHODS, limits
+    from micro_yolo.model.quantization.shift import METHODS, limits
 
     for bits in config.bits:
         limits(bits)
@@ -177,7 +178,7 @@ class _Study:
 
     def fit(self, cells: list[Cell]) -> None:
         """Error and bytes of each cell and, if asked for, AP50 of a file with its weights."""
-        from model.build import build
+        from micro_yolo.model.build import build
 
         model, target = self.trained.weighted(), build(self.trained.arch)
         base, wanted = self.done["float32"], {"error"}
@@ -197,7 +198,7 @@ class _Study:
         """What the shifts are trained with; None if none are asked for, or all are trained."""
         if self.config.part != "shifts" or all("after" in self._row(cell) for cell in cells):
             return None
-        from pipeline.retrain import Retraining
+        from micro_yolo.pipeline.learn.session import Retraining
 
         config = self.config
         return Retraining(
@@ -213,8 +214,8 @@ class _Study:
 
     def train(self, cells: list[Cell], retraining: Retraining) -> None:
         """AP50 of a file of each cell once its shifts are trained."""
-        from model import quantize
-        from model.wrapping import Quantization
+        from micro_yolo.model.quantization import network as quantize
+        from micro_yolo.model.quantization.wrap import Quantization
 
         arch, model, recipe = self.trained.arch, self.trained.weighted(), _recipe(self.config)
         for cell in [cell for cell in cells if "after" not in self._row(cell)]:
@@ -237,12 +238,12 @@ class _Study:
 
     def _measure(self, model: Any) -> dict[str, float]:
         """AP50 and AP, in points, of a float32 .tflite of `model`, measured through its interpreter."""
-        from model.build import deployable
-        from model.keras import keras
-        from pipeline.convert import write
-        from pipeline.metrics import evaluate_split
-        from tflite import contract, convert
-        from tflite.detector import Detector
+        from micro_yolo.model.build import deployable
+        from micro_yolo.model.keras import keras
+        from micro_yolo.pipeline.convert import write
+        from micro_yolo.pipeline.measure.metrics import evaluate_split
+        from micro_yolo.tflite import contract, convert
+        from micro_yolo.tflite.detector import Detector
 
         arch, resize = self.trained.arch, self.trained.resize
         deployed = deployable(arch, model)
@@ -268,7 +269,7 @@ class _Study:
 
 def _convolutions(model: Any) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
     """Each convolution's layer, its kernel, (k,k,Cin,Cout) or (k,k,1,C), and its CDS, (Cout,), 1 without batch norm."""
-    from model.keras import keras
+    from micro_yolo.model.keras import keras
 
     for layer in model.layers:
         if not isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
@@ -287,7 +288,7 @@ def _convolutions(model: Any) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
 
 def _quantized(model: Any, target: Any, cell: Cell) -> dict[str, Any]:
     """Give `target` the weights of `model` with kernels KDS * VQK, and say how far off these are and what they take."""
-    from model.shift import expand, fit, stored_bytes
+    from micro_yolo.model.quantization.shift import expand, fit, stored_bytes
 
     target.set_weights(model.get_weights())
     layers, off, size, stored = {}, 0.0, 0.0, 0

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline import cli, runs
-from tflite import contract as contracts
+from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.store import runs
+from micro_yolo.tflite import contract as contracts
 
 if TYPE_CHECKING:
-    from model.keras import keras
-    from model.spec import Arch
+    from micro_yolo.model.keras import keras
+    from micro_yolo.model.spec import Arch
 
 PROG = "python benchmarks/exactness.py"
 FILE = "export/model_int8_raw.tflite"
@@ -37,7 +38,7 @@ class Config:
 
 def outputs(data: bytes, pixels: np.ndarray) -> dict[str, np.ndarray]:
     """Output name -> what a raw file gives for uint8 (B, h, w, 3), its integers counted from 0."""
-    from tflite.detector import Interpreter
+    from micro_yolo.tflite.detector import Interpreter
 
     interpreter = Interpreter(data)
     found: dict[str, list[np.ndarray]] = {name: [] for name in interpreter.output_tensors}
@@ -72,8 +73,8 @@ def run(config: Config) -> np.ndarray:
     if not path.is_file() or contracts.load(path).parents.get(f"qat/{runs.WEIGHTS}") != runs.sha256(weights):
         command = f"python -m pipeline.convert --run {directory} --int8 --head raw"
         raise ValueError(f"{path}: must be the file of the run's qat stage; `{command}` makes it")
-    from pipeline.trained import find
-    from tflite.image import load_image, resize
+    from micro_yolo.pipeline.store.finished import find
+    from micro_yolo.tflite.image import load_image, resize
 
     trained = find(directory, "qat")
     model = trained.weighted()

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import cli
+from micro_yolo.pipeline.show import cli
 
 PATIENCE = 20.0
 # Longer than any command may take: its own patience, twice, and what a busy machine adds.
@@ -107,7 +107,7 @@ def mutate(data: bytes, number: int) -> tuple[str, bytes]:
 
 def _fields(data: bytes, random: np.random.Generator) -> bytes:
     """A well-formed file that says something else than the model did: what no check of the format can find."""
-    from tflite import inspect
+    from micro_yolo.tflite import inspect
 
     graph = inspect.graph_of(data)
     for _ in range(random.integers(1, 4)):
@@ -151,7 +151,7 @@ def draw(path: Path) -> None:
 
 def commands(folder: Path) -> dict[str, Callable[[], Any]]:
     """What is done with ``model.tflite``, which has a contract, and ``alone.tflite`` of a folder."""
-    from pipeline import benchmark, inspect, predict
+    from micro_yolo.pipeline import benchmark, inspect, predict
 
     model, picture = folder / "model.tflite", folder / "picture.png"
     return {

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import tyro
 
-from pipeline import cli
+from micro_yolo.pipeline.show import cli
 
 FEW, MANY = 1, 4
 _INFERENCES = """
 import sys
 from pathlib import Path
-from tflite.benchmark import benchmark
+from micro_yolo.tflite.benchmark import benchmark
 benchmark([Path(sys.argv[1])], runs=int(sys.argv[2]), warm_up=0)
 """
 

@@ -18,7 +18,7 @@ from pathlib import Path
 LOAD = """
 import resource, sys, time
 start = time.perf_counter()
-from pipeline.data import load
+from micro_yolo.pipeline.data import load
 dataset = load(sys.argv[1])
 seconds = time.perf_counter() - start
 rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

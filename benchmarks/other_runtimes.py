@@ -18,7 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "e2e"))
 
-from pipeline import cli
+from micro_yolo.pipeline.show import cli
 
 LEAST, SURE = 0.001, 0.3
 
@@ -41,11 +41,11 @@ def run(config: Config) -> None:
     """Print a line for each way."""
     from mediapipe_tasks import MediaPipe, found_again, half_a_pixel_added, in_whole_pixels
 
-    from pipeline.data import load
-    from pipeline.metrics import coco_metrics, coco_results
-    from tflite.decode import Detections
-    from tflite.detector import Detector
-    from tflite.image import load_image
+    from micro_yolo.pipeline.data import load
+    from micro_yolo.pipeline.measure.metrics import coco_metrics, coco_results
+    from micro_yolo.tflite.decode import Detections
+    from micro_yolo.tflite.detector import Detector
+    from micro_yolo.tflite.image import load_image
 
     dataset = load(config.data)
     split = dataset.splits[config.split]

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import cli
+from micro_yolo.pipeline.show import cli
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,15 @@ def run(config: Config) -> None:
     """Measure and print."""
     from itertools import cycle
 
-    from model import zoo
-    from model.build import build
-    from model.keras import tf
-    from pipeline.data import load
-    from pipeline.data.augment import Augment
-    from pipeline.data.input import GIB, Batches, Images
-    from pipeline.recipe import Recipe, Strength
-    from pipeline.train import parse_size
-    from pipeline.trainer import Trainer
+    from micro_yolo.model import zoo
+    from micro_yolo.model.build import build
+    from micro_yolo.model.keras import tf
+    from micro_yolo.pipeline.data import load
+    from micro_yolo.pipeline.data.augment import Augment
+    from micro_yolo.pipeline.data.input import GIB, Batches, Images
+    from micro_yolo.pipeline.learn.loop import Trainer
+    from micro_yolo.pipeline.learn.recipe import Recipe, Strength
+    from micro_yolo.pipeline.train import parse_size
 
     dataset = load(config.data)
     arch = zoo.find(config.arch).resized(parse_size(config.size)).with_classes(len(dataset.names))

@@ -12,7 +12,8 @@ from typing import Literal
 import numpy as np
 import tyro
 
-from pipeline import cli, runs
+from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.store import runs
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,11 @@ class Config:
 
 def run(config: Config) -> list[Path]:
     """Build, convert and write; return the files. Raises ValueError for an unknown network or size."""
-    from model.build import build, deployable
-    from model.keras import keras
-    from model.zoo import ARCHS
-    from tflite.convert import convert
-    from tflite.squeeze import pooled
+    from micro_yolo.model.build import build, deployable
+    from micro_yolo.model.keras import keras
+    from micro_yolo.model.zoo import ARCHS
+    from micro_yolo.tflite.convert import convert
+    from micro_yolo.tflite.squeeze import pooled
 
     unknown = [name for name in config.archs if name not in ARCHS]
     if unknown or not config.archs:

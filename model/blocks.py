@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from model.keras import keras
-from model.spec import Row
+from micro_yolo.model.keras import keras
+from micro_yolo.model.spec import Row
 
 Tensor = Any
 layers = keras.layers

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from model.blocks import BLOCKS, Tensor, detect
-from model.keras import keras
-from model.spec import INPUT, Arch
+from micro_yolo.model.blocks import BLOCKS, Tensor, detect
+from micro_yolo.model.keras import keras
+from micro_yolo.model.spec import INPUT, Arch
 
 
 def build(arch: Arch, *, deploy: bool = False, pixels: keras.layers.Layer | None = None) -> keras.Model:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from model.spec import INPUT, Arch, Row
+from micro_yolo.model.spec import INPUT, Arch, Row
 
 # Layer name -> its weights as Keras' get_weights gives them.
 Weights = Mapping[str, Sequence[np.ndarray]]

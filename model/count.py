@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from model.spec import Arch, Row
+from micro_yolo.model.spec import Arch, Row
 
 
 @dataclass(frozen=True)

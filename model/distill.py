@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from model.keras import keras, tf
-from model.loss import WEIGHTS
+from micro_yolo.model.keras import keras, tf
+from micro_yolo.model.loss import WEIGHTS
 
 
 def distillation(teacher: keras.Model, weight: float) -> Callable[[tf.Tensor, Sequence[tf.Tensor]], tf.Tensor]:

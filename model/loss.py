@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from model.keras import quiet, tf
-from model.spec import Head
+from micro_yolo.model.keras import quiet, tf
+from micro_yolo.model.spec import Head
 
 with quiet():
     import keras_cv

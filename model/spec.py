@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-from model.check_json import Types, checked, flag, list_of, number, text, whole
+from micro_yolo.model.check_json import Types, checked, flag, list_of, number, text, whole
 
 Anchor = tuple[float, float]
 Size = tuple[int, int]

@@ -1,1 +1,1 @@
-"""The stages. Each is ``python -m pipeline.NAME`` and reads and writes directories of a run (see `pipeline.runs`)."""
+"""The stages. Each is ``python -m pipeline.NAME``, and reads and writes directories of a run (`pipeline.store`)."""

@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline import runs
-from tflite import contract as contracts
-from tflite.contract import Contract
+from micro_yolo.pipeline.store import runs
+from micro_yolo.tflite import contract as contracts
+from micro_yolo.tflite.contract import Contract
 
 ASSETS = Path(__file__).resolve().parents[1] / "android_demo/app/src/main/assets/models"
 

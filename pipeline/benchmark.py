@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from pipeline import cli, runs
-from pipeline.listing import listing
+from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.show.listing import listing
+from micro_yolo.pipeline.store import runs
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tflite.adb import DeviceTiming
-    from tflite.benchmark import Footprint, Timing
+    from micro_yolo.tflite.adb import DeviceTiming
+    from micro_yolo.tflite.benchmark import Footprint, Timing
 
 PROG = "python -m pipeline.benchmark"
 WARM_UP = 5
@@ -71,7 +72,7 @@ def run(config: Config) -> list[Timing] | list[DeviceTiming]:
     _show(timings, footprints)
     _write(config, {"timings": [asdict(t) for t in timings], "footprints": [asdict(f) for f in footprints]})
     if config.plot is not None:
-        from pipeline.plots import draw_latency
+        from micro_yolo.pipeline.show.plots import draw_latency
 
         print(f"wrote {draw_latency([asdict(timing) for timing in timings], config.plot)}", file=sys.stderr)
     return timings
@@ -79,7 +80,7 @@ def run(config: Config) -> list[Timing] | list[DeviceTiming]:
 
 def _checked(config: Config) -> tuple[list[int], dict[str, str]]:
     """Threads and delegate options of a config that can be carried out."""
-    from tflite import inspect
+    from micro_yolo.tflite import inspect
 
     if not config.models:
         raise ValueError("benchmark: name at least one .tflite")
@@ -114,9 +115,9 @@ def _here(config: Config, counts: list[int], options: dict[str, str]) -> tuple[l
     from rich.console import Console
     from rich.progress import Progress
 
-    from tflite import child
-    from tflite.benchmark import FRESH, Timing, footprint
-    from tflite.runtime import BUILTIN, XNNPACK
+    from micro_yolo.tflite import child
+    from micro_yolo.tflite.benchmark import FRESH, Timing, footprint
+    from micro_yolo.tflite.runtime import BUILTIN, XNNPACK
 
     backends = {"on": [XNNPACK], "off": [BUILTIN], "both": [XNNPACK, BUILTIN]}[config.xnnpack]
     backends += [config.delegate] if config.delegate is not None else []
@@ -126,7 +127,7 @@ def _here(config: Config, counts: list[int], options: dict[str, str]) -> tuple[l
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("measuring", total=total)
         told = child.call(
-            "tflite.benchmark:timings_apart",
+            "micro_yolo.tflite.benchmark:timings_apart",
             name=config.models[0] if len(config.models) == 1 else "benchmark",
             patience=config.patience,
             limit_memory=config.delegate is None,
@@ -157,7 +158,7 @@ def _on_device(config: Config, counts: list[int]) -> list[DeviceTiming]:
     from rich.console import Console
     from rich.progress import Progress
 
-    from tflite import adb
+    from micro_yolo.tflite import adb
 
     if config.adb is None:
         raise ValueError("adb: needs the benchmark binary")

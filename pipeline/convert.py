@@ -20,17 +20,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 import tyro
 
-from pipeline import android, cli, runs
-from pipeline.listing import listing
-from pipeline.trained import From, Trained, find
-from tflite import contract as contracts
-from tflite.contract import Contract
-from tflite.metadata import About
-from tflite.package import label_file, seal
+from micro_yolo.pipeline import android
+from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.show.listing import listing
+from micro_yolo.pipeline.store import runs
+from micro_yolo.pipeline.store.finished import From, Trained, find
+from micro_yolo.tflite import contract as contracts
+from micro_yolo.tflite.contract import Contract
+from micro_yolo.tflite.metadata import About
+from micro_yolo.tflite.package import label_file, seal
 
 if TYPE_CHECKING:
-    from pipeline.data import Split
-    from tflite.head import Head
+    from micro_yolo.pipeline.data import Split
+    from micro_yolo.tflite.head import Head
 
 PROG = "python -m pipeline.convert"
 LABELS = "labels.txt"
@@ -102,8 +104,8 @@ def run(config: Config) -> Path:
     aware = {"int8"} if trained.quantization is not None else set()
     samples = _samples(trained, config, needed=bool(({"int8", "int16x8"} - aware) & set(variants)))
 
-    from tflite import convert as converting
-    from tflite import squeeze
+    from micro_yolo.tflite import convert as converting
+    from micro_yolo.tflite import squeeze
 
     weighted = trained.weighted()
     rows = []
@@ -170,8 +172,8 @@ def with_detections(data: bytes, heads: Sequence[Head], n_classes: int, samples:
 
     Raises ValueError if it does not.
     """
-    from tflite import head
-    from tflite.convert import check_detections
+    from micro_yolo.tflite import head
+    from micro_yolo.tflite.convert import check_detections
 
     nms = contracts.Nms()
     made = head.attach(

@@ -20,14 +20,15 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import numpy as np
 import tyro
 
-from pipeline import cli, runs
-from pipeline.listing import listing
-from pipeline.stages import files_of
-from pipeline.trained import From, Trained, find
+from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.show.listing import listing
+from micro_yolo.pipeline.stages import files_of
+from micro_yolo.pipeline.store import runs
+from micro_yolo.pipeline.store.finished import From, Trained, find
 
 if TYPE_CHECKING:
-    from pipeline.data import Dataset
-    from tflite.debugger import LayerError
+    from micro_yolo.pipeline.data import Dataset
+    from micro_yolo.tflite.debugger import LayerError
 
 PROG = "python -m pipeline.debug"
 DEBUG = "debug"
@@ -75,7 +76,7 @@ def run(config: Config) -> Path:
     files = dict(zip(variants, found, strict=True))
     images = _images(dataset, trained, config.images)
 
-    from tflite import debugger
+    from micro_yolo.tflite import debugger
 
     whole, integer = _pair(files)
     with _progress(f"comparing {files['int8']}", len(images)) as advance:
@@ -90,7 +91,7 @@ def run(config: Config) -> Path:
         measured.append(
             {"name": name, "path": path, "kept": kept.get(name, []), "AP": metrics["AP"], "AP50": metrics["AP50"]}
         )
-    from pipeline.plots import draw_debug
+    from micro_yolo.pipeline.show.plots import draw_debug
 
     title = f"{trained.run.name}: int8 against float32, {trained.stage.name}, {len(images)} validation images"
     draw_debug([asdict(error) for error in errors], [error.name for error in worst[:10]], title, out / PICTURE)
@@ -130,7 +131,7 @@ def _images(dataset: Dataset, trained: Trained, count: int) -> list[np.ndarray]:
 
 def _pair(files: dict[str, Path]) -> tuple[bytes, bytes]:
     """The float32 and the int8 file; if only the gates of the latter average by a pool, those of the former too."""
-    from tflite import inspect, squeeze
+    from micro_yolo.tflite import inspect, squeeze
 
     whole, integer = files["float32"].read_bytes(), files["int8"].read_bytes()
     pools = ["AVERAGE_POOL_2D" in inspect.read(data).op_counts() for data in (whole, integer)]
@@ -139,8 +140,8 @@ def _pair(files: dict[str, Path]) -> tuple[bytes, bytes]:
 
 def _keep_in_float(files: dict[str, Path], names: Sequence[str], path: Path, variant: str) -> Path:
     """Write the int8 file with these layers in float, and a contract of its own."""
-    from tflite import contract as contracts
-    from tflite import twins
+    from micro_yolo.tflite import contract as contracts
+    from micro_yolo.tflite import twins
 
     whole, integer = _pair(files)
     chosen = [layer for layer in twins.match(whole, integer) if layer.name in names]
@@ -158,7 +159,7 @@ def _keep_in_float(files: dict[str, Path], names: Sequence[str], path: Path, var
 
 
 def _measure(path: Path, config: Config, out: Path) -> dict[str, Any]:
-    from pipeline import evaluate
+    from micro_yolo.pipeline import evaluate
 
     print(f"measuring {path}", flush=True)
     # The table of this command says all that matters here.

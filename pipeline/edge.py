@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from pipeline import cli, runs
-from pipeline.listing import listing
+from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.show.listing import listing
+from micro_yolo.pipeline.store import runs
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tflite.edgetpu import Compiled, Prediction
-    from tflite.vela import Estimate
+    from micro_yolo.tflite.edgetpu import Compiled, Prediction
+    from micro_yolo.tflite.vela import Estimate
 
 PROG = "python -m pipeline.edge"
 EDGE_TPU = "edgetpu"
@@ -77,7 +78,7 @@ def run(config: Config) -> dict[str, dict[str, Estimate | Coral]]:
 
     Raises ValueError or OSError for what a user can mend; ModuleNotFoundError without Vela.
     """
-    from tflite import inspect, vela
+    from micro_yolo.tflite import inspect, vela
 
     targets = _targets(config.target, (*vela.TARGETS, EDGE_TPU))
     _check(config, targets)
@@ -126,7 +127,7 @@ def _check(config: Config, targets: list[str]) -> None:
 
 
 def _vela(model: Path, target: str, config: Config) -> Estimate:
-    from tflite.vela import compile_for
+    from micro_yolo.tflite.vela import compile_for
 
     return compile_for(
         model,
@@ -140,7 +141,7 @@ def _vela(model: Path, target: str, config: Config) -> Estimate:
 
 
 def _coral(model: Path, config: Config) -> Coral:
-    from tflite import edgetpu, inspect
+    from micro_yolo.tflite import edgetpu, inspect
 
     found = Coral(edgetpu.predict(inspect.read(model)), None, None, tuple(edgetpu.missing()))
     program = edgetpu.compiler()
@@ -160,7 +161,7 @@ def _measured(program: str, library: str, model: Path, config: Config) -> float:
     """Median of 50 inferences on a device, of the file as compiled for it."""
     import tempfile
 
-    from tflite import child, edgetpu
+    from micro_yolo.tflite import child, edgetpu
 
     with tempfile.TemporaryDirectory() as folder:
         edgetpu.compile_with(program, model, Path(folder), config.patience)
@@ -168,7 +169,7 @@ def _measured(program: str, library: str, model: Path, config: Config) -> float:
         if compiled is None:
             raise ValueError(f"{model}: the compiler left no file")
         (timing,) = child.call(
-            "tflite.benchmark:timings_apart",
+            "micro_yolo.tflite.benchmark:timings_apart",
             name=model,
             limit_memory=False,
             models=[str(compiled)],
@@ -231,7 +232,7 @@ def _vela_table(estimates: dict[str, Estimate]) -> Table:
 
 def _vela_lines(estimate: Estimate) -> list[str]:
     """Where the time goes, and the operators left to the CPU, those with one reason together."""
-    from tflite.costs import short_name
+    from micro_yolo.tflite.costs import short_name
 
     reasons: dict[str, list[str]] = {}
     for each in estimate.fallbacks:

@@ -20,16 +20,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from pipeline import cli, runs
-from pipeline.listing import listing
-from pipeline.metrics import SCORE_THRESHOLD, coco_metrics, coco_results, evaluate_split, measure_split
-from pipeline.trained import From, check_names, find
+from micro_yolo.pipeline.measure.metrics import (
+    SCORE_THRESHOLD,
+    coco_metrics,
+    coco_results,
+    evaluate_split,
+    measure_split,
+)
+from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.show.listing import listing
+from micro_yolo.pipeline.store import runs
+from micro_yolo.pipeline.store.finished import From, check_names, find
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from pipeline.data import Dataset
-    from tflite.decode import Detections
+    from micro_yolo.pipeline.data import Dataset
+    from micro_yolo.tflite.decode import Detections
 
 __all__ = ["Config", "coco_metrics", "coco_results", "evaluate_split", "run"]
 PROG = "python -m pipeline.evaluate"
@@ -131,8 +138,8 @@ def run(config: Config) -> dict[str, Any]:
 def _keras(config: Config) -> _Subject:
     trained = find(config.run, config.from_stage)
     dataset = trained.dataset(config.data)
-    from pipeline.trainer import keras_predict
-    from tflite.contract import Nms
+    from micro_yolo.pipeline.learn.loop import keras_predict
+    from micro_yolo.tflite.contract import Nms
 
     iou = Nms().iou_threshold if config.iou is None else config.iou
     predict = keras_predict(trained.weighted())
@@ -151,8 +158,8 @@ def _keras(config: Config) -> _Subject:
 
 
 def _file(config: Config) -> _Subject:
-    from pipeline.data import load
-    from tflite.detector import Detector
+    from micro_yolo.pipeline.data import load
+    from micro_yolo.tflite.detector import Detector
 
     path = Path(config.model or "")
     detector = Detector(path, threads=config.threads)

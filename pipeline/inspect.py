@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from pipeline import cli, runs
-from pipeline.listing import listing
+from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.show.listing import listing
+from micro_yolo.pipeline.store import runs
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tflite.inspect import Model, Tensor
+    from micro_yolo.tflite.inspect import Model, Tensor
 
 PROG = "python -m pipeline.inspect"
 _TENSOR = ("", "tensor", "type", "shape", "scale", "zero point")
@@ -47,7 +48,7 @@ class Config:
 
 def run(config: Config) -> Model:
     """Print what is in the file. Raises FileNotFoundError, or ValueError if it is no .tflite."""
-    from tflite import inspect
+    from micro_yolo.tflite import inspect
 
     if not config.patience > 0:
         raise ValueError(f"patience: must be above 0, got {config.patience}")
@@ -63,7 +64,7 @@ def run(config: Config) -> Model:
 
 def report(config: Config, data: bytes, model: Model) -> dict[str, Any]:
     """All that is known of a file, for JSON."""
-    from tflite import advice, costs
+    from micro_yolo.tflite import advice, costs
 
     delegated, refused = _loaded(config)
     layers = costs.layers(model)
@@ -84,13 +85,13 @@ def report(config: Config, data: bytes, model: Model) -> dict[str, Any]:
 
 def _loaded(config: Config) -> tuple[list[bool] | None, str]:
     """Which operators XNNPACK takes, or None and why the runtime does not load the file."""
-    from tflite import child
+    from micro_yolo.tflite import child
 
     if not config.load:
         return None, ""
     path = str(config.model)
     try:
-        return child.call("tflite.runtime:placement", name=path, patience=config.patience, path=path), ""
+        return child.call("micro_yolo.tflite.runtime:placement", name=path, patience=config.patience, path=path), ""
     except ValueError as error:
         return None, str(error)
 
@@ -161,7 +162,7 @@ def _layers_table(layers: list[dict[str, Any]]) -> Table:
 
 
 def _name(name: str) -> str:
-    from tflite.costs import short_name
+    from micro_yolo.tflite.costs import short_name
 
     return short_name(name)
 
@@ -187,7 +188,7 @@ def _row(tensor: Tensor) -> tuple[str, str, str, str]:
 
 
 def _contract(path: Path, data: bytes) -> str:
-    from tflite import contract as contracts
+    from micro_yolo.tflite import contract as contracts
 
     try:
         contract = contracts.load(path)

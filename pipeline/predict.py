@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from pipeline import cli, runs
+from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.store import runs
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tflite.decode import Detections
-    from tflite.detector import Detector
-    from tflite.foreign import Foreign
+    from micro_yolo.tflite.decode import Detections
+    from micro_yolo.tflite.detector import Detector
+    from micro_yolo.tflite.foreign import Foreign
 
 PROG = "python -m pipeline.predict"
 DETECTIONS = "detections.json"
@@ -90,7 +91,7 @@ def find_pictures(paths: tuple[Path, ...]) -> list[Path]:
 
     Raises FileNotFoundError for a missing path, ValueError for a folder without pictures or no paths at all.
     """
-    from tflite.image import SUFFIXES, find_images
+    from micro_yolo.tflite.image import SUFFIXES, find_images
 
     if not paths:
         raise ValueError("pictures: name at least one picture or folder; see `python -m pipeline.predict --help`")
@@ -151,7 +152,7 @@ class _Foreign:
         self.found: dict[Path, Detections | str] = {}
 
     def start(self, files: list[Path]) -> None:
-        from tflite.foreign import detect
+        from micro_yolo.tflite.foreign import detect
 
         self.found = detect(
             self.config.model, files, score_threshold=self._score_threshold(), threads=self.config.threads
@@ -174,14 +175,14 @@ class _Foreign:
         }
 
     def _score_threshold(self) -> float:
-        from tflite.foreign import SCORE_THRESHOLD
+        from micro_yolo.tflite.foreign import SCORE_THRESHOLD
 
         return SCORE_THRESHOLD if self.config.score is None else self.config.score
 
 
 def _ours(config: Config) -> _Ours | None:
     """The model if it has a contract, None if it has none. Raises as Detector."""
-    from tflite.detector import Detector
+    from micro_yolo.tflite.detector import Detector
 
     try:
         return _Ours(Detector(config.model, threads=config.threads), config)
@@ -193,7 +194,7 @@ def _ours(config: Config) -> _Ours | None:
 
 def _foreign(config: Config) -> _Foreign:
     """The model by what it says itself. Raises ValueError, with both reasons, if it is not a detector."""
-    from tflite import foreign, inspect
+    from micro_yolo.tflite import foreign, inspect
 
     try:
         found = foreign.describe(inspect.read_bytes(config.model), config.model)
@@ -209,8 +210,8 @@ def _foreign(config: Config) -> _Foreign:
 
 
 def _predict(finder: _Ours | _Foreign, file: Path, target: Path) -> dict[str, Any]:
-    from pipeline.draw import draw_boxes
-    from tflite.image import load_image
+    from micro_yolo.pipeline.show.draw import draw_boxes
+    from micro_yolo.tflite.image import load_image
 
     image = load_image(file)
     found = finder.find(file, image)

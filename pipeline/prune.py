@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pipeline import cli, runs, settings
-from pipeline.cuts import goal, one_box_points
-from pipeline.progressive import Progressive, measured, save_network
-from pipeline.recipe import Recipe, Strength
-from pipeline.trained import Trained, find
+from micro_yolo.pipeline.learn.cuts import goal, one_box_points
+from micro_yolo.pipeline.learn.progressive import Progressive, measured, save_network
+from micro_yolo.pipeline.learn.recipe import Recipe, Strength
+from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.store import resume, runs
+from micro_yolo.pipeline.store.finished import Trained, find
 
 if TYPE_CHECKING:
-    from pipeline.retrain import Retraining
+    from micro_yolo.pipeline.learn.session import Retraining
 
 PROG = "python -m pipeline.prune"
 
@@ -81,13 +82,13 @@ def run(config: Config) -> Path:
     trained = find(config.run, before="prune")
     stage = trained.run / "prune"
     if config.resume:
-        config = settings.recorded(config, stage, prog=PROG)
+        config = resume.recorded(config, stage, prog=PROG)
     _check(config, trained)
     if not config.resume:
         runs.check_new_run(trained.run, stage="prune", overwrite=config.overwrite)
 
-    from pipeline.progress import TrainingProgress
-    from pipeline.retrain import Retraining
+    from micro_yolo.pipeline.learn.session import Retraining
+    from micro_yolo.pipeline.show.bars import TrainingProgress
 
     with TrainingProgress() as show:
         work = Retraining(
@@ -116,8 +117,8 @@ def run(config: Config) -> Path:
 
 def _check(config: Config, trained: Trained) -> None:
     """Raise ValueError for what is wrong with the settings alone, before any slow work."""
-    from model.channels import check_unit
-    from model.count import count
+    from micro_yolo.model.channels import check_unit
+    from micro_yolo.model.count import count
 
     for name in ("step", "most"):
         if not 0 < getattr(config, name) < 1:
@@ -154,8 +155,8 @@ def _warn_if_coarse(config: Config, work: Retraining) -> None:
 
 def _leave_two_of_four(config: Config, work: Retraining, stage: Path) -> None:
     """Have tfmot's 2:4 sparsity in one training, in which the network keeps its shape."""
-    from model.build import build, weights_of
-    from model.pruning import UpdatePruningStep, masks_of, strip_pruning, two_of_four
+    from micro_yolo.model.build import build, weights_of
+    from micro_yolo.model.sparsity import UpdatePruningStep, masks_of, strip_pruning, two_of_four
 
     plain = work.trained.weighted()
     unpruned = measured(work.trained.arch, work.measure(plain)())

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from pipeline import cli, runs, settings
-from pipeline.recipe import Recipe, Strength
-from pipeline.trained import Trained, find
+from micro_yolo.pipeline.learn.recipe import Recipe, Strength
+from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.store import resume, runs
+from micro_yolo.pipeline.store.finished import Trained, find
 
 if TYPE_CHECKING:
-    from model.wrapping import Quantization
-    from pipeline.retrain import Retraining
+    from micro_yolo.model.quantization.wrap import Quantization
+    from micro_yolo.pipeline.learn.session import Retraining
 
 PROG = "python -m pipeline.qat"
 STAGE: Literal["qat"] = "qat"
@@ -75,16 +76,16 @@ def run(config: Config) -> Path:
     directory = runs.resolve_run(config.run)
     stage = directory / STAGE
     if config.resume:
-        config = settings.recorded(config, stage, prog=PROG)
+        config = resume.recorded(config, stage, prog=PROG)
     _check(config)
     if not config.resume:
         runs.check_new_run(directory, stage=STAGE, overwrite=config.overwrite)
     trained = find(directory, config.from_stage, before=STAGE)
     if config.resume:
         _check_parent(trained, stage)
-    from model.wrapping import Quantization
-    from pipeline.progress import TrainingProgress
-    from pipeline.retrain import Retraining
+    from micro_yolo.model.quantization.wrap import Quantization
+    from micro_yolo.pipeline.learn.session import Retraining
+    from micro_yolo.pipeline.show.bars import TrainingProgress
 
     how = Quantization(config.bits, config.train)
     with TrainingProgress() as show:
@@ -110,7 +111,7 @@ def run(config: Config) -> Path:
 
 def _check(config: Config) -> None:
     """Raise ValueError for what is wrong with the settings alone, before any slow work."""
-    from model.shift import limits
+    from micro_yolo.model.quantization.shift import limits
 
     limits(config.bits)
     if config.samples < 1:
@@ -143,9 +144,9 @@ def _record(config: Config, trained: Trained, how: Quantization, stage: Path) ->
 
 
 def _train(config: Config, trained: Trained, how: Quantization, work: Retraining, stage: Path) -> dict[str, Any]:
-    from model import quantize
-    from model.distill import distillation
-    from pipeline.convert import calibration_images
+    from micro_yolo.model.distill import distillation
+    from micro_yolo.model.quantization import network as quantize
+    from micro_yolo.pipeline.convert import calibration_images
 
     source = trained.weighted()
     model = quantize.begin(trained.arch, source, how, config.init)
@@ -169,7 +170,7 @@ def _train(config: Config, trained: Trained, how: Quantization, work: Retraining
 
 def _finish(best: dict[str, Any], stage: Path) -> None:
     """The picture, and the metrics, which make the stage finished."""
-    from pipeline.plots import draw_history
+    from micro_yolo.pipeline.show.plots import draw_history
 
     with open(stage / runs.HISTORY, newline="") as file:
         rows = [{key: float(text) if text else None for key, text in row.items()} for row in csv.DictReader(file)]

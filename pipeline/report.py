@@ -19,14 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import charts, cli, findings, runs
-from pipeline.charts import Series
-from pipeline.findings import File
-from pipeline.samples import samples as drawn_samples
+from micro_yolo.pipeline.page import charts, findings
+from micro_yolo.pipeline.page.charts import Series
+from micro_yolo.pipeline.page.findings import File
+from micro_yolo.pipeline.page.pictures import samples as drawn_samples
+from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.store import runs
 
 if TYPE_CHECKING:
-    from pipeline.data import Dataset, Split
-    from pipeline.trained import Trained
+    from micro_yolo.pipeline.data import Dataset, Split
+    from micro_yolo.pipeline.store.finished import Trained
 
 PROG = "python -m pipeline.report"
 PAGE = "report.html"
@@ -58,7 +60,7 @@ def run(config: Config) -> Path:
 
     Raises ValueError or OSError, in one line, for what a user can mend.
     """
-    from pipeline.trained import find
+    from micro_yolo.pipeline.store.finished import find
 
     if config.samples < 0:
         raise ValueError(f"samples: must be at least 0, got {config.samples}")
@@ -88,7 +90,7 @@ def page(trained: Trained, data: Path | None = None, samples: int = 6) -> str:
     entries, doubts = findings.table(directory, found)
     errors, stale = findings.layers(directory, found)
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "page" / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -133,7 +135,7 @@ def _dataset(trained: Trained, data: Path | None) -> tuple[Dataset | None, str]:
 
 
 def _network(trained: Trained) -> dict[str, Any]:
-    from model.count import count
+    from micro_yolo.model.count import count
 
     total = count(trained.arch)
     return {"params": total.params, "macs": total.macs, "arch": trained.arch.name, "size": trained.arch.size}
@@ -178,7 +180,7 @@ def _compile_with(found: Sequence[File], directory: Path) -> str:
 
 def _curves(best: dict[str, File], dataset: Dataset) -> dict[str, Any]:
     """A precision-recall chart per class, and a row of the table per class and file."""
-    from pipeline.metrics import precision_curves
+    from micro_yolo.pipeline.measure.metrics import precision_curves
 
     drawn: dict[str, list[Series]] = {name: [] for name in dataset.names}
     doubts = []
@@ -266,7 +268,7 @@ def _training(directory: Path) -> list[dict[str, Any]]:
 
 def _pruning(directory: Path) -> dict[str, Any] | None:
     """The path of a progressive pruning: AP50 over parameters and over MACs, and its steps."""
-    from pipeline.cuts import Cuts
+    from micro_yolo.pipeline.learn.cuts import Cuts
 
     cuts = Cuts.load(directory / "prune")
     if cuts is None:
@@ -323,7 +325,7 @@ def _points(value: float | None) -> str:
 
 
 def _db(value: float | None) -> str:
-    from pipeline.debug import decibels
+    from micro_yolo.pipeline.debug import decibels
 
     return decibels(value)
 

@@ -20,12 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import cli, runs, settings, train
-from pipeline.listing import listing
-from pipeline.recipe import Recipe, Strength
+from micro_yolo.pipeline import train
+from micro_yolo.pipeline.learn.recipe import Recipe, Strength
+from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.show.listing import listing
+from micro_yolo.pipeline.store import resume, runs
 
 if TYPE_CHECKING:
-    from model.spec import Arch
+    from micro_yolo.model.spec import Arch
 
 PROG = "python -m pipeline.search"
 # Whose k is a convolution's kernel; a pool's is its window.
@@ -55,8 +57,8 @@ def run(config: Config) -> Path:
       ValueError: what a user can mend, before any training; or, when all is done, that candidates failed.
       OSError: such as a full disk, at once: it would fail the next candidate too. ``resume`` goes on.
     """
-    from model import zoo
-    from pipeline.data import load
+    from micro_yolo.model import zoo
+    from micro_yolo.pipeline.data import load
 
     _check_alone()
     if config.resume:
@@ -140,7 +142,7 @@ def _stage(config: Config) -> Path:
 
 
 def _check_alone() -> None:
-    from pipeline import devices
+    from micro_yolo.pipeline.learn import devices
 
     if devices.cluster()[1] > 1:
         raise ValueError("TF_CONFIG: a search runs on one machine, got a cluster; allowed: unset it")
@@ -166,7 +168,7 @@ def _recorded(config: Config) -> Config:
         if not begun:
             raise FileNotFoundError(f"{runs.RUNS}: there is no search to resume; `{PROG} --data PATH` begins one")
         config = dataclasses.replace(config, run=begun[-1].parent.parent)
-    return settings.recorded(config, _stage(config), prog=PROG)
+    return resume.recorded(config, _stage(config), prog=PROG)
 
 
 def _quick(config: Config) -> Config:
@@ -183,8 +185,8 @@ def _search(config: Config, tables: dict[str, Arch]) -> list[Result]:
     # Without these nothing can be trained: not the fault of a candidate.
     import matplotlib  # noqa: F401
 
-    from model.count import count
-    from model.keras import keras
+    from micro_yolo.model.count import count
+    from micro_yolo.model.keras import keras
 
     results = _known(config, tables)
     left = [key for key, result in results.items() if result["AP50"] is None]
@@ -219,8 +221,8 @@ def _search(config: Config, tables: dict[str, Arch]) -> list[Result]:
 
 def _measure(config: Config, key: str, table: Arch) -> Result:
     """Train one candidate, or what is left to train of it, and measure its float32 file."""
-    from model.keras import keras
-    from pipeline import convert, evaluate
+    from micro_yolo.model.keras import keras
+    from micro_yolo.pipeline import convert, evaluate
 
     directory = _stage(config) / key
     stage = directory / "train"
@@ -244,7 +246,7 @@ def _measure(config: Config, key: str, table: Arch) -> Result:
 
 
 def _blank(key: str, table: Arch, rows: Sequence[str]) -> Result:
-    from model.count import count
+    from micro_yolo.model.count import count
 
     total = count(table)
     return {
@@ -291,7 +293,7 @@ def _write(config: Config, results: dict[str, Result]) -> None:
 
 def _finish(config: Config, results: list[Result]) -> Path:
     """Draw, name the winner, print the ranking; ValueError if candidates failed."""
-    from pipeline.plots import draw_search
+    from micro_yolo.pipeline.show.plots import draw_search
 
     stage = _stage(config)
     picture = draw_search(results, stage / "search.png")

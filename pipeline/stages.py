@@ -15,9 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pipeline import cli, runs
-from pipeline.listing import listing
-from pipeline.trained import From, find
+from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.show.listing import listing
+from micro_yolo.pipeline.store import runs
+from micro_yolo.pipeline.store.finished import From, find
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -124,7 +125,7 @@ def files_of(
     Raises:
         ValueError: as pipeline.convert.
     """
-    from pipeline import convert
+    from micro_yolo.pipeline import convert
 
     weights = runs.sha256(directory / stage / runs.WEIGHTS)
     export = directory / runs.EXPORT
@@ -152,7 +153,7 @@ def _place(export: Path, stage: From, name: str, weights: str, head: str) -> Pat
 
 
 def _is_of(path: Path, weights: str, head: str) -> bool:
-    from tflite import contract as contracts
+    from micro_yolo.tflite import contract as contracts
 
     if not path.is_file():
         return False
@@ -161,9 +162,9 @@ def _is_of(path: Path, weights: str, head: str) -> bool:
 
 
 def _measured(directory: Path, files: list[tuple[From, Path]], config: Config) -> list[Entry]:
-    from model.count import count
-    from pipeline import evaluate
-    from tflite.benchmark import benchmark
+    from micro_yolo.model.count import count
+    from micro_yolo.pipeline import evaluate
+    from micro_yolo.tflite.benchmark import benchmark
 
     scores = []
     for _, path in files:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from pipeline import cli
+from micro_yolo.pipeline.show import cli
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from model.count import Count
-    from model.spec import Arch, Row
+    from micro_yolo.model.count import Count
+    from micro_yolo.model.spec import Arch, Row
 
 PROG = "python -m pipeline.summary"
 
@@ -52,14 +52,14 @@ def run(config: Config) -> None:
         return
     if config.run:
         raise ValueError("run: only --tables reads runs; allowed: --tables --run RUN")
-    from model import zoo
-    from model.count import count
+    from micro_yolo.model import zoo
+    from micro_yolo.model.count import count
 
     counted = []
     for name in config.arch or zoo.ARCHS:
         arch = zoo.find(name)
         if config.size is not None:
-            from pipeline.train import parse_size
+            from micro_yolo.pipeline.train import parse_size
 
             arch = arch.resized(parse_size(config.size))
         if config.classes is not None:
@@ -75,13 +75,13 @@ def run(config: Config) -> None:
 def _show_tables(config: Config) -> None:
     if config.arch or config.size is not None or config.classes is not None:
         raise ValueError("tables: are those of the paper, at its sizes and classes; leave the other options out")
-    from pipeline.tables import tables
+    from micro_yolo.pipeline.paper.published import tables
 
     made = tables(config.run)
     if config.json:
         _print_json(made)
     else:
-        from pipeline.tables_text import show
+        from micro_yolo.pipeline.paper.text import show
 
         show(made, _console())
 

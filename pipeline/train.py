@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline import cli, runs, settings
-from pipeline.recipe import Recipe, Strength
+from micro_yolo.pipeline.learn.recipe import Recipe, Strength
+from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.store import resume, runs
 
 if TYPE_CHECKING:
-    from model.spec import Arch
-    from pipeline.data import Dataset
-    from pipeline.data.input import Images
-    from pipeline.progress import TrainingProgress
+    from micro_yolo.model.spec import Arch
+    from micro_yolo.pipeline.data import Dataset
+    from micro_yolo.pipeline.data.input import Images
+    from micro_yolo.pipeline.show.bars import TrainingProgress
 
 PROG = "python -m pipeline.train"
 # What training does with no data of your own: small enough to end in a few minutes on two cores.
@@ -67,8 +68,8 @@ def run(config: Config) -> Path:
 
     Raises ValueError or OSError, in one line, for what a user can mend.
     """
-    from model import zoo
-    from pipeline.data import load
+    from micro_yolo.model import zoo
+    from micro_yolo.pipeline.data import load
 
     if config.resume:
         config = _recorded(config)
@@ -95,7 +96,7 @@ def run(config: Config) -> Path:
 
 def _check(config: Config) -> None:
     """Raise ValueError or OSError for what is wrong with the settings alone, before any slow work."""
-    from pipeline import devices
+    from micro_yolo.pipeline.learn import devices
 
     if config.batch < 1:
         raise ValueError(f"batch: must be at least 1, got {config.batch}")
@@ -133,7 +134,7 @@ def _begin(config: Config, arch: Arch, dataset: Dataset) -> Path:
 
 def _directories(config: Config) -> tuple[Path, Path]:
     """The run's directory and the one to write to: its `train`, or beside it for machines that only help."""
-    from pipeline import devices
+    from micro_yolo.pipeline.learn import devices
 
     worker, _ = devices.cluster()
     if worker:
@@ -157,15 +158,15 @@ def parse_size(text: str) -> tuple[int, int]:
 def _train(config: Config, arch: Arch, dataset: Dataset) -> Path:
     import numpy as np
 
-    from model.build import build
-    from model.keras import keras, tf
-    from pipeline import devices
-    from pipeline.data.augment import Augment
-    from pipeline.data.input import GIB, Batches, Images
-    from pipeline.metrics import evaluate_split
-    from pipeline.plots import draw_history
-    from pipeline.progress import TrainingProgress
-    from pipeline.trainer import Trainer, keras_predict, weights_digest
+    from micro_yolo.model.build import build
+    from micro_yolo.model.keras import keras, tf
+    from micro_yolo.pipeline.data.augment import Augment
+    from micro_yolo.pipeline.data.input import GIB, Batches, Images
+    from micro_yolo.pipeline.learn import devices
+    from micro_yolo.pipeline.learn.loop import Trainer, keras_predict, weights_digest
+    from micro_yolo.pipeline.measure.metrics import evaluate_split
+    from micro_yolo.pipeline.show.bars import TrainingProgress
+    from micro_yolo.pipeline.show.plots import draw_history
 
     random.seed(config.seed)
     np.random.seed(config.seed)
@@ -235,8 +236,8 @@ def _tell_unreadable(images: Images, told: set[str], show: TrainingProgress) -> 
 def _fit_anchors(arch: Arch, dataset: Dataset, config: Config) -> Arch:
     import numpy as np
 
-    from model.anchors import class_weights, fit_anchors, fit_quality, share_out
-    from tflite.image import fit_to
+    from micro_yolo.model.anchors import class_weights, fit_anchors, fit_quality, share_out
+    from micro_yolo.tflite.image import fit_to
 
     split = dataset.splits["train"]
     scales = np.array(
@@ -269,7 +270,7 @@ def drawn(images: int, size: tuple[int, int], seed: int) -> Path:
 
     Drawn at twice the input's size, to be worth a look; once, for all later runs.
     """
-    from pipeline.data import synthetic
+    from micro_yolo.pipeline.data import synthetic
 
     height, width = 2 * size[0], 2 * size[1]
     folder = runs.RUNS / f".synthetic-{images}-{height}x{width}-{seed}"
@@ -279,7 +280,7 @@ def drawn(images: int, size: tuple[int, int], seed: int) -> Path:
 def _recorded(config: Config) -> Config:
     """The settings of the run to continue; ValueError if an option asks for others."""
     run, stage = _directories(config)
-    return dataclasses.replace(settings.recorded(config, stage, prog=PROG), run=run)
+    return dataclasses.replace(resume.recorded(config, stage, prog=PROG), run=run)
 
 
 def main() -> None:

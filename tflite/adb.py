@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tflite import inspect
+from micro_yolo.tflite import inspect
 
 PLACE = "/data/local/tmp/micro-yolo-benchmark"
 # ELF's e_machine -> the name Android gives it.

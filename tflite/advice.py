@@ -6,8 +6,8 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass
 
-from tflite import edgetpu
-from tflite.inspect import Model, Op, Tensor
+from micro_yolo.tflite import edgetpu
+from micro_yolo.tflite.inspect import Model, Op, Tensor
 
 GPU, ETHOS_U, EDGE_TPU = "GPU delegate", "Ethos-U", "Edge TPU"
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")

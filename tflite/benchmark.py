@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tflite import child, inspect
-from tflite.runtime import BUILTIN, XNNPACK, Runtime, load_library
+from micro_yolo.tflite import child, inspect
+from micro_yolo.tflite.runtime import BUILTIN, XNNPACK, Runtime, load_library
 
 RESAMPLES = 2000
 FRESH = 3
@@ -193,7 +193,7 @@ def footprint(
     """Measure load time and memory in FRESH processes of their own, one after the other. Raises as `benchmark`."""
     found = [
         child.call(
-            "tflite.benchmark:load_once",
+            "micro_yolo.tflite.benchmark:load_once",
             name=model,
             patience=patience,
             limit_memory=backend in (XNNPACK, BUILTIN),

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 PATIENCE = 120.0
-_BOOT = "import sys; sys.path[:] = {path!r}; from tflite.child import serve; serve()"
+_BOOT = "import sys; sys.path[:] = {path!r}; from micro_yolo.tflite.child import serve; serve()"
 
 
 def call(

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from tflite import inspect, metadata
-from tflite.head import OUTPUTS
-from tflite.image import LETTERBOX_FILL, RULES
+from micro_yolo.tflite import inspect, metadata
+from micro_yolo.tflite.head import OUTPUTS
+from micro_yolo.tflite.image import LETTERBOX_FILL, RULES
 
 FORMAT = "micro-yolo/1"
 HEADS = ("detections", "raw")

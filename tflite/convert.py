@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from tflite import head, inspect
-from tflite.contract import KINDS
-from tflite.decode import decode
-from tflite.detector import Interpreter, quiet
+from micro_yolo.tflite import head, inspect
+from micro_yolo.tflite.contract import KINDS
+from micro_yolo.tflite.decode import decode
+from micro_yolo.tflite.detector import Interpreter, quiet
 
 VARIANTS = ("float32", "float16", "dynamic", "int16x8", "int8")
 CALIBRATED = ("int16x8", "int8")

@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass
 
-from tflite.inspect import Model, Op, Tensor
+from micro_yolo.tflite.inspect import Model, Op, Tensor
 
 ALIGNMENT = 64
 _BITS = {

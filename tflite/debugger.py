@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tflite import inspect, twins
-from tflite.convert import WEIGHTED
-from tflite.detector import Interpreter
-from tflite.twins import Layer
+from micro_yolo.tflite import inspect, twins
+from micro_yolo.tflite.convert import WEIGHTED
+from micro_yolo.tflite.detector import Interpreter
+from micro_yolo.tflite.twins import Layer
 
 _MOST = 0.5
 # Below these shares of a tensor's range a scale is called too wide for a channel, or for the tensor.

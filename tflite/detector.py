@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from tflite import contract as contracts
-from tflite import head, inspect
-from tflite.contract import KINDS, Contract
-from tflite.decode import Detections, Grids, decode
-from tflite.image import resize
+from micro_yolo.tflite import contract as contracts
+from micro_yolo.tflite import head, inspect
+from micro_yolo.tflite.contract import KINDS, Contract
+from micro_yolo.tflite.decode import Detections, Grids, decode
+from micro_yolo.tflite.image import resize
 
 
 class Interpreter:

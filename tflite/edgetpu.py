@@ -17,8 +17,8 @@ from ctypes.util import find_library
 from dataclasses import dataclass
 from pathlib import Path
 
-from tflite.costs import macs
-from tflite.inspect import Model, Op, Tensor
+from micro_yolo.tflite.costs import macs
+from micro_yolo.tflite.inspect import Model, Op, Tensor
 
 COMPILER, LIBRARY = "edgetpu_compiler", "libedgetpu.so.1"
 MAPPED, UNSURE, UNMAPPED = "mapped", "unsure", "not mapped"

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from tflite import child, inspect
-from tflite.decode import Detections
-from tflite.image import load_image, resize
-from tflite.inspect import Model, Tensor
+from micro_yolo.tflite import child, inspect
+from micro_yolo.tflite.decode import Detections
+from micro_yolo.tflite.image import load_image, resize
+from micro_yolo.tflite.inspect import Model, Tensor
 
 OPERATOR = "CUSTOM:TFLite_Detection_PostProcess"
 METADATA = "TFLITE_METADATA"
@@ -93,7 +93,7 @@ def detect(
     Raises ValueError if the file is no such detector, or the runtime refuses it or crashes on it.
     """
     found = child.call(
-        "tflite.foreign:detect_apart",
+        "micro_yolo.tflite.foreign:detect_apart",
         name=path,
         patience=patience,
         advance=advance,
@@ -116,7 +116,7 @@ def detect_apart(
     *, path: str, files: Sequence[str], score_threshold: float, threads: int, advance: Callable[[], None]
 ) -> list[Any]:
     """`detect` for tflite.child: per picture boxes, scores and classes, or what is wrong with it."""
-    from tflite.runtime import Runtime
+    from micro_yolo.tflite.runtime import Runtime
 
     data = inspect.read_bytes(path)
     foreign = describe(data, path)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tflite import inspect
+from micro_yolo.tflite import inspect
 
 OPERATOR = "TFLite_Detection_PostProcess"
 # Of the input: what lies outside the picture keeps this size, for its logarithm.

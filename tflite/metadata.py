@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tflite import inspect
+from micro_yolo.tflite import inspect
 
 BUFFER = "TFLITE_METADATA"
 LABELS, CONTRACT = "labels.txt", "contract.json"

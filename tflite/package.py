@@ -6,10 +6,10 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-from tflite import inspect, metadata
-from tflite.contract import Contract
-from tflite.contract import Output as Tensor
-from tflite.metadata import About, Output
+from micro_yolo.tflite import inspect, metadata
+from micro_yolo.tflite.contract import Contract
+from micro_yolo.tflite.contract import Output as Tensor
+from micro_yolo.tflite.metadata import About, Output
 
 # The names by which runtimes find the outputs of a detector that suppresses by itself.
 _DETECTIONS = {

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from tflite import inspect
-from tflite.detector import quiet
+from micro_yolo.tflite import inspect
+from micro_yolo.tflite.detector import quiet
 
 XNNPACK, BUILTIN = "xnnpack", "builtin"
 

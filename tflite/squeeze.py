@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tflite import inspect
+from micro_yolo.tflite import inspect
 
 _READERS = ("CONV_2D", "FULLY_CONNECTED")
 _POOLED = ("float32", "int8", "int16")

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tflite import inspect
+from micro_yolo.tflite import inspect
 
 _PASSING = ("QUANTIZE", "DEQUANTIZE")
 _METADATA = b"TFLITE_METADATA"

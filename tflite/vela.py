@@ -16,7 +16,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tflite import inspect
+from micro_yolo.tflite import inspect
 
 TARGETS = tuple(
     f"ethos-{core}-{macs}"

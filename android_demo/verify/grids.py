@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from tflite import contract as contracts
-from tflite import inspect, metadata
-from tflite.contract import KINDS, Contract, Head
-from tflite.head import OPERATOR
+from micro_yolo.tflite import contract as contracts
+from micro_yolo.tflite import inspect, metadata
+from micro_yolo.tflite.contract import KINDS, Contract, Head
+from micro_yolo.tflite.head import OPERATOR
 
 
 def write(model: Path, out: Path) -> Path:

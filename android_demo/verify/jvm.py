@@ -14,10 +14,10 @@ from PIL import Image
 
 from android_demo.verify import grids
 from android_demo.verify.tools import ASSETS, CORE, HERE, ROOT, jars, java, kotlinc, path, step
-from tflite import contract as contracts
-from tflite.decode import iou
-from tflite.detector import Detector
-from tflite.image import find_images, load_image
+from micro_yolo.tflite import contract as contracts
+from micro_yolo.tflite.decode import iou
+from micro_yolo.tflite.detector import Detector
+from micro_yolo.tflite.image import find_images, load_image
 
 GOLDEN = ROOT / "tests/golden"
 # What the shipped model is compared on, and the one of them that is drawn.

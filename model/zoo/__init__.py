@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from model.spec import Arch
-from model.zoo.micro_yolo import MICRO_YOLO, MICRO_YOLO_DSCONV, MICRO_YOLO_MBCONV, MICRO_YOLO_PRUNED
-from model.zoo.yolo_lite import YOLO_LITE
-from model.zoo.yolo_nano import YOLO_NANO
-from model.zoo.yolov3_tiny import YOLOV3_TINY
+from micro_yolo.model.spec import Arch
+from micro_yolo.model.zoo.micro_yolo import MICRO_YOLO, MICRO_YOLO_DSCONV, MICRO_YOLO_MBCONV, MICRO_YOLO_PRUNED
+from micro_yolo.model.zoo.yolo_lite import YOLO_LITE
+from micro_yolo.model.zoo.yolo_nano import YOLO_NANO
+from micro_yolo.model.zoo.yolov3_tiny import YOLOV3_TINY
 
 _ALL = (YOLOV3_TINY, YOLO_LITE, YOLO_NANO, MICRO_YOLO, MICRO_YOLO_PRUNED, MICRO_YOLO_DSCONV, MICRO_YOLO_MBCONV)
 ARCHS: dict[str, Arch] = {arch.name: arch for arch in _ALL}

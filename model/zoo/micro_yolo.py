@@ -18,8 +18,8 @@ With inner widths left as they were, no choice comes within 2 %.
 
 import dataclasses
 
-from model.spec import Arch, Row
-from model.zoo.yolov3_tiny import COARSE, FINE
+from micro_yolo.model.spec import Arch, Row
+from micro_yolo.model.zoo.yolov3_tiny import COARSE, FINE
 
 SOURCE = (
     "Hu & Li 2021, Micro-YOLO, ICAART, DOI 10.5220/0010234401510158; "

@@ -1,6 +1,6 @@
 """YOLO-LITE (Huang, Pedoeem & Chen 2018, arXiv 1811.05588), the authors' trial 3 without batch norm."""
 
-from model.spec import Arch, Row
+from micro_yolo.model.spec import Arch, Row
 
 # Published in cells of the 7x7 grid, that is 32 pixels at 224.
 CELLS = ((1.08, 1.19), (3.42, 4.41), (6.63, 11.38), (9.42, 5.11), (16.62, 10.52))

@@ -5,7 +5,7 @@ expansion factor, the width the expansion multiplies (the one it reads), ReLU6, 
 YOLOv3's nine anchors.
 """
 
-from model.spec import Anchor, Arch, Row
+from micro_yolo.model.spec import Anchor, Arch, Row
 
 YOLOV3_ANCHORS = (
     ((10, 13), (16, 30), (33, 23)),  # 52x52

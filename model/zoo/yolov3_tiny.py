@@ -1,6 +1,6 @@
 """YOLOv3-Tiny (Redmon & Farhadi 2018, arXiv 1804.02767; layers and anchors of the authors' yolov3-tiny.cfg)."""
 
-from model.spec import Arch, Row
+from micro_yolo.model.spec import Arch, Row
 
 # All six of the paper, (width, height) at 416. The finer head takes 1, 2, 3 and not 0, 1, 2: that is how the authors'
 # file has it, so the smallest anchor answers for nothing and 81,82 is in both heads.

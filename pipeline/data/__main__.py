@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from pipeline import cli
+from micro_yolo.pipeline.show import cli
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ def run(config: Config) -> Path:
     """Prints the report and returns the path of the contact sheet. ValueError if there is nothing usable."""
     from rich.console import Console
 
-    from pipeline.data import load
-    from pipeline.data.dataset import UnusableError
-    from pipeline.data.report import check_images, print_problems, print_report
-    from pipeline.data.sheet import contact_sheet
-    from pipeline.runs import write_atomic
+    from micro_yolo.pipeline.data import load
+    from micro_yolo.pipeline.data.dataset import UnusableError
+    from micro_yolo.pipeline.data.report import check_images, print_problems, print_report
+    from micro_yolo.pipeline.data.sheet import contact_sheet
+    from micro_yolo.pipeline.store.runs import write_atomic
 
     sheet = config.out / "contact_sheet.png"
     if sheet.exists() and not config.overwrite:

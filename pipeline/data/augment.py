@@ -10,8 +10,8 @@ affine warp and one colour matrix do the same in a third of the time (`benchmark
 
 from __future__ import annotations
 
-from model.keras import quiet, tf
-from pipeline.recipe import Strength
+from micro_yolo.model.keras import quiet, tf
+from micro_yolo.pipeline.learn.recipe import Strength
 
 with quiet():
     import keras_cv

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data.dataset import Dataset, Problems, Raw, build_split, clean_name, finish, relative
+from micro_yolo.pipeline.data.dataset import Dataset, Problems, Raw, build_split, clean_name, finish, relative
 
 LOOKED_FOR = "COCO: [annotations/]instances_SPLIT[YEAR].json, SPLIT/_annotations.coco.json or one .json"
 SYNTHETIC_RECIPE = "recipe.json"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.dataset import Dataset, Problems, Raw, build_split, clean_name, finish, relative
+from micro_yolo.pipeline.data.dataset import Dataset, Problems, Raw, build_split, clean_name, finish, relative
 
 LOOKED_FOR = "CSV: [SPLIT_labels].csv with the columns filename,width,height,class,xmin,ymin,xmax,ymax"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tflite.image import SUFFIXES, Fit, load_image, resize
+from micro_yolo.tflite.image import SUFFIXES, Fit, load_image, resize
 
 CLIP_TOLERANCE_PX = 1.0
 # Folders that are splits, by the names that people give them.

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.data.dataset import Split
-from tflite.image import fit_to
+from micro_yolo.pipeline.data.dataset import Split
+from micro_yolo.tflite.image import fit_to
 
 if TYPE_CHECKING:
-    from pipeline.data.augment import Augment
+    from micro_yolo.pipeline.data.augment import Augment
 
 GIB = 1 << 30
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -135,7 +135,7 @@ class Batches:
         Elements: images (b, h, w, 3) pixels 0..255, boxes (b, M, 4) xyxy pixels of the input, classes (b, M), -1: none.
         Each iteration starts anew.
         """
-        from model.keras import tf
+        from micro_yolo.model.keras import tf
 
         def fetch(indices: Any) -> Any:
             images, boxes, classes = tf.numpy_function(

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.data import coco, csv_boxes, voc, yolo
-from pipeline.data.dataset import Dataset
+from micro_yolo.pipeline.data import coco, csv_boxes, voc, yolo
+from micro_yolo.pipeline.data.dataset import Dataset
 
 READERS: tuple[tuple[Callable[[Path], Any], Callable[..., Dataset]], ...] = (
     (coco.find, coco.read),

@@ -11,8 +11,8 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.data.dataset import Dataset, Problem, Split, relative
-from tflite.image import load_image
+from micro_yolo.pipeline.data.dataset import Dataset, Problem, Split, relative
+from micro_yolo.tflite.image import load_image
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 # COCO's bounds between small, medium and large, in square pixels: https://cocodataset.org/#detection-eval

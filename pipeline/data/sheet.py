@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.data.dataset import Dataset, Split
-from pipeline.draw import draw_boxes
-from tflite.image import load_image
+from micro_yolo.pipeline.data.dataset import Dataset, Split
+from micro_yolo.pipeline.show.draw import draw_boxes
+from micro_yolo.tflite.image import load_image
 
 _TILE, _CAPTION, _COLUMNS = 360, 18, 6
 _GROUND, _INK = (24, 24, 24), (230, 230, 230)

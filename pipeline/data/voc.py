@@ -17,7 +17,7 @@ from xml.etree.ElementTree import Element, ParseError
 
 import numpy as np
 
-from pipeline.data.dataset import (
+from micro_yolo.pipeline.data.dataset import (
     SPLIT_FOLDERS,
     Dataset,
     Problems,
@@ -28,7 +28,7 @@ from pipeline.data.dataset import (
     list_files,
     relative,
 )
-from tflite.image import SUFFIXES
+from micro_yolo.tflite.image import SUFFIXES
 
 LOOKED_FOR = "Pascal VOC: Annotations/*.xml + JPEGImages/, or XML beside the images, in train/ and test/ folders or not"
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data.dataset import (
+from micro_yolo.pipeline.data.dataset import (
     SPLIT_FOLDERS,
     Dataset,
     Problems,

@@ -8,9 +8,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from tflite.decode import Detections, iou
-from tflite.detector import Detector
-from tflite.image import resize
+from micro_yolo.tflite.decode import Detections, iou
+from micro_yolo.tflite.detector import Detector
+from micro_yolo.tflite.image import resize
 
 # As the page of pipeline.demo does it: MediaPipe rounds boxes down to whole pixels of what it is handed.
 ENLARGED = 2

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from browser import Browser
 
-from pipeline import demo
-from tflite.decode import Detections
-from tflite.detector import Detector
+from micro_yolo.pipeline import browser as demo
+from micro_yolo.tflite.decode import Detections
+from micro_yolo.tflite.detector import Detector
 
 _RESULT = "document.getElementById('found').dataset.result"
 

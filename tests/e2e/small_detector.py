@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from model.spec import Arch, Row
+from micro_yolo.model.spec import Arch, Row
 
 SMALL = Arch(
     "small",

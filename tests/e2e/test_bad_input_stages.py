@@ -169,7 +169,8 @@ def test_calibration_and_evaluation_leave_bad_images_out(exported, command):
 @pytest.mark.parametrize("damage", ["cut", "last byte cut", "another's contract", "contract cut"])
 def test_a_damaged_file_of_ours(damage, exported, messy, tmp_path, capfd):
     """Runs in this process: a damaged file must not take it down."""
-    from pipeline import cli, predict
+    from micro_yolo.pipeline import predict
+    from micro_yolo.pipeline.show import cli
 
     source, _ = exported
     model = tmp_path / "model_int8.tflite"
@@ -211,9 +212,11 @@ def test_no_picture_is_left_half_written(exported, messy, tmp_path):
 
 
 def test_stopped_in_the_first_epoch_then_a_full_disk_then_on(messy, tmp_path, capfd, monkeypatch):
-    from model.keras import tf
-    from pipeline import cli, runs, trainer
-    from pipeline import train as stage
+    from micro_yolo.model.keras import tf
+    from micro_yolo.pipeline import train as stage
+    from micro_yolo.pipeline.learn import loop as trainer
+    from micro_yolo.pipeline.show import cli
+    from micro_yolo.pipeline.store import runs
 
     run = tmp_path / "run"
     usage = shutil.disk_usage

@@ -20,12 +20,13 @@ from page import Page
 from PIL import Image
 from small_detector import make
 
-from pipeline import demo, evaluate
-from pipeline.data import load
-from pipeline.metrics import coco_metrics, coco_results
-from tflite.decode import Detections, iou
-from tflite.detector import Detector
-from tflite.image import load_image, resize
+from micro_yolo.pipeline import browser as demo
+from micro_yolo.pipeline import evaluate
+from micro_yolo.pipeline.data import load
+from micro_yolo.pipeline.measure.metrics import coco_metrics, coco_results
+from micro_yolo.tflite.decode import Detections, iou
+from micro_yolo.tflite.detector import Detector
+from micro_yolo.tflite.image import load_image, resize
 
 pytestmark = pytest.mark.slow
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from model import zoo
-from model.count import count
-from pipeline import cli, runs, search
-from pipeline.data import synthetic
+from micro_yolo.model import zoo
+from micro_yolo.model.count import count
+from micro_yolo.pipeline import search
+from micro_yolo.pipeline.data import synthetic
+from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.store import runs
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow

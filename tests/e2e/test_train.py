@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data import synthetic
+from micro_yolo.pipeline.data import synthetic
 
 PROG = "pipeline.train"
 FAST = ("--arch", "yolo_lite", "--size", 64, "--batch", 4, "--evaluate-every", 2)
@@ -180,10 +180,12 @@ def test_mixed_precision_learns(more, tmp_path, shapes, command):
 
 MIRRORED = """
 import sys
-from model.keras import tf
+from micro_yolo.model.keras import tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from pipeline import cli, devices, train
+from micro_yolo.pipeline import train
+from micro_yolo.pipeline.learn import devices
+from micro_yolo.pipeline.show import cli
 devices.strategy = lambda: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 cli.main(train.Config, train.run, prog="mirrored", args=sys.argv[1:])
 """

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.spec import Arch, Row
+from micro_yolo.model.spec import Arch, Row
 
 TINY = Arch(
     "tiny",
@@ -39,7 +39,7 @@ def tiny() -> Arch:
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from pipeline.data import synthetic
+    from micro_yolo.pipeline.data import synthetic
 
     return synthetic.make(tmp_path_factory.mktemp("data") / "set", train=12, val=4, size=(72, 100), seed=1)
 
@@ -47,8 +47,8 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def inputs(tiny_data: Path) -> list[np.ndarray]:
     """The training images as the network sees them."""
-    from pipeline.data import load
-    from tflite.image import load_image, resize
+    from micro_yolo.pipeline.data import load
+    from micro_yolo.tflite.image import load_image, resize
 
     return [resize(load_image(path), TINY.size)[0] for path in load(tiny_data).splits["train"].files]
 
@@ -56,8 +56,8 @@ def inputs(tiny_data: Path) -> list[np.ndarray]:
 @pytest.fixture(scope="session")
 def weighted(inputs: list[np.ndarray]) -> Any:
     """The network with random weights and the batch statistics of the inputs, so that its outputs vary."""
-    from model.build import build
-    from model.keras import keras
+    from micro_yolo.model.build import build
+    from micro_yolo.model.keras import keras
 
     keras.utils.set_random_seed(0)
     model = build(TINY)
@@ -73,7 +73,7 @@ def weighted(inputs: list[np.ndarray]) -> Any:
 
 @pytest.fixture(scope="session")
 def deployed(weighted: Any) -> Any:
-    from model.build import deployable
+    from micro_yolo.model.build import deployable
 
     return deployable(TINY, weighted)
 
@@ -81,8 +81,8 @@ def deployed(weighted: Any) -> Any:
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory, weighted: Any, tiny_data: Path) -> Path:
     """A run as training leaves it."""
-    from pipeline import runs
-    from pipeline.data import load
+    from micro_yolo.pipeline.data import load
+    from micro_yolo.pipeline.store import runs
 
     dataset = load(tiny_data)
     run = tmp_path_factory.mktemp("runs") / "tiny"
@@ -106,7 +106,7 @@ def own_run(finished_run: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def exported(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run with every variant in its export directory, with grids, and float32 and int8 with the detections head."""
-    from pipeline import convert
+    from micro_yolo.pipeline import convert
 
     run = Path(shutil.copytree(finished_run, tmp_path_factory.mktemp("exported") / "tiny"))
     every = {"float32": True, "float16": True, "dynamic": True, "int16x8": True, "int8": True}

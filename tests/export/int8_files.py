@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.build import build
-from model.keras import keras
-from model.quantize import kernels
-from model.spec import INPUT, Arch
-from tflite import inspect
-from tflite.convert import WEIGHTED
+from micro_yolo.model.build import build
+from micro_yolo.model.keras import keras
+from micro_yolo.model.quantization.network import kernels
+from micro_yolo.model.spec import INPUT, Arch
+from micro_yolo.tflite import inspect
+from micro_yolo.tflite.convert import WEIGHTED
 
 
 def lively(arch: Arch, pixels: np.ndarray, seed: int = 0) -> keras.Model:
@@ -57,7 +57,7 @@ def strangers(arch: Arch, model: keras.Model, data: bytes) -> list[str]:
 
     Args:
       arch: the table.
-      model: `model.quantize.wrapped`, settled.
+      model: `model.quantization.network.wrapped`, settled.
       data: the file.
     """
     found, missing = stored(data), []

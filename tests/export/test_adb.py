@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import benchmark as stage
+from micro_yolo.pipeline import benchmark as stage
 
 ADB = r"""#!/bin/sh
 here=$(dirname "$0")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import android, convert
-from tflite import contract as contracts
-from tflite.detector import Detector
+from micro_yolo.pipeline import android, convert
+from micro_yolo.tflite import contract as contracts
+from micro_yolo.tflite.detector import Detector
 
 
 @pytest.fixture

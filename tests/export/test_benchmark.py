@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import benchmark as stage
-from tflite import child, inspect
-from tflite.benchmark import Timing, benchmark, footprint, interval
-from tflite.runtime import BUILTIN, XNNPACK, Runtime, placement
+from micro_yolo.pipeline import benchmark as stage
+from micro_yolo.tflite import child, inspect
+from micro_yolo.tflite.benchmark import Timing, benchmark, footprint, interval
+from micro_yolo.tflite.runtime import BUILTIN, XNNPACK, Runtime, placement
 
 
 def crash(*, advance: Callable[[], None]) -> None:

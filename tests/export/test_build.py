@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.build import build, deployable
-from model.count import count
-from model.keras import keras, tf
-from model.spec import Arch, Row
-from model.zoo import ARCHS
+from micro_yolo.model.build import build, deployable
+from micro_yolo.model.count import count
+from micro_yolo.model.keras import keras, tf
+from micro_yolo.model.spec import Arch, Row
+from micro_yolo.model.zoo import ARCHS
 
 SIZE = (96, 128)
 # What tfmot's quantization-aware training takes, and what becomes integer operators.

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.spec import Arch
-from pipeline import convert as stage
-from pipeline import runs
-from tflite import contract as contracts
-from tflite import inspect
-from tflite.convert import CALIBRATED, VARIANTS, check, convert, split_shared_constants, widen_dead_ranges
-from tflite.detector import Detector, Interpreter
+from micro_yolo.model.spec import Arch
+from micro_yolo.pipeline import convert as stage
+from micro_yolo.pipeline.store import runs
+from micro_yolo.tflite import contract as contracts
+from micro_yolo.tflite import inspect
+from micro_yolo.tflite.convert import CALIBRATED, VARIANTS, check, convert, split_shared_constants, widen_dead_ranges
+from micro_yolo.tflite.detector import Detector, Interpreter
 
 Config = stage.Config
 
@@ -207,7 +207,7 @@ def test_check_refuses_floats_in_an_int8_file(exported: Path, deployed: Any, inp
 def test_check_refuses_another_networks_file(
     exported: Path, tiny: Arch, weighted: Any, inputs: list[np.ndarray]
 ) -> None:
-    from model.build import deployable
+    from micro_yolo.model.build import deployable
 
     other = deployable(tiny, weighted)
     layer = other.get_layer("d1_obj")
@@ -217,7 +217,7 @@ def test_check_refuses_another_networks_file(
 
 
 def test_check_refuses_an_output_that_is_not_finite(tiny: Arch, weighted: Any, inputs: list[np.ndarray]) -> None:
-    from model.build import deployable
+    from micro_yolo.model.build import deployable
 
     broken = deployable(tiny, weighted)
     layer = broken.get_layer("l7_conv")

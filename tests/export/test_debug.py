@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import debug, runs
-from tflite import contract as contracts
-from tflite import debugger, inspect, twins
-from tflite.detector import Interpreter
+from micro_yolo.pipeline import debug
+from micro_yolo.pipeline.store import runs
+from micro_yolo.tflite import contract as contracts
+from micro_yolo.tflite import debugger, inspect, twins
+from micro_yolo.tflite.detector import Interpreter
 
 
 @pytest.fixture(scope="module")

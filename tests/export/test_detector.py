@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tflite import inspect, metadata
-from tflite.convert import VARIANTS
-from tflite.detector import Detector, Interpreter
-from tflite.image import load_image
+from micro_yolo.tflite import inspect, metadata
+from micro_yolo.tflite.convert import VARIANTS
+from micro_yolo.tflite.detector import Detector, Interpreter
+from micro_yolo.tflite.image import load_image
 
 Copy = Callable[[str], Path]
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model import shift
-from pipeline import runs
+from micro_yolo.model.quantization import shift
+from micro_yolo.pipeline.store import runs
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "distribution_shift.py"
 GRID: dict[str, Any] = {"bits": (2, 8), "blocks": ("4", "all"), "methods": ("l2", "kl")}
@@ -60,7 +60,7 @@ def test_errors_and_bytes_of_every_cell(weights_study: Path, weighted: Any) -> N
 
 
 def test_the_error_is_that_of_folded_kernels(study: ModuleType, weighted: Any) -> None:
-    from model.keras import keras
+    from micro_yolo.model.keras import keras
 
     target = keras.models.clone_model(weighted)
     row = study._quantized(weighted, target, study.Cell("l2", 3, None))
@@ -132,10 +132,10 @@ def test_files_and_trained_shifts_are_measured_once(
 def test_points_are_those_of_a_file_with_these_weights(
     study: ModuleType, finished_run: Path, weighted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from model.keras import keras
-    from pipeline import metrics
-    from pipeline.trained import find
-    from pipeline.trainer import keras_predict
+    from micro_yolo.model.keras import keras
+    from micro_yolo.pipeline.learn.loop import keras_predict
+    from micro_yolo.pipeline.measure import metrics
+    from micro_yolo.pipeline.store.finished import find
 
     seen = []
 
@@ -155,8 +155,8 @@ def test_points_are_those_of_a_file_with_these_weights(
 
 
 def test_a_study_is_of_one_run(study: ModuleType, weights_study: Path, own_run: Path) -> None:
-    from model.build import build
-    from pipeline.trained import find
+    from micro_yolo.model.build import build
+    from micro_yolo.pipeline.store.finished import find
 
     before = (weights_study / "study.json").read_bytes()
     build(find(own_run).arch).save_weights(str(own_run / "train" / runs.WEIGHTS))

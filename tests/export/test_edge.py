@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import edge as stage
-from tflite import advice, inspect, vela
-from tflite.vela import compile_for
+from micro_yolo.pipeline import edge as stage
+from micro_yolo.tflite import advice, inspect, vela
+from micro_yolo.tflite.vela import compile_for
 
 pytest.importorskip("ethosu")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import evaluate as stage
+from micro_yolo.pipeline import evaluate as stage
 
 Config = stage.Config
 

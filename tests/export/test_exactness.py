@@ -14,13 +14,13 @@ import pytest
 from int8_files import lively, strangers
 
 from benchmarks.exactness import outputs, said, steps_apart
-from model import quantize
-from model.keras import keras
-from model.settle import odd, settle
-from model.spec import OPS, Arch, Row
-from model.wrapping import Quantization
-from model.zoo import ARCHS
-from tflite.convert import check, convert
+from micro_yolo.model.keras import keras
+from micro_yolo.model.quantization import network as quantize
+from micro_yolo.model.quantization.settle import odd, settle
+from micro_yolo.model.quantization.wrap import Quantization
+from micro_yolo.model.spec import OPS, Arch, Row
+from micro_yolo.model.zoo import ARCHS
+from micro_yolo.tflite.convert import check, convert
 
 pytestmark = pytest.mark.slow
 
@@ -86,8 +86,8 @@ class Made:
 @pytest.fixture(scope="module")
 def made(tiny_data: Path) -> Callable[[str, int], Made]:
     """``made("yolo_lite", 4)``: the network quantized on drawn pictures, and its file; each once."""
-    from pipeline.data import load
-    from tflite.image import load_image, resize
+    from micro_yolo.pipeline.data import load
+    from micro_yolo.tflite.image import load_image, resize
 
     @cache
     def start(name: str) -> tuple[Arch, np.ndarray, keras.Model]:

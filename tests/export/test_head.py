@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.spec import Arch
-from pipeline import convert as stage
-from pipeline import evaluate, predict
-from tflite import contract as contracts
-from tflite import head, inspect
-from tflite.convert import VARIANTS, check_detections
-from tflite.decode import Detections, iou
-from tflite.detector import Detector, Interpreter
-from tflite.image import load_image
+from micro_yolo.model.spec import Arch
+from micro_yolo.pipeline import convert as stage
+from micro_yolo.pipeline import evaluate, predict
+from micro_yolo.tflite import contract as contracts
+from micro_yolo.tflite import head, inspect
+from micro_yolo.tflite.convert import VARIANTS, check_detections
+from micro_yolo.tflite.decode import Detections, iou
+from micro_yolo.tflite.detector import Detector, Interpreter
+from micro_yolo.tflite.image import load_image
 
 VALUES = {"score_threshold": 0.001, "iou_threshold": 0.6, "max_detections": 100}
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.count import count
-from model.spec import Arch
-from model.zoo import ARCHS
-from pipeline import inspect as stage
-from tflite import costs, inspect, metadata
-from tflite.convert import VARIANTS
+from micro_yolo.model.count import count
+from micro_yolo.model.spec import Arch
+from micro_yolo.model.zoo import ARCHS
+from micro_yolo.pipeline import inspect as stage
+from micro_yolo.tflite import costs, inspect, metadata
+from micro_yolo.tflite.convert import VARIANTS
 
 
 @pytest.mark.parametrize("name", [*(f"{variant}_raw" for variant in VARIANTS), "float32", "int8"])
@@ -26,8 +26,8 @@ def test_macs_are_those_of_the_table(exported: Path, name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["micro_yolo", "yolo_nano"])
 def test_macs_of_published_networks(name: str) -> None:
-    from model.build import build, deployable
-    from tflite.convert import convert
+    from micro_yolo.model.build import build, deployable
+    from micro_yolo.tflite.convert import convert
 
     arch = ARCHS[name].resized((64, 96)).with_classes(4)
     data = convert(deployable(arch, build(arch)), "float32")

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import benchmark, convert, evaluate, predict
-from pipeline import inspect as inspect_command
-from tflite import contract as contracts
-from tflite import inspect, metadata, package
-from tflite.detector import Detector
+from micro_yolo.pipeline import benchmark, convert, evaluate, predict
+from micro_yolo.pipeline import inspect as inspect_command
+from micro_yolo.tflite import contract as contracts
+from micro_yolo.tflite import inspect, metadata, package
+from micro_yolo.tflite.detector import Detector
 
 NAMES = ("int8", "float32", "int8_raw", "int16x8_raw", "float16_raw")
 Copy = Callable[[str], Path]

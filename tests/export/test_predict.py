@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import predict as stage
+from micro_yolo.pipeline import predict as stage
 
 Config = stage.Config
 

@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.build import build, put_weights, weights_of, with_weights
-from model.channels import channels_of, cut
-from model.keras import keras, tf
-from model.pruning import UpdatePruningStep, dooming, has_pattern, masks_of, strip_pruning, two_of_four
-from model.spec import Arch, Row
-from model.zoo import ARCHS
-from pipeline import convert, evaluate, prune, runs
-from pipeline.recipe import Recipe, Strength
-from pipeline.retrain import Retraining
-from pipeline.trainer import DivergedError
+from micro_yolo.model.build import build, put_weights, weights_of, with_weights
+from micro_yolo.model.channels import channels_of, cut
+from micro_yolo.model.keras import keras, tf
+from micro_yolo.model.sparsity import UpdatePruningStep, dooming, has_pattern, masks_of, strip_pruning, two_of_four
+from micro_yolo.model.spec import Arch, Row
+from micro_yolo.model.zoo import ARCHS
+from micro_yolo.pipeline import convert, evaluate, prune
+from micro_yolo.pipeline.learn.loop import DivergedError
+from micro_yolo.pipeline.learn.recipe import Recipe, Strength
+from micro_yolo.pipeline.learn.session import Retraining
+from micro_yolo.pipeline.store import runs
 
 pytestmark = pytest.mark.slow
 SIZE = (64, 64)

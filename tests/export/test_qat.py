@@ -14,16 +14,18 @@ import pytest
 from int8_files import lively, stored, strangers
 
 from benchmarks.exactness import outputs, said, steps_apart
-from model import quantize
-from model.keras import keras
-from model.spec import Arch, Row
-from model.wrapping import Quantization, learned_ranges
-from pipeline import cli, convert, evaluate, qat, runs
-from pipeline.recipe import Recipe, Strength
-from pipeline.retrain import Retraining
-from pipeline.trained import find
-from pipeline.trainer import Trainer
-from tflite import contract as contracts
+from micro_yolo.model.keras import keras
+from micro_yolo.model.quantization import network as quantize
+from micro_yolo.model.quantization.wrap import Quantization, learned_ranges
+from micro_yolo.model.spec import Arch, Row
+from micro_yolo.pipeline import convert, evaluate, qat
+from micro_yolo.pipeline.learn.loop import Trainer
+from micro_yolo.pipeline.learn.recipe import Recipe, Strength
+from micro_yolo.pipeline.learn.session import Retraining
+from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.store import runs
+from micro_yolo.pipeline.store.finished import find
+from micro_yolo.tflite import contract as contracts
 
 pytestmark = pytest.mark.slow
 SHORT = Recipe(epochs=2, learning_rate=2e-3, weight_decay=0.0, warmup_epochs=0.0, ema=0.5)

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from pipeline import charts, debug, edge, evaluate, findings, report, runs, stages
-from pipeline.charts import Series
-from pipeline.cuts import Cuts, Measured, Step
+from micro_yolo.pipeline import debug, edge, evaluate, report, stages
+from micro_yolo.pipeline.learn.cuts import Cuts, Measured, Step
+from micro_yolo.pipeline.page import charts, findings
+from micro_yolo.pipeline.page.charts import Series
+from micro_yolo.pipeline.store import runs
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 

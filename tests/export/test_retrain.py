@@ -6,12 +6,12 @@ import gc
 import shutil
 from pathlib import Path
 
-from model.build import build
-from model.keras import keras, tf
-from pipeline.progress import TrainingProgress
-from pipeline.recipe import Recipe
-from pipeline.retrain import Retraining
-from pipeline.trained import find
+from micro_yolo.model.build import build
+from micro_yolo.model.keras import keras, tf
+from micro_yolo.pipeline.learn.recipe import Recipe
+from micro_yolo.pipeline.learn.session import Retraining
+from micro_yolo.pipeline.show.bars import TrainingProgress
+from micro_yolo.pipeline.store.finished import find
 
 
 def test_nothing_traced_outlives_its_training(finished_run: Path, tmp_path: Path) -> None:

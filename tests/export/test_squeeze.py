@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import convert as stage
-from pipeline import debug
-from tflite import inspect
-from tflite.convert import VARIANTS, check
-from tflite.detector import Detector
-from tflite.squeeze import pooled
+from micro_yolo.pipeline import convert as stage
+from micro_yolo.pipeline import debug
+from micro_yolo.tflite import inspect
+from micro_yolo.tflite.convert import VARIANTS, check
+from micro_yolo.tflite.detector import Detector
+from micro_yolo.tflite.squeeze import pooled
 
 
 def file(exported: Path, variant: str) -> Path:
@@ -71,7 +71,7 @@ def test_what_has_no_squeeze_is_refused(exported: Path) -> None:
 
 def test_vela_estimates_fewer_cycles(exported: Path, tmp_path: Path) -> None:
     pytest.importorskip("ethosu")
-    from tflite.vela import compile_for
+    from micro_yolo.tflite.vela import compile_for
 
     before = file(exported, "int8")
     after = tmp_path / "pool.tflite"

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from tflite.contract import DETECTION_KINDS, KINDS, Contract, Input, Nms, Output
-from tflite.decode import decode
-from tflite.detector import Detector
-from tflite.head import OUTPUTS
-from tflite.image import RULES, resize
+from micro_yolo.tflite.contract import DETECTION_KINDS, KINDS, Contract, Input, Nms, Output
+from micro_yolo.tflite.decode import decode
+from micro_yolo.tflite.detector import Detector
+from micro_yolo.tflite.head import OUTPUTS
+from micro_yolo.tflite.image import RULES, resize
 
 HERE = Path(__file__).parent
 SIZES = (

@@ -9,7 +9,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 
-from tflite import inspect
+from micro_yolo.tflite import inspect
 
 NAMES = ("TFLite_Detection_PostProcess", *(f"TFLite_Detection_PostProcess:{n}" for n in (1, 2, 3)))
 # Anchors (centre y, centre x, height, width) and logits; boxes are not moved.

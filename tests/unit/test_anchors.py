@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from model.anchors import class_weights, fit_anchors, fit_quality, shape_iou, share_out
+from micro_yolo.model.anchors import class_weights, fit_anchors, fit_quality, shape_iou, share_out
 
 CLUSTERS = np.array([(12, 10), (40, 80), (200, 150)], np.float64)
 

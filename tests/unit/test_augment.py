@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from model.keras import tf
-from pipeline.data.augment import Augment, ColourJitter, Warp
-from pipeline.recipe import Strength
+from micro_yolo.model.keras import tf
+from micro_yolo.pipeline.data.augment import Augment, ColourJitter, Warp
+from micro_yolo.pipeline.learn.recipe import Strength
 
 STILL = {name: 0.0 for name in Strength.__dataclass_fields__}
 BATCH, HEIGHT, WIDTH = 4, 64, 96

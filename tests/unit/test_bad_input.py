@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from data_folders import coco_record, write_coco, write_image
 
-from pipeline import cli, runs
+from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.store import runs
 
 COMMANDS = ("train", "evaluate", "convert", "predict", "benchmark", "inspect", "edge", "summary", "data.__main__")
 
@@ -21,7 +22,7 @@ COMMANDS = ("train", "evaluate", "convert", "predict", "benchmark", "inspect", "
 def here(tmp_path, monkeypatch):
     """A place with one good data set, one finished run, and no TensorFlow."""
     monkeypatch.chdir(tmp_path)
-    for name in ("tensorflow", "tf_keras", "model.keras"):
+    for name in ("tensorflow", "tf_keras", "micro_yolo.model.keras"):
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.delenv("TF_CONFIG", raising=False)
     write_coco(Path("good"), coco_record(12), coco_record(4, first=20))
@@ -46,7 +47,7 @@ def snapshot():
 
 def complaint(command, args, capfd):
     """The one line a command ends with; fails if anything else happened."""
-    module = import_module(f"pipeline.{command}")
+    module = import_module(f"micro_yolo.pipeline.{command}")
     before = snapshot()
     with pytest.raises(SystemExit) as stopped:
         cli.main(module.Config, module.run, prog=f"python -m pipeline.{command}", args=[str(arg) for arg in args])

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from model.zoo import ARCHS
-from pipeline import cli, runs, search
-from pipeline.data import synthetic
+from micro_yolo.model.zoo import ARCHS
+from micro_yolo.pipeline import search
+from micro_yolo.pipeline.data import synthetic
+from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.store import runs
 
 PAPERS = ("l3", "l5", "l7", "l9", "l11")
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.channels import channels_of, check_unit, cut, importance, positions
-from model.count import count
-from model.spec import Arch, Row
-from model.zoo import ARCHS
+from micro_yolo.model.channels import channels_of, check_unit, cut, importance, positions
+from micro_yolo.model.count import count
+from micro_yolo.model.spec import Arch, Row
+from micro_yolo.model.zoo import ARCHS
 
 NET = Arch(
     "net",

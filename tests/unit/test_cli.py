@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 import pytest
 import tyro
 
-from pipeline import cli
+import micro_yolo
+from micro_yolo.pipeline.show import cli
 
 PROG = "python -m pipeline.something"
 
@@ -239,14 +240,14 @@ def test_ctrl_c_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_closed_pipe_is_not_an_error(tmp_path: Path) -> None:
     code = (
-        "import dataclasses\nfrom pipeline import cli\n"
+        "import dataclasses\nfrom micro_yolo.pipeline.show import cli\n"
         "@dataclasses.dataclass(frozen=True)\nclass Config:\n    'Doc.'\n"
         "def run(config):\n    for n in range(100000): print(n)\n"
         "cli.main(Config, run, prog='x', args=[])\n"
     )
     script = tmp_path / "many.py"
     script.write_text(code)
-    env = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parent.parent)}
+    env = {**os.environ, "PYTHONPATH": str(Path(micro_yolo.__file__).parent.parent)}
     with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env) as it:
         assert it.stdout is not None
         assert it.stderr is not None

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tflite import contract as contracts
-from tflite.contract import Contract, Data, Input, Nms, Output
+from micro_yolo.tflite import contract as contracts
+from micro_yolo.tflite.contract import Contract, Data, Input, Nms, Output
 
 LABELS = ("red cell", "a/b", "Blutplättchen 血")
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tflite import advice, costs, edgetpu
-from tflite.inspect import Model, Op, Tensor
+from micro_yolo.tflite import advice, costs, edgetpu
+from micro_yolo.tflite.inspect import Model, Op, Tensor
 
 
 def tensor(name: str, shape: tuple[int, ...], dtype: str = "int8", *, n_bytes: int = 0, scale: float = 0.1) -> Tensor:

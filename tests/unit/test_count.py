@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from model.count import count
-from model.spec import Arch, Row
-from model.zoo import ARCHS
-from model.zoo.yolo_nano import yolo_nano
+from micro_yolo.model.count import count
+from micro_yolo.model.spec import Arch, Row
+from micro_yolo.model.zoo import ARCHS
+from micro_yolo.model.zoo.yolo_nano import yolo_nano
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cuts import STEPS, Cuts, Measured, Step, goal, one_box_points
+from micro_yolo.pipeline.learn.cuts import STEPS, Cuts, Measured, Step, goal, one_box_points
 
 WHOLE = Measured(1000, 5000, 40.0, 70.0)
 

@@ -8,8 +8,8 @@ from data_folders import annotation, coco_record, write_coco, write_image
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.data import load
-from pipeline.data.coco import _positions
+from micro_yolo.pipeline.data import load
+from micro_yolo.pipeline.data.coco import _positions
 
 
 def train_with(tmp_path: Path, *annotations: dict, images: int = 2) -> Path:

@@ -3,7 +3,7 @@ import shutil
 import pytest
 from data_folders import write_image
 
-from pipeline.data import load
+from micro_yolo.pipeline.data import load
 
 HEAD = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
 

@@ -3,10 +3,10 @@ import pytest
 from data_folders import annotation, coco_record, write_coco, write_image
 from PIL import Image
 
-from pipeline.data import __main__ as command_module
-from pipeline.data import load
-from pipeline.data.report import check_images
-from pipeline.draw import colour, draw_boxes
+from micro_yolo.pipeline.data import __main__ as command_module
+from micro_yolo.pipeline.data import load
+from micro_yolo.pipeline.data.report import check_images
+from micro_yolo.pipeline.show.draw import colour, draw_boxes
 
 REPORT = command_module.Config
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.data import load, synthetic
-from pipeline.data.synthetic import SHAPES, draw, make
+from micro_yolo.pipeline.data import load, synthetic
+from micro_yolo.pipeline.data.synthetic import SHAPES, draw, make
 
 
 def digests(root: Path) -> dict[str, str]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from data_folders import voc_xml, write_image, write_lists, write_voc
 
-from pipeline.data import load
+from micro_yolo.pipeline.data import load
 
 BOMB = """<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">
 <!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;">]><annotation><filename>&c;</filename></annotation>"""

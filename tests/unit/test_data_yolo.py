@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from data_folders import write_image, write_yolo
 
-from pipeline.data import load
+from micro_yolo.pipeline.data import load
 
 LINE = "1 0.5 0.5 0.25 0.5\n"
 

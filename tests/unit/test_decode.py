@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from tflite.contract import Head
-from tflite.decode import decode, iou, nms
+from micro_yolo.tflite.contract import Head
+from micro_yolo.tflite.decode import decode, iou, nms
 
 HEADS = (Head("coarse", 32, ((60.0, 40.0), (20.0, 90.0))), Head("fine", 16, ((10.0, 12.0), (30.0, 8.0))))
 SIZE = (64, 96)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from micro_yolo.pipeline.show import cli
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "android_demo/README.md", *(ROOT / "docs").glob("*.md")])
 COMMAND = re.compile(r"python -m (pipeline(?:\.\w+)+)([^`\n#|]*)")
@@ -19,7 +21,7 @@ def test_every_command_and_option_exists(path: Path) -> None:
         where = ROOT / module.replace(".", "/")
         assert where.with_suffix(".py").exists() or (where / "__main__.py").exists(), module
         name = f"{module}.__main__" if where.is_dir() else module
-        accepted = importlib.import_module("pipeline.cli").options(importlib.import_module(name).Config)
+        accepted = cli.options(importlib.import_module(f"micro_yolo.{name}").Config)
         assert set(re.findall(r"--[\w-]+", rest)) <= set(accepted), f"{module}{rest}"
 
 

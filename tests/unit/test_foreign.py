@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from ssd_file import MOST, ssd
 
-from pipeline import predict
-from tflite import foreign, inspect
+from micro_yolo.pipeline import predict
+from micro_yolo.tflite import foreign, inspect
 
 
 @pytest.fixture

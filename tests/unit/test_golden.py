@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from android_demo.verify import grids, tools
-from pipeline import evaluate
-from tflite import contract as contracts
-from tflite.decode import iou
-from tflite.detector import Detector
-from tflite.image import load_image
+from micro_yolo.pipeline import evaluate
+from micro_yolo.tflite import contract as contracts
+from micro_yolo.tflite.decode import iou
+from micro_yolo.tflite.detector import Detector
+from micro_yolo.tflite.image import load_image
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MODEL = tools.ASSETS / "cards_int8.tflite"

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tflite.image import LETTERBOX_FILL, SUFFIXES, find_images, fit_to, load_image, resize
+from micro_yolo.tflite.image import LETTERBOX_FILL, SUFFIXES, find_images, fit_to, load_image, resize
 
 ORIENTATION = 0x0112
 

@@ -34,7 +34,8 @@ def imported(file: Path, *, at_top: bool = False) -> Iterator[str]:
 
 
 def roots(file: Path, *, at_top: bool = False) -> set[str]:
-    return {name.split(".")[0] for name in imported(file, at_top=at_top)}
+    """The packages a file imports, ours by their own names."""
+    return {name.removeprefix("micro_yolo.").split(".")[0] for name in imported(file, at_top=at_top)}
 
 
 def test_there_is_something_to_look_at() -> None:

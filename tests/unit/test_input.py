@@ -7,8 +7,8 @@ import pytest
 from data_folders import write_image
 from PIL import Image, ImageOps
 
-from pipeline.data import Split
-from pipeline.data.input import Images
+from micro_yolo.pipeline.data import Split
+from micro_yolo.pipeline.data.input import Images
 
 SIZE = (32, 64)
 RED, BLUE = (220, 20, 20), (20, 20, 220)

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from model.keras import tf
-from model.loss import FIT_RATIO, WEIGHTS, decode_boxes, detection_loss
-from model.spec import Head
-from tflite.decode import decode
+from micro_yolo.model.keras import tf
+from micro_yolo.model.loss import FIT_RATIO, WEIGHTS, decode_boxes, detection_loss
+from micro_yolo.model.spec import Head
+from micro_yolo.tflite.decode import decode
 
 HEADS = [Head("coarse", 32, ((60.0, 60.0), (90.0, 120.0))), Head("fine", 16, ((10.0, 14.0), (30.0, 20.0)))]
 SIZE = (128, 96)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.data import Dataset, Split
-from pipeline.metrics import coco_metrics, coco_results, evaluate_split
-from tflite.contract import Head
+from micro_yolo.pipeline.data import Dataset, Split
+from micro_yolo.pipeline.measure.metrics import coco_metrics, coco_results, evaluate_split
+from micro_yolo.tflite.contract import Head
 
 SIZES = np.array([[100, 200], [50, 50], [80, 60]], np.int32)
 BOXES = np.array([[10, 10, 60, 60], [100, 20, 180, 90], [5, 5, 25, 25], [20, 30, 50, 70]], np.float32)

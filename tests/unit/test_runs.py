@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import runs
+from micro_yolo.pipeline.store import runs
 
 
 @pytest.fixture(autouse=True)

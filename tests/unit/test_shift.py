@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from model import shift
+from micro_yolo.model.quantization import shift
 
 ALL_BITS = st.integers(2, 8)
 METHODS = st.sampled_from(shift.METHODS)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.spec import Arch, Head, Row, load
-from model.zoo import ARCHS
+from micro_yolo.model.spec import Arch, Head, Row, load
+from micro_yolo.model.zoo import ARCHS
 
 ANCHORS = ((10.0, 20.0), (30.0, 40.0))
 

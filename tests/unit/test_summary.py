@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from model.zoo import ARCHS
-from pipeline import summary
+from micro_yolo.model.zoo import ARCHS
+from micro_yolo.pipeline import summary
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 

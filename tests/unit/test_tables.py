@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from model.count import count
-from model.zoo import ARCHS
-from model.zoo.micro_yolo import CUT
-from pipeline import runs, summary
-from pipeline.tables import formula, tables
+from micro_yolo.model.count import count
+from micro_yolo.model.zoo import ARCHS
+from micro_yolo.model.zoo.micro_yolo import CUT
+from micro_yolo.pipeline import summary
+from micro_yolo.pipeline.paper.published import formula, tables
+from micro_yolo.pipeline.store import runs
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from model.spec import Arch
-from model.zoo import ARCHS, find
-from model.zoo.yolo_nano import yolo_nano
+from micro_yolo.model.spec import Arch
+from micro_yolo.model.zoo import ARCHS, find
+from micro_yolo.model.zoo.yolo_nano import yolo_nano
 
 
 def kinds(arch: Arch) -> dict[str, str]:

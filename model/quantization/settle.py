@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from model.graph import Graph, inner
-from model.keras import keras
-from model.quantize import cds_of, kernels
-from model.quantizers import Fixed, Range
-from model.wrapping import learned_ranges, shifted_kernels
+from micro_yolo.model.keras import keras
+from micro_yolo.model.quantization.graph import Graph, inner
+from micro_yolo.model.quantization.network import cds_of, kernels
+from micro_yolo.model.quantization.rounding import Fixed, Range
+from micro_yolo.model.quantization.wrap import learned_ranges, shifted_kernels
 
 layers = keras.layers
 # Where a scale is smaller than this share of the sum it is computed from, runtimes refuse the operator.
@@ -42,7 +42,7 @@ def settle(model: keras.Model) -> None:
     - The ratio of the scales around each operator becomes p / q with odd q, by ranges, gammas, or shifts.
 
     Args:
-      model: of `model.quantize.wrapped`.
+      model: of `model.quantization.network.wrapped`.
     """
     graph = Graph(model)
     ranges: Ranges = {layer.name: (quantizer, own) for layer, quantizer, own in learned_ranges(model)}

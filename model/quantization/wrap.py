@@ -11,10 +11,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from model.graph import CONVS, Graph, inner
-from model.keras import keras, quiet
-from model.quantizers import SIGMOID_HIGH, SLOPE, Config, Fixed, Known, Norm, Range, Scheme, Shifts, Stored, Switch
-from model.shift import limits
+from micro_yolo.model.keras import keras, quiet
+from micro_yolo.model.quantization.graph import CONVS, Graph, inner
+from micro_yolo.model.quantization.rounding import (
+    SIGMOID_HIGH,
+    SLOPE,
+    Config,
+    Fixed,
+    Known,
+    Norm,
+    Range,
+    Scheme,
+    Shifts,
+    Stored,
+    Switch,
+)
+from micro_yolo.model.quantization.shift import limits
 
 with quiet():
     import tensorflow_model_optimization as tfmot

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from pipeline import cli, demo
+from micro_yolo.pipeline import browser as demo
+from micro_yolo.pipeline.show import cli
 
 Copy = Callable[[str], Path]
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from model.channels import channels_of, positions
-from model.keras import keras, quiet, tf
-from model.spec import Arch
+from micro_yolo.model.channels import channels_of, positions
+from micro_yolo.model.keras import keras, quiet, tf
+from micro_yolo.model.spec import Arch
 
 with quiet():
     import tensorflow_model_optimization as tfmot

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline import runs
+from micro_yolo.pipeline.store import runs
 
 if TYPE_CHECKING:
-    from model.spec import Arch
-    from pipeline.data import Dataset
+    from micro_yolo.model.spec import Arch
+    from micro_yolo.pipeline.data import Dataset
 
 From = Literal["train", "prune", "qat"]
 
@@ -28,7 +28,7 @@ class Trained:
         data: the data set it was trained on.
         val_fraction: share held back where that has no splits of its own.
         seed: of that split.
-        quantization: of a qat stage, as its config.json says it: the fields of model.wrapping.Quantization.
+        quantization: of a qat stage, as its config.json says it: the fields of model.quantization.wrap.Quantization.
     """
 
     run: Path
@@ -47,11 +47,11 @@ class Trained:
         That of a qat stage is rounded as its int8 file is.
         """
         if self.quantization is None:
-            from model.build import build
+            from micro_yolo.model.build import build
 
             return self._loaded(build(self.arch))
-        from model import quantize
-        from model.settle import settle
+        from micro_yolo.model.quantization import network as quantize
+        from micro_yolo.model.quantization.settle import settle
 
         model = self._loaded(quantize.wrapped(self.arch, self._quantization()))
         settle(model)
@@ -63,18 +63,18 @@ class Trained:
         Of a qat stage int8 has its integers, and says itself how it is quantized; the others are the float network
         with its kernels, integers times shifts.
         """
-        from model.build import deployable
+        from micro_yolo.model.build import deployable
 
         if self.quantization is None:
             return deployable(self.arch, weighted)
-        from model import quantize
+        from micro_yolo.model.quantization import network as quantize
 
         if variant == "int8":
             return quantize.deployable(self.arch, weighted, self._quantization())
         return deployable(self.arch, quantize.plain(self.arch, weighted, self._quantization()))
 
     def _quantization(self) -> Any:
-        from model.wrapping import Quantization
+        from micro_yolo.model.quantization.wrap import Quantization
 
         try:
             return Quantization(**(self.quantization or {}))
@@ -108,7 +108,7 @@ class Trained:
             FileNotFoundError: it is not where it was.
             ValueError: it cannot be read, or its classes are not those of the network.
         """
-        from pipeline.data import load
+        from micro_yolo.pipeline.data import load
 
         if path is None and self.data is None:
             raise ValueError(f"{self.stage / runs.CONFIG}: names no data set; pass --data PATH")
@@ -124,7 +124,7 @@ def find(run: Path | None = None, from_stage: From | None = None, *, before: Fro
 
     Raises FileNotFoundError or ValueError, saying which command helps.
     """
-    from model.spec import Arch
+    from micro_yolo.model.spec import Arch
 
     directory = runs.resolve_run(run)
     if from_stage is None:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import runs
-from pipeline.findings import File
+from micro_yolo.pipeline.page.findings import File
+from micro_yolo.pipeline.store import runs
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from pipeline.data import Dataset, Split
+    from micro_yolo.pipeline.data import Dataset, Split
 
 _PICTURE_SIDE = 640
 
@@ -63,7 +63,7 @@ def _by_image(path: Path) -> dict[int, list[dict[str, Any]]]:
 def _picture(split: Split, index: int) -> Image.Image:
     from PIL import Image
 
-    from tflite.image import load_image
+    from micro_yolo.tflite.image import load_image
 
     height, width = split.sizes[index].tolist()
     picture = Image.fromarray(load_image(split.files[index], (height, width)))
@@ -81,7 +81,7 @@ def _view(
     scores: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """A picture with boxes as a data URI, and what is on it in words; boxes are in pixels of the recorded size."""
-    from pipeline.draw import draw_boxes
+    from micro_yolo.pipeline.show.draw import draw_boxes
 
     ratio = np.array([image.width / recorded[1], image.height / recorded[0]] * 2)
     drawn = draw_boxes(image, boxes_xyxy * ratio, classes, names, scores)

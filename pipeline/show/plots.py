@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import runs
+from micro_yolo.pipeline.store import runs
 
 _LOSSES = ("box", "objectness", "classes")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from model.keras import keras
+from micro_yolo.model.keras import keras
 
 layers = keras.layers
 CONVS = (layers.Conv2D, layers.DepthwiseConv2D)

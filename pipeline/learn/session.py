@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.recipe import Recipe, Strength
-from pipeline.trained import Trained
+from micro_yolo.pipeline.learn.recipe import Recipe, Strength
+from micro_yolo.pipeline.store.finished import Trained
 
 if TYPE_CHECKING:
-    from model.keras import keras
-    from pipeline.data import Dataset, Split
-    from pipeline.progress import TrainingProgress
-    from pipeline.trainer import Metrics, Penalty
+    from micro_yolo.model.keras import keras
+    from micro_yolo.pipeline.data import Dataset, Split
+    from micro_yolo.pipeline.learn.loop import Metrics, Penalty
+    from micro_yolo.pipeline.show.bars import TrainingProgress
 
 
 class Retraining:
@@ -57,7 +57,7 @@ class Retraining:
         Raises:
           ValueError, FileNotFoundError: a setting is wrong, or the data is not there or not the run's.
         """
-        from pipeline.data.input import GIB, Images
+        from micro_yolo.pipeline.data.input import GIB, Images
 
         if batch < 1 or seed < 0:
             raise ValueError(f"batch must be at least 1 and seed not negative, got {batch} and {seed}")
@@ -85,14 +85,14 @@ class Retraining:
         """A penalty for saying something else than the network that was read, see `model.distill`; None for 0."""
         if not weight:
             return None
-        from model.distill import distillation
+        from micro_yolo.model.distill import distillation
 
         return distillation(self.trained.weighted(), weight)
 
     def measure(self, model: keras.Model) -> Callable[[], Metrics]:
         """A function that measures `model`, whose outputs are logits, on the validation images."""
-        from pipeline.metrics import evaluate_split
-        from pipeline.trainer import keras_predict
+        from micro_yolo.pipeline.learn.loop import keras_predict
+        from micro_yolo.pipeline.measure.metrics import evaluate_split
 
         predict, arch = keras_predict(model), self.trained.arch
 
@@ -112,7 +112,7 @@ class Retraining:
         seed: int = 0,
         **options: Any,
     ) -> Metrics:
-        """Train `model`, its average going to `averaged`, as `pipeline.trainer.Trainer` does; the best epoch's metrics.
+        """Train `model`, its average going to `averaged`, as `pipeline.learn.loop.Trainer` does; the best metrics.
 
         Args:
           model: outputs logits.
@@ -123,10 +123,10 @@ class Retraining:
           seed: added to the run's, so that each training sees its own order and changes.
           **options: of the Trainer.
         """
-        from model.keras import tf
-        from pipeline.data.augment import Augment
-        from pipeline.data.input import Batches
-        from pipeline.trainer import Trainer
+        from micro_yolo.model.keras import tf
+        from micro_yolo.pipeline.data.augment import Augment
+        from micro_yolo.pipeline.data.input import Batches
+        from micro_yolo.pipeline.learn.loop import Trainer
 
         seed += self._seed
         tf.random.set_seed(seed)

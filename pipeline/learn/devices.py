@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from model.keras import tf
+    from micro_yolo.model.keras import tf
 
 
 def cluster() -> tuple[int, int]:
@@ -32,7 +32,7 @@ def cluster() -> tuple[int, int]:
 
 def strategy() -> tf.distribute.Strategy:
     """The tf.distribute strategy for what is there."""
-    from model.keras import tf
+    from micro_yolo.model.keras import tf
 
     if cluster()[1] > 1:
         return tf.distribute.MultiWorkerMirroredStrategy()

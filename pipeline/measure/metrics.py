@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data import Dataset, Split
-from tflite.contract import Nms
-from tflite.decode import Detections, Grids, Head, decode
-from tflite.image import Fit
+from micro_yolo.pipeline.data import Dataset, Split
+from micro_yolo.tflite.contract import Nms
+from micro_yolo.tflite.decode import Detections, Grids, Head, decode
+from micro_yolo.tflite.image import Fit
 
 # uint8 (B, h, w, 3) -> per head boxes (B, h, w, A*4), objectness (B, h, w, A), classes (B, h, w, A*C), floats in 0..1
 PredictBatch = Callable[[np.ndarray], Sequence[Grids]]

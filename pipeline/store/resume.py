@@ -8,7 +8,7 @@ import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline import runs
+from micro_yolo.pipeline.store import runs
 
 ConfigT = TypeVar("ConfigT")
 # What a command is told anew each time: where the stage is and what to do with it.

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.channels import channels_of, cut, importance
-from model.count import count
-from model.spec import Arch
-from pipeline import runs
-from pipeline.cuts import CHANNELS, PICTURE, Cuts, Measured, Step, draw, goal, table
+from micro_yolo.model.channels import channels_of, cut, importance
+from micro_yolo.model.count import count
+from micro_yolo.model.spec import Arch
+from micro_yolo.pipeline.learn.cuts import CHANNELS, PICTURE, Cuts, Measured, Step, draw, goal, table
+from micro_yolo.pipeline.store import runs
 
 if TYPE_CHECKING:
-    from pipeline.prune import Config
-    from pipeline.retrain import Retraining
+    from micro_yolo.pipeline.learn.session import Retraining
+    from micro_yolo.pipeline.prune import Config
 
 Weights = dict[str, list[np.ndarray]]
 
@@ -51,7 +51,7 @@ class Progressive:
 
     def _begin(self) -> Cuts:
         """The record so far, with `arch` and `weights` as it left them."""
-        from model.build import weights_of
+        from micro_yolo.model.build import weights_of
 
         cuts = Cuts.load(self.stage)
         model = self.work.trained.weighted()
@@ -68,7 +68,7 @@ class Progressive:
 
     def _try(self, cuts: Cuts, unit: str, after: int) -> None:
         """Cut, train, measure; keep or forget it."""
-        from pipeline.trainer import DivergedError
+        from micro_yolo.pipeline.learn.loop import DivergedError
 
         number, before = len(cuts.steps) + 1, cuts.network
         folder = self.stage / _name(number)
@@ -117,9 +117,9 @@ class Progressive:
         self, smaller: Arch, unit: str, doomed: np.ndarray, keep: np.ndarray, folder: Path, number: int
     ) -> tuple[dict[str, Any], Weights]:
         """Train with the doomed channels driven to zero, measured without them; (metrics, the smaller weights)."""
-        from model.build import build, put_weights, weights_of, with_weights
-        from model.keras import keras
-        from model.pruning import UpdatePruningStep, dooming, strip_pruning
+        from micro_yolo.model.build import build, put_weights, weights_of, with_weights
+        from micro_yolo.model.keras import keras
+        from micro_yolo.model.sparsity import UpdatePruningStep, dooming, strip_pruning
 
         keras.backend.clear_session()
         plain, averaged, without = with_weights(self.arch, self.weights), build(self.arch), build(smaller)
@@ -154,8 +154,8 @@ class Progressive:
         """Train on after the last cut, if asked to; the network as it ends."""
         if not self.config.final_epochs:
             return cuts.network
-        from model.build import build, weights_of, with_weights
-        from model.keras import keras
+        from micro_yolo.model.build import build, weights_of, with_weights
+        from micro_yolo.model.keras import keras
 
         keras.backend.clear_session()
         folder = self.stage / "final"
@@ -209,7 +209,7 @@ def measured(arch: Arch, metrics: dict[str, Any]) -> Measured:
 
 def save_network(folder: Path, arch: Arch, weights: Weights, metrics: dict[str, Any]) -> None:
     """Write table, weights and, last, metrics."""
-    from model.build import with_weights
+    from micro_yolo.model.build import with_weights
 
     runs.write_json(folder / runs.ARCH, arch.to_json())
     with runs.writing(folder / runs.WEIGHTS) as beside:
@@ -219,7 +219,7 @@ def save_network(folder: Path, arch: Arch, weights: Weights, metrics: dict[str, 
 
 def load_network(folder: Path) -> tuple[Arch, Weights]:
     """What `save_network` wrote. Raises ValueError naming the file that is damaged."""
-    from model.build import build, weights_of
+    from micro_yolo.model.build import build, weights_of
 
     arch = Arch.load(folder / runs.ARCH)
     model = build(arch)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model.count import Count, RowCount, count
-from model.spec import Arch, Row
-from model.zoo import ARCHS
-from model.zoo.micro_yolo import EXPANSION, REDUCTION
-from pipeline import runs
+from micro_yolo.model.count import Count, RowCount, count
+from micro_yolo.model.spec import Arch, Row
+from micro_yolo.model.zoo import ARCHS
+from micro_yolo.model.zoo.micro_yolo import EXPANSION, REDUCTION
+from micro_yolo.pipeline.store import runs
 
 Line = dict[str, Any]
 
@@ -240,7 +240,7 @@ def measured(run: Path) -> list[Line]:
 
 def _stage_of(run: Path, model: Path, digest: str) -> Path:
     """The stage a measured file was made from, found by the hashes of its contract."""
-    from tflite import contract
+    from micro_yolo.tflite import contract
 
     help_ = f"`python -m pipeline.convert --run {run} --{model.stem.removeprefix('model_')} --overwrite`"
     made = contract.load(model)

@@ -1,4 +1,4 @@
-"""The tables of `pipeline.tables` on a screen, each with a caption that says what is reconstruction."""
+"""The tables of `pipeline.paper.published` on a screen, each with a caption that says what is reconstruction."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from model.zoo.micro_yolo import EXPANSION, REDUCTION
-from pipeline.tables import Line
+from micro_yolo.model.zoo.micro_yolo import EXPANSION, REDUCTION
+from micro_yolo.pipeline.paper.published import Line
 
 CAPTIONS = {
     1: (

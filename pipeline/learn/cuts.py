@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import runs
-from pipeline.listing import listing
+from micro_yolo.pipeline.show.listing import listing
+from micro_yolo.pipeline.store import runs
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -38,14 +38,14 @@ def demo(command: Command, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
         *("--images", 16, "--size", 64, "--pictures", 2),
         *("--epochs", 1, "--prune-epochs", 1, "--qat-epochs", 1),
     )
-    done = command("pipeline.quickstart", *options, cwd=place)
+    done = command("pipeline.demo", *options, cwd=place)
     assert done.returncode == 0, done.stderr
     return place, done.stdout
 
 
 @pytest.fixture
 def model(demo: tuple[Path, str]) -> Path:
-    return demo[0] / "runs" / "quickstart" / "export" / "model_int8.tflite"
+    return demo[0] / "runs" / "demo" / "export" / "model_int8.tflite"
 
 
 def without(absent: tuple[str, ...], module: str, *args: object, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -130,7 +130,7 @@ def test_a_file_is_measured_without_tensorflow(model: Path, demo: tuple[Path, st
 
 
 def test_impossible_sizes_are_refused_before_anything_is_drawn(command: Command, tmp_path: Path) -> None:
-    done = command("pipeline.quickstart", "--images", 0, cwd=tmp_path)
+    done = command("pipeline.demo", "--images", 0, cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "images: must be at least 1, got 0" in done.stderr
     assert not list(tmp_path.iterdir())

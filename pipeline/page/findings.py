@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import runs
-from pipeline.debug import DEBUG
-from pipeline.debug import RESULT as DEBUG_RESULT
-from pipeline.stages import TABLE
-from tflite import contract as contracts
-from tflite.contract import Contract
+from micro_yolo.pipeline.debug import DEBUG
+from micro_yolo.pipeline.debug import RESULT as DEBUG_RESULT
+from micro_yolo.pipeline.stages import TABLE
+from micro_yolo.pipeline.store import runs
+from micro_yolo.tflite import contract as contracts
+from micro_yolo.tflite.contract import Contract
 
 EDGE = "edge.json"
 

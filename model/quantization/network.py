@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from model.build import build
-from model.graph import CONVS, Graph, inner
-from model.keras import keras, tf
-from model.shift import expand, fit
-from model.spec import INPUT, Arch
-from model.wrapping import (
+from micro_yolo.model.build import build
+from micro_yolo.model.keras import keras, tf
+from micro_yolo.model.quantization.graph import CONVS, Graph, inner
+from micro_yolo.model.quantization.shift import expand, fit
+from micro_yolo.model.quantization.wrap import (
     PIXELS,
     Quantization,
     learned_ranges,
@@ -26,6 +25,7 @@ from model.wrapping import (
     switches,
     wrap,
 )
+from micro_yolo.model.spec import INPUT, Arch
 
 layers = keras.layers
 
@@ -60,7 +60,7 @@ def begin(arch: Arch, trained: keras.Model, how: Quantization, method: str = "l2
       arch: the table.
       trained: `build` of it, with weights.
       how: bits, blocks, what is trained.
-      method: "l2" or "kl", see `model.shift.fit`.
+      method: "l2" or "kl", see `model.quantization.shift.fit`.
 
     Raises:
       ValueError: `trained` is not of this table.
@@ -136,7 +136,7 @@ def deployable(arch: Arch, model: keras.Model, how: Quantization) -> keras.Model
 
     Args:
       arch: the table.
-      model: of `wrapped`, settled by `model.settle`.
+      model: of `wrapped`, settled by `model.quantization.settle`.
       how: what it was wrapped with.
 
     Raises:

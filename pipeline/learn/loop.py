@@ -18,15 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from model.keras import keras, tf
-from model.loss import detection_loss
-from model.spec import Head
-from pipeline import runs
-from pipeline.data.input import Batches
-from pipeline.devices import cluster
-from pipeline.metrics import PredictBatch
-from pipeline.recipe import OPTIMIZERS, Recipe
-from tflite.decode import Grids
+from micro_yolo.model.keras import keras, tf
+from micro_yolo.model.loss import detection_loss
+from micro_yolo.model.spec import Head
+from micro_yolo.pipeline.data.input import Batches
+from micro_yolo.pipeline.learn.devices import cluster
+from micro_yolo.pipeline.learn.recipe import OPTIMIZERS, Recipe
+from micro_yolo.pipeline.measure.metrics import PredictBatch
+from micro_yolo.pipeline.store import runs
+from micro_yolo.tflite.decode import Grids
 
 Metrics = dict[str, Any]
 # (images, logits of each detection row) -> scalar
@@ -84,7 +84,7 @@ class Trainer:
       recipe: how to train.
       directory: of the stage.
       strategy: of tf.distribute.
-      show: progress display with `epoch(...)` and `step(...)`; see `pipeline.progress`.
+      show: progress display with `epoch(...)` and `step(...)`; see `pipeline.show.bars`.
       plain: the model whose weights are averaged into `averaged`, where `model` is wrapped around it.
       variables: those to train; by default all trainable ones of `model`.
       callbacks: Keras' own, told of the beginning of training, of each epoch (from 1) and step, and of an epoch's end.
@@ -306,7 +306,7 @@ def _scales(optimizer: keras.optimizers.Optimizer) -> bool:
 
 
 def keras_predict(model: keras.Model) -> PredictBatch:
-    """What `pipeline.metrics.evaluate_split` wants of a model whose outputs are logits."""
+    """What `pipeline.measure.metrics.evaluate_split` wants of a model whose outputs are logits."""
 
     @tf.function(reduce_retracing=True)
     def forward(images: tf.Tensor) -> list[tf.Tensor]:

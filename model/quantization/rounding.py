@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from model.keras import keras, quiet, tf
-from model.shift import limits
+from micro_yolo.model.keras import keras, quiet, tf
+from micro_yolo.model.quantization.shift import limits
 
 with quiet():
     from tensorflow_model_optimization.python.core.quantization.keras import (

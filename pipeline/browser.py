@@ -1,0 +1,184 @@
+"""A page that runs a model in the browser: drop a photograph or use the camera, see boxes and the time of a frame.
+
+    python -m pipeline.browser --model runs/cells/export/model_int8.tflite
+
+The browser runs the file itself, with MediaPipe Tasks; nothing is fetched from outside. See docs/browser.md.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from micro_yolo.pipeline.show import cli
+
+if TYPE_CHECKING:
+    from micro_yolo.tflite.contract import Contract
+
+PROG = "python -m pipeline.browser"
+WEB = Path(__file__).parent / "web"
+PACKAGE = Path("node_modules", "@mediapipe", "tasks-vision")
+_BUNDLE = "vision_bundle.mjs"
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".wasm": "application/wasm",
+}
+_HEADERS = {
+    # What the page may load: only what comes from here, so that a library cannot call home.
+    "Content-Security-Policy": (
+        "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' data: blob:; media-src blob:; "
+        "worker-src 'self' blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Serve a page on this computer that finds objects with a model, in the browser."""
+
+    model: Path
+    """The .tflite, float32 or int8, with the detections head."""
+    port: int = 8000
+    """Port of the page; 0 takes a free one."""
+    web: Path | None = None
+    """Folder of MediaPipe's web package; by default the one that `npm ci` in pipeline/web, or here, installed."""
+
+
+def run(config: Config) -> None:
+    """Serve until Ctrl-C. Raises ValueError or OSError, in one line, for what a user can mend."""
+    server = serve(config)
+    print(f"http://localhost:{server.server_port} finds objects with {config.model}; Ctrl-C ends it", flush=True)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        print("ended")
+    finally:
+        server.server_close()
+
+
+def serve(config: Config) -> ThreadingHTTPServer:
+    """The server, bound to its port but not running yet.
+
+    Raises:
+        FileNotFoundError: no such model, or MediaPipe's web package is not installed.
+        ValueError: the model is damaged, or one that MediaPipe cannot run; or the port is taken.
+    """
+    from micro_yolo.tflite.detector import Detector
+
+    if not 0 <= config.port <= 65535:
+        raise ValueError(f"port: must be 0 to 65535, got {config.port}")
+    contract = Detector(config.model).contract
+    _check(contract, config.model)
+    routes = _routes(config.model.read_bytes(), contract, find_package(config.web))
+
+    class Handler(_Handler):
+        files = routes
+
+    try:
+        # This computer alone: a model may be private, and browsers give the camera to localhost without HTTPS.
+        return _Server(("127.0.0.1", config.port), Handler)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ValueError(f"port: {config.port} is in use; allowed: another --port, or 0 for a free one") from None
+        raise ValueError(
+            f"port: {config.port} cannot be opened ({error.strerror}); allowed: --port 1024 to 65535"
+        ) from None
+
+
+def find_package(web: Path | None) -> Path:
+    """The folder of MediaPipe's web package. FileNotFoundError says how to get it."""
+    places = [web] if web else [WEB / PACKAGE, PACKAGE]
+    for place in places:
+        if (place / _BUNDLE).is_file() and (place / "wasm").is_dir():
+            return place
+    if web:
+        raise FileNotFoundError(f"{web}: is not a folder of @mediapipe/tasks-vision: it has no {_BUNDLE} and wasm/")
+    raise FileNotFoundError(
+        f"{WEB / PACKAGE}: MediaPipe's web package is not installed; `npm ci --prefix {WEB}` (npm comes with Node.js) "
+        "installs the version that is wanted, and checks it; --web FOLDER says where it is otherwise"
+    )
+
+
+def _check(contract: Contract, model: Path) -> None:
+    if contract.head != "detections":
+        raise ValueError(
+            f"{model}: its outputs are grids, MediaPipe takes detections; `python -m pipeline.convert` without "
+            "--head raw makes such a file"
+        )
+    if contract.input.dtype not in ("float32", "uint8"):
+        raise ValueError(f"{model}: MediaPipe takes no {contract.input.dtype} input; allowed: float32, int8 files")
+
+
+def _routes(model: bytes, contract: Contract, package: Path) -> dict[str, Callable[[], tuple[bytes, str]]]:
+    """Everything that is served, by path; anything else is not found, wherever it may lie."""
+
+    def file(path: Path) -> Callable[[], tuple[bytes, str]]:
+        return lambda: (path.read_bytes(), _TYPES[path.suffix])
+
+    pages = {"/": file(WEB / "index.html")}
+    pages |= {f"/{name}": file(WEB / name) for name in ("demo.js", "resize.js", "style.css")}
+    pages[f"/vision/{_BUNDLE}"] = file(package / _BUNDLE)
+    pages |= {f"/vision/wasm/{path.name}": file(path) for path in (package / "wasm").iterdir() if path.suffix in _TYPES}
+    # The page needs not know where the training data lay.
+    public = {key: value for key, value in asdict(contract).items() if key not in ("data", "parents", "versions")}
+    pages["/contract.json"] = lambda: (json.dumps(public).encode(), _TYPES[".json"])
+    pages["/model.tflite"] = lambda: (model, "application/octet-stream")
+    return pages
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A browser that goes away in the middle of an answer is no error."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    files: dict[str, Callable[[], tuple[bytes, str]]]
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """A file, or 404."""
+        found = self.files.get(self.path.split("?")[0])
+        if found is None or not self._is_local():
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return
+        content, kind = found()
+        self.send_response(HTTPStatus.OK)
+        for name, value in {**_HEADERS, "Content-Type": kind, "Content-Length": str(len(content))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    do_HEAD = do_GET
+
+    def _is_local(self) -> bool:
+        """Whether the page was asked for by a name of this computer: others' pages must not reach it by theirs."""
+        return self.headers.get("Host", "").rsplit(":", 1)[0] in ("localhost", "127.0.0.1")
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: the user looks at the browser."""
+
+
+def main() -> None:
+    """The command line."""
+    cli.main(Config, run, prog=PROG, description=__doc__)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What every stage that trains shares: settings, devices, the session, the loop."""

@@ -1,0 +1,1 @@
+"""The Micro-YOLO paper's tables beside ours."""

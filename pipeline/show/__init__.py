@@ -1,0 +1,1 @@
+"""What people see: command lines, tables, bars, plots, boxes on pictures."""
