@@ -24,7 +24,7 @@ import org.microyolo.core.YuvConverter
 data class Choice(val model: String, val threads: Int, val gpu: Boolean)
 
 /** Objects in an upright picture of size [picture], and how the last frames went. */
-class Result(
+class Outcome(
     val found: Detections,
     val labels: List<String>,
     val picture: Size,
@@ -56,9 +56,9 @@ class Engine(
         /** The photo cannot be used. */
         fun onPhotoFailed(message: String)
 
-        fun onFrame(result: Result)
+        fun onFrame(result: Outcome)
 
-        fun onPhoto(photo: Photo, result: Result)
+        fun onPhoto(photo: Photo, result: Outcome)
     }
 
     private val thread = HandlerThread("inference").apply { start() }
@@ -225,7 +225,7 @@ class Engine(
         say { onPhoto(shown, result) }
     }
 
-    private fun detect(image: RgbImage, converting: Double, after: (Detections) -> Detections): Result? {
+    private fun detect(image: RgbImage, converting: Double, after: (Detections) -> Detections): Outcome? {
         val ready = detector ?: return null
         val found =
             try {
@@ -237,7 +237,7 @@ class Engine(
         val times = found.times.copy(preprocess = found.times.preprocess + converting)
         statistics.add(System.nanoTime(), times)
         val model = ready.model
-        return Result(
+        return Outcome(
             after(found.detections),
             model.contract.labels,
             Size(image.width, image.height),

@@ -297,7 +297,7 @@ class MainActivity :
         say(message)
     }
 
-    override fun onFrame(result: Result) {
+    override fun onFrame(result: Outcome) {
         // One that was under way when the user chose a photo.
         if (photo != null || !resumed) return
         val upright = result.picture
@@ -308,7 +308,7 @@ class MainActivity :
         show(result, orientation.toView(upright, view, scaleMode()))
     }
 
-    override fun onPhoto(photo: Photo, result: Result) {
+    override fun onPhoto(photo: Photo, result: Outcome) {
         val view = Size(overlay.width, overlay.height)
         if (this.photo == null || view.pixels == 0L) return
         val toView = Orientation.place(result.picture, view, ScaleMode.FIT)
@@ -318,7 +318,7 @@ class MainActivity :
         show(result, toView)
     }
 
-    private fun show(result: Result, toView: Affine) {
+    private fun show(result: Outcome, toView: Affine) {
         overlay.show(result.found, result.labels, toView)
         val times = result.times
         statistics.text =

@@ -3,7 +3,7 @@ package org.microyolo.core
 import java.nio.ByteBuffer
 
 /** What runs a graph: TFLite on a phone, TFLite's desktop build in tests. Not for several threads at once. */
-interface Runtime : AutoCloseable {
+interface ModelRuntime : AutoCloseable {
     val inputs: List<TensorSpec>
     val outputs: List<TensorSpec>
 
@@ -20,14 +20,14 @@ data class Times(val preprocess: Double, val inference: Double, val decode: Doub
 class Found(val detections: Detections, val times: Times)
 
 /**
- * Picture in, objects out, by a [Runtime] that has [model] loaded; the mirror of tflite/detector.py. Its buffers are made
- * once. Not for several threads at once. Closing it closes the runtime.
+ * Picture in, objects out, by a [ModelRuntime] that has [model] loaded; the mirror of tflite/detector.py. Its buffers are
+ * made once. Not for several threads at once. Closing it closes the runtime.
  *
  * [ModelException] when made: the runtime found other tensors than the contract says. Then it is closed.
  */
 class Detector(
     val model: ModelFile,
-    private val runtime: Runtime,
+    private val runtime: ModelRuntime,
     private val nanoTime: () -> Long = System::nanoTime
 ) : AutoCloseable {
     private val contract = model.contract

@@ -11,7 +11,7 @@ class SuppressedReaderTest {
     private val model = fakeModel("d.tflite", Golden.contract(HeadKind.DETECTIONS))
 
     /** A runtime that gives [stored], in another order than the contract's. */
-    private fun runtime(stored: List<FloatArray>) = object : Runtime {
+    private fun runtime(stored: List<FloatArray>) = object : ModelRuntime {
         override val inputs = listOf(model.contract.input.tensor)
         override val outputs = model.contract.outputs.map { it.tensor }.reversed()
 
@@ -82,12 +82,12 @@ class SuppressedReaderTest {
     fun `a runtime with other tensors`() {
         val stored = runtime(listOf())
         val fewer =
-            object : Runtime by stored {
+            object : ModelRuntime by stored {
                 override val outputs = stored.outputs.drop(1)
             }
         assertMessage("d.tflite: has 3 outputs, its contract says 4") { Detector(model, fewer) }
         val shorter =
-            object : Runtime by stored {
+            object : ModelRuntime by stored {
                 override val outputs = stored.outputs.map { if (it.index == 2) it.copy(shape = listOf(1, 10)) else it }
             }
         assertMessage(
