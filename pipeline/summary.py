@@ -151,12 +151,14 @@ def _console() -> Console:
 
 def _describe(row: Row) -> str:
     """A row's fields in a few words: ``mbconv 5x5 mid 64 se 2``."""
+    from micro_yolo.model.ops import inner_widths, stride_behind
+
     words = [row.op]
     if row.k > 1:
         words.append(f"{row.k}x{row.k}")
     if row.s > 1:
-        words.append(f"x{row.s}" if row.op == "upsample" else f"/{row.s}")
-    words += [f"{name} {getattr(row, name)}" for name in ("pre", "mid", "se") if getattr(row, name)]
+        words.append(f"/{row.s}" if stride_behind(row, 1) > 1 else f"x{row.s}")
+    words += [f"{name} {width}" for name, width in inner_widths(row).items()]
     if row.skip:
         words.append("skip")
     if row.src:
