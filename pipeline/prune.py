@@ -156,7 +156,8 @@ def _warn_if_coarse(config: Config, work: Retraining) -> None:
 def _leave_two_of_four(config: Config, work: Retraining, stage: Path) -> None:
     """Have tfmot's 2:4 sparsity in one training, in which the network keeps its shape."""
     from micro_yolo.model.build import build, weights_of
-    from micro_yolo.model.sparsity import UpdatePruningStep, masks_of, strip_pruning, two_of_four
+    from micro_yolo.model.sparsity import masks_of, strip_pruning, two_of_four
+    from micro_yolo.model.tfmot import UpdatePruningStep
 
     plain = work.trained.weighted()
     unpruned = measured(work.trained.arch, work.measure(plain)())

@@ -119,7 +119,8 @@ class Progressive:
         """Train with the doomed channels driven to zero, measured without them; (metrics, the smaller weights)."""
         from micro_yolo.model.build import build, put_weights, weights_of, with_weights
         from micro_yolo.model.keras import keras
-        from micro_yolo.model.sparsity import UpdatePruningStep, dooming, strip_pruning
+        from micro_yolo.model.sparsity import dooming, strip_pruning
+        from micro_yolo.model.tfmot import UpdatePruningStep
 
         keras.backend.clear_session()
         plain, averaged, without = with_weights(self.arch, self.weights), build(self.arch), build(smaller)

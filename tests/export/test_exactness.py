@@ -157,6 +157,12 @@ def test_ratios_are_moved_a_little_to_where_nothing_is_halfway() -> None:
     assert all(Fraction(ratio).limit_denominator(10**9).denominator % 2 for ratio in moved.tolist())
 
 
+def test_a_half_is_moved_to_the_first_odd_ratio_within_a_thousandth() -> None:
+    assert odd(np.array([0.5, 1 / 3, 2.0])).tolist() == [500 / 1001, 1 / 3, 2.0]
+    # The worked example of `odd`: 5 halves are 2.5, 5 of these are 2.4975.
+    assert 5 * odd(np.array([0.5]))[0] == pytest.approx(2500 / 1001)
+
+
 def test_a_kernel_that_differs_by_one_is_noticed(made: Callable[..., Made]) -> None:
     it = made("blocks", 4)
     layer, _, kernel, shifts = next(iter(quantize.shifted_kernels(it.model)))
