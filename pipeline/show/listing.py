@@ -1,12 +1,17 @@
-"""The look of tables that commands print."""
+"""The look of tables that commands print, and of figures in them and on the report's page."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+
+# Above this ratio there is only float32's own rounding.
+_EXACT_DB = 100
 
 
 def listing(*columns: str, words: Collection[int] = (0,), title: str | None = None) -> Table:
@@ -29,3 +34,13 @@ def listing(*columns: str, words: Collection[int] = (0,), title: str | None = No
         else:
             column.justify, column.no_wrap = "right", True
     return table
+
+
+def points(value: float | None) -> str:
+    """Points of average precision; "-" where there is none."""
+    return "-" if value is None or math.isnan(value) else f"{value:.1f}"
+
+
+def decibels(value: float | None) -> str:
+    """A signal to error ratio."""
+    return "-" if value is None else "exact" if value > _EXACT_DB else f"{value:.1f}" if math.isfinite(value) else "-"
