@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 
@@ -14,7 +15,13 @@ if TYPE_CHECKING:
 _EXACT_DB = 100
 
 
-def listing(*columns: str, words: Collection[int] = (0,), title: str | None = None) -> Table:
+def listing(
+    *columns: str,
+    words: Collection[int] = (0,),
+    title: str | None = None,
+    totals: Sequence[str] = (),
+    caption: str | None = None,
+) -> Table:
     """An empty rich table, ruled below its head alone.
 
     Args:
@@ -22,18 +29,44 @@ def listing(*columns: str, words: Collection[int] = (0,), title: str | None = No
         words: positions of the columns that hold words, from the end if negative; they may be folded, while figures
             stay whole, at the right.
         title: above it.
+        totals: a last line, below a rule.
+        caption: below it.
     """
     from rich import box
     from rich.table import Table
 
-    table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(
+        *columns,
+        title=title,
+        title_justify="left",
+        caption=caption,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_footer=bool(totals),
+    )
     at = {position % len(columns) for position in words}
     for position, column in enumerate(table.columns):
+        column.footer = totals[position] if position < len(totals) else ""
         if position in at:
             column.overflow = "fold"
         else:
             column.justify, column.no_wrap = "right", True
     return table
+
+
+def wide_console() -> Console:
+    """For tables wider than most terminals: a file or a pipe has no edge to break lines at."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=160)
+
+
+def lettered(paths: Iterable[str]) -> dict[str, str]:
+    """A letter (or two, or more) for each file, as paths are too long for a table."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    return {path: alphabet[n % 26] * (1 + n // 26) for n, path in enumerate(dict.fromkeys(paths))}
 
 
 def points(value: float | None) -> str:
