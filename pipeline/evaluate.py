@@ -55,7 +55,7 @@ class Config:
     """Print the metrics as JSON instead of tables."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """What was measured.
 
@@ -66,6 +66,19 @@ class Evaluation:
 
     metrics: dict[str, Any]
     written: tuple[Path, ...]
+
+    @property
+    def AP(self) -> float:
+        """COCO's mean over IoU 0.50:0.95, in points."""
+        return float(self.metrics["AP"])
+
+    @property
+    def AP50(self) -> float:
+        """At IoU 0.50, in points."""
+        return float(self.metrics["AP50"])
+
+    def __repr__(self) -> str:
+        return f"Evaluation(AP={self.AP:.1f}, AP50={self.AP50:.1f}, images={self.metrics['images']})"
 
 
 @dataclass(frozen=True)
@@ -107,9 +120,7 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
     from micro_yolo.pipeline.measure.metrics import measure_split
 
     with show.bar(f"{subject.title}, {config.split}", len(split)) as advance:
-        measured, results = measure_split(
-            subject.predictor, split, dataset, classes=subject.classes, advance=advance
-        )
+        measured, results = measure_split(subject.predictor, split, dataset, classes=subject.classes, advance=advance)
     for message in measured["skipped"]:
         show.warn(f"left out of the measurement: {message}")
     metrics = {

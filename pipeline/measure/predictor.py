@@ -180,9 +180,7 @@ class Theirs:
             yield each if isinstance(each, str) else Found(*each)
 
 
-def open_file(
-    path: Path, *, score: float | None = None, iou: float | None = None, threads: int = 1
-) -> Ours | Theirs:
+def open_file(path: Path, *, score: float | None = None, iou: float | None = None, threads: int = 1) -> Ours | Theirs:
     """The predictor of a .tflite: ours if it has a contract, else by what the file says itself.
 
     Raises:
