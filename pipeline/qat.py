@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import math
 import shutil
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -146,14 +147,14 @@ def _record(config: Config, trained: Trained, how: Quantization, stage: Path) ->
 def _train(config: Config, trained: Trained, how: Quantization, work: Retraining, stage: Path) -> dict[str, Any]:
     from micro_yolo.model.distill import distillation
     from micro_yolo.model.quantization import network as quantize
-    from micro_yolo.pipeline.convert import calibration_images
+    from micro_yolo.pipeline.data.sample import sample_images
 
     source = trained.weighted()
     model = quantize.begin(trained.arch, source, how, config.init)
     averaged = quantize.wrapped(trained.arch, how)
     split = work.dataset.splits["train"]
-    chosen = np.sort(np.random.default_rng(config.seed).permutation(len(split))[: config.samples])
-    images = calibration_images(split, chosen.tolist(), trained.arch.size, trained.resize)
+    size, rule = trained.arch.size, trained.resize
+    images = sample_images(split, config.samples, size, rule, seed=config.seed, unreadable=_tell_unreadable)
     quantize.calibrate(model, source, [np.stack(images[i : i + 8]) for i in range(0, len(images), 8)])
     last = math.ceil(config.recipe.epochs / 4) if config.freeze_epochs is None else config.freeze_epochs
     return work.train(
@@ -166,6 +167,10 @@ def _train(config: Config, trained: Trained, how: Quantization, work: Retraining
         penalty=distillation(trained.arch, source, config.distill) if config.distill else None,
         rank_by=config.rank_by,
     )
+
+
+def _tell_unreadable(fault: str) -> None:
+    print(f"warning: not used for calibration: {fault}", file=sys.stderr)
 
 
 def _finish(best: dict[str, Any], stage: Path) -> None:

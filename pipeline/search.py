@@ -238,8 +238,8 @@ def _measure(config: Config, key: str, table: Arch) -> Result:
     # A file is made in float32 whatever it was trained in.
     keras.mixed_precision.set_global_policy("float32")
     with contextlib.redirect_stdout(io.StringIO()):
-        export = convert.run(convert.Config(run=directory, float32=True, overwrite=True))
-        metrics = evaluate.run(evaluate.Config(model=export / "model_float32.tflite", data=config.data))
+        export = convert.run(convert.Config(run=directory, float32=True, overwrite=True)).export
+        metrics = evaluate.run(evaluate.Config(model=export / "model_float32.tflite", data=config.data)).metrics
     epoch = runs.read_json(stage / runs.METRICS)["epoch"]
     print(f"{key}: AP50 {metrics['AP50']:.1f}, AP {metrics['AP']:.1f} of the float32 file", flush=True)
     return {"AP50": metrics["AP50"], "AP": metrics["AP"], "epoch": epoch}

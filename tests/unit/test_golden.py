@@ -77,8 +77,8 @@ def test_the_shipped_model_is_as_good_and_as_large_as_its_page_says(shared_data:
     assert MODEL.stat().st_size == int(said[3].replace(",", ""))
     found = evaluate.run(evaluate.Config(model=MODEL, data=shared_data / "playing_cards"))
     # Kernels of other processors round differently.
-    assert found["AP50"] == pytest.approx(float(said[1]), abs=1)
-    assert found["AP"] == pytest.approx(float(said[2]), abs=1)
+    assert found.AP50 == pytest.approx(float(said[1]), abs=1)
+    assert found.AP == pytest.approx(float(said[2]), abs=1)
 
 
 def test_the_shipped_model_without_its_head_finds_the_same(shared_data: Path, tmp_path: Path) -> None:
