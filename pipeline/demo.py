@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from micro_yolo.pipeline import train
+from micro_yolo.pipeline.learn import quick
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.store import runs
 
@@ -29,9 +29,9 @@ class Config:
     """Directory of the run; one that is there is replaced."""
     arch: str = "micro_yolo"
     """Network: a name that `python -m pipeline.summary` lists."""
-    size: int = train.QUICK_SIZE
+    size: int = quick.SIZE
     """Side of the network's input in pixels."""
-    images: int = train.QUICK_IMAGES
+    images: int = quick.IMAGES
     """Images to train on; a fifth as many to measure with."""
     epochs: int = 14
     """Passes over them in the first training."""
@@ -50,15 +50,15 @@ def run(config: Config) -> Path:
     for name in ("size", "images", "epochs", "prune_epochs", "qat_epochs", "pictures"):
         if getattr(config, name) < 1:
             raise ValueError(f"{name}: must be at least 1, got {getattr(config, name)}")
-    from micro_yolo.pipeline import convert, predict, prune, qat, stages
+    from micro_yolo.pipeline import convert, predict, prune, qat, stages, train
     from micro_yolo.pipeline.data import load
     from micro_yolo.pipeline.learn.recipe import Recipe
 
     batch = min(8, config.images)
     _step("drawing images")
-    data = train.drawn(config.images, (config.size, config.size), config.seed)
+    data = quick.drawn(config.images, (config.size, config.size), config.seed)
     _step("training")
-    made = train.run(
+    train.command(
         train.Config(
             data=data,
             arch=config.arch,
@@ -66,13 +66,14 @@ def run(config: Config) -> Path:
             run=config.run,
             batch=batch,
             recipe=Recipe(epochs=config.epochs),
-            augment=train.QUICK_AUGMENT,
+            augment=quick.AUGMENT,
             seed=config.seed,
             overwrite=True,
         )
     )
+    made = config.run
     _step("pruning")
-    prune.run(
+    prune.command(
         prune.Config(
             run=made,
             rows=_widest(config.arch),
@@ -80,18 +81,18 @@ def run(config: Config) -> Path:
             most=PRUNED,
             recipe=Recipe(epochs=config.prune_epochs, learning_rate=0.001, warmup_epochs=0.5),
             batch=batch,
-            augment=train.QUICK_AUGMENT,
+            augment=quick.AUGMENT,
             seed=config.seed,
         )
     )
     _step("quantization-aware training")
     how = qat.Config()
-    qat.run(
+    qat.command(
         qat.Config(
             run=made,
             recipe=dataclasses.replace(how.recipe, epochs=config.qat_epochs),
             batch=batch,
-            augment=train.QUICK_AUGMENT,
+            augment=quick.AUGMENT,
             seed=config.seed,
         )
     )

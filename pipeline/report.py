@@ -24,7 +24,7 @@ from micro_yolo.pipeline.page.charts import Series
 from micro_yolo.pipeline.page.findings import File
 from micro_yolo.pipeline.page.pictures import samples as drawn_samples
 from micro_yolo.pipeline.show import cli
-from micro_yolo.pipeline.store import runs
+from micro_yolo.pipeline.store import history, runs
 
 if TYPE_CHECKING:
     from micro_yolo.pipeline.data import Dataset, Split
@@ -235,7 +235,7 @@ def _training(directory: Path) -> list[dict[str, Any]]:
     """Losses and APs of each stage that has a history."""
     found = []
     for name, stage in findings.stages(directory).items():
-        rows = findings.history(stage.path)
+        rows = history.read(stage.path / runs.HISTORY)
         if not rows:
             continue
         epochs = [float(row["epoch"] or 0) for row in rows]

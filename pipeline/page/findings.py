@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,18 +81,6 @@ def shown(found: Sequence[File]) -> dict[str, File]:
         if usable:
             best[variant] = max(usable, key=lambda file: runs.STAGES.index(file.stage or ""))
     return best
-
-
-def history(stage: Path) -> list[dict[str, float | None]]:
-    """The rows of a stage's history.csv, [] if it has none; an empty cell is None."""
-    path = stage / runs.HISTORY
-    if not path.is_file():
-        return []
-    with open(path, newline="") as file:
-        try:
-            return [{name: float(cell) if cell else None for name, cell in row.items()} for row in csv.DictReader(file)]
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{path}: must be numbers, got {error}") from None
 
 
 def table(run: Path, found: Sequence[File]) -> tuple[list[dict[str, Any]], list[str]]:
