@@ -50,8 +50,8 @@ def run(config: Config) -> None:
     from micro_yolo.pipeline.data.augment import Augment
     from micro_yolo.pipeline.data.input import GIB, Batches, Images
     from micro_yolo.pipeline.learn.loop import Trainer
+    from micro_yolo.pipeline.learn.options import parse_size
     from micro_yolo.pipeline.learn.recipe import Recipe, Strength
-    from micro_yolo.pipeline.train import parse_size
 
     dataset = load(config.data)
     arch = zoo.find(config.arch).resized(parse_size(config.size)).with_classes(len(dataset.names))

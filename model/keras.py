@@ -6,6 +6,7 @@ Keras 2 (tf-keras), because tfmot and keras-cv refuse Keras 3 models.
 import contextlib
 import io
 import os
+import random
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -32,6 +33,7 @@ def quiet() -> Iterator[None]:
 with quiet():
     import tensorflow as tf
     import tf_keras as keras
+    from tf_keras.src.backend import _SEED_GENERATOR
 
 if "tf_keras" not in tf.keras.Model.__module__:
     # tensorflow.keras is resolved once a process, so a tensorflow used earlier has already chosen.
@@ -39,7 +41,17 @@ if "tf_keras" not in tf.keras.Model.__module__:
 
 tf.get_logger().setLevel("ERROR")
 
-__all__ = ["fix", "keras", "nodes_of", "quiet", "tf"]
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Fresh weights are drawn by `seed`, from random numbers of their own: those of the process stay where they are."""
+    # What keras.utils.set_random_seed sets; else Keras draws from Python's.
+    before = getattr(_SEED_GENERATOR, "generator", None)
+    _SEED_GENERATOR.generator = random.Random(seed)
+    try:
+        yield
+    finally:
+        _SEED_GENERATOR.generator = before
 
 
 def nodes_of(model: keras.Model) -> list[Any]:
@@ -56,3 +68,6 @@ def fix(layer: keras.layers.Layer, weight: tf.Variable) -> None:
     weight._trainable = False
     layer._trainable_weights = [each for each in layer._trainable_weights if each is not weight]
     layer._non_trainable_weights.append(weight)
+
+
+__all__ = ["fix", "keras", "nodes_of", "quiet", "seeded", "tf"]

@@ -126,9 +126,9 @@ def test_average_precision_is_the_same(exported: Path, believed: Path, tmp_path:
         for name in names
     ]
     for one, other in (scores[:2], scores[2:]):
-        assert one["AP"] > 50
-        assert one["AP"] == pytest.approx(other["AP"], abs=0.2)
-        assert one["AP50"] == pytest.approx(other["AP50"], abs=0.2)
+        assert one.AP > 50
+        assert one.AP == pytest.approx(other.AP, abs=0.2)
+        assert one.AP50 == pytest.approx(other.AP50, abs=0.2)
     assert {path.name for path in tmp_path.glob("coco_*")} == {f"coco_{name}_train.json" for name in names}
 
 

@@ -211,12 +211,12 @@ def test_a_pruned_run_is_a_stage_like_others(pruned: Path, finished_run: Path) -
 
 
 def test_a_pruned_run_converts_to_a_smaller_file_and_is_measured(pruned: Path, exported: Path) -> None:
-    export = convert.run(convert.Config(run=pruned, float32=True, int8=True, samples=8))
+    export = convert.run(convert.Config(run=pruned, float32=True, int8=True, samples=8)).export
     for variant in ("float32", "int8"):
         name = f"model_{variant}.tflite"
         assert (export / name).stat().st_size < (exported / "export" / name).stat().st_size
-    metrics = evaluate.run(evaluate.Config(model=export / "model_int8.tflite"))
-    assert metrics["images"] == 4
+    found = evaluate.run(evaluate.Config(model=export / "model_int8.tflite"))
+    assert found.metrics["images"] == 4
 
 
 def test_a_killed_search_goes_on_to_the_same_end(own_run: Path, pruned: Path, monkeypatch: pytest.MonkeyPatch) -> None:

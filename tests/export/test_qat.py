@@ -121,7 +121,7 @@ def test_its_file_is_the_trained_network(quantized: Quantized, inputs: list[np.n
     wanted = said(model, pixels)
     assert all(np.ptp(values) > 4 for values in wanted.values())
     assert np.mean(steps_apart(outputs(data, pixels), wanted) <= 1) >= 0.999
-    assert evaluate.run(evaluate.Config(model=path))["images"] == 4
+    assert evaluate.run(evaluate.Config(model=path)).metrics["images"] == 4
 
 
 def test_ranges_and_statistics_stand_still_at_the_end_only(quantized: Quantized) -> None:
