@@ -97,13 +97,6 @@ def has_kernel(row: Row) -> bool:
     return row.op in OPS and "k" in OPS[row.op].fields and any(isinstance(p, Conv | Depthwise) for p in block_of(row))
 
 
-def inner_widths(row: Row) -> dict[str, int]:
-    """What a row says of the inside of its block: its whole numbers but out, k and s, where they are not 0."""
-    names = OPS[row.op].fields if row.op in OPS else ()
-    found = {name: getattr(row, name) for name in names if name not in ("out", "k", "s")}
-    return {name: value for name, value in found.items() if type(value) is int and value}
-
-
 def width_behind(row: Row, width: int) -> int:
     """Channels of what a row puts out, what it reads having `width`."""
     for part in block_of(row):
@@ -120,3 +113,19 @@ def stride_behind(row: Row, stride: int) -> int:
         elif isinstance(part, Conv | Depthwise | Pool):
             stride *= part.s
     return stride
+
+
+def in_words(row: Row) -> str:
+    """A row's fields in a few words: ``mbconv 5x5 mid 64 se 2``."""
+    words = [row.op]
+    if row.k > 1:
+        words.append(f"{row.k}x{row.k}")
+    if row.s > 1:
+        words.append(f"/{row.s}" if stride_behind(row, 1) > 1 else f"x{row.s}")
+    inner = [name for name in (OPS[row.op].fields if row.op in OPS else ()) if name not in ("out", "k", "s")]
+    words += [f"{name} {value}" for name in inner if type(value := getattr(row, name)) is int and value]
+    if row.skip:
+        words.append("skip")
+    if row.src:
+        words.append(f"of {', '.join(row.src)}")
+    return " ".join(words)

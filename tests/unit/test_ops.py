@@ -9,7 +9,7 @@ import pytest
 
 from micro_yolo.model.channels import channels_of, cut
 from micro_yolo.model.count import count
-from micro_yolo.model.ops import OPS, Op, block_of, has_kernel, inner_widths, stride_behind, width_behind
+from micro_yolo.model.ops import OPS, Op, block_of, has_kernel, in_words, stride_behind, width_behind
 from micro_yolo.model.primitives import Block, Conv, Depthwise, Skip
 from micro_yolo.model.row import Row
 from micro_yolo.model.spec import Arch
@@ -66,13 +66,12 @@ def test_a_new_operation_is_tied_and_cut(arch: Arch) -> None:
 
 def test_a_new_operation_is_searched_and_described(arch: Arch) -> None:
     from micro_yolo.pipeline.search import candidates
-    from micro_yolo.pipeline.summary import _describe
 
     assert list(candidates(arch, ("b",), (3, 5))) == ["3", "5"]
-    assert _describe(arch.row("b")) == "basic 3x3 mid 6"
-    assert _describe(Row("m", "mbconv", 8, k=5, s=2, mid=4, se=2, src=("b",))) == "mbconv 5x5 /2 mid 4 se 2 of b"
-    assert _describe(Row("p", "pep", 8, k=3, pre=2, mid=4, skip=True)) == "pep 3x3 pre 2 mid 4 skip"
-    assert _describe(Row("u", "upsample", s=2)) == "upsample x2"
+    assert in_words(arch.row("b")) == "basic 3x3 mid 6"
+    assert in_words(Row("m", "mbconv", 8, k=5, s=2, mid=4, se=2, src=("b",))) == "mbconv 5x5 /2 mid 4 se 2 of b"
+    assert in_words(Row("p", "pep", 8, k=3, pre=2, mid=4, skip=True)) == "pep 3x3 pre 2 mid 4 skip"
+    assert in_words(Row("u", "upsample", s=2)) == "upsample x2"
 
 
 ROWS = {
@@ -96,7 +95,7 @@ def test_what_the_registry_says_of_each_operation() -> None:
         op: 8 if op in halving else 2 if op == "upsample" else 4 for op in ROWS
     }
     assert {op: width_behind(row, 5) for op, row in ROWS.items()} == {op: ROWS[op].out or 5 for op in ROWS}
-    assert inner_widths(ROWS["pep"]) == {"pre": 2, "mid": 4} and inner_widths(ROWS["detect"]) == {}
+    assert in_words(ROWS["pep"]) == "pep 3x3 /2 pre 2 mid 4" and in_words(ROWS["detect"]) == "detect"
 
 
 def test_primitives_of_each_block() -> None:
