@@ -155,12 +155,12 @@ def commands(folder: Path) -> dict[str, Callable[[], Any]]:
 
     model, picture = folder / "model.tflite", folder / "picture.png"
     return {
-        "inspect": lambda: inspect.run(inspect.Config(model, json=True, patience=PATIENCE)),
-        "predict": lambda: predict.run(predict.Config((picture,), model=model, out=folder / "out", overwrite=True)),
-        "predict without a contract": lambda: predict.run(
+        "inspect": lambda: inspect.command(inspect.Config(model, json=True, patience=PATIENCE)),
+        "predict": lambda: predict.command(predict.Config((picture,), model=model, out=folder / "out", overwrite=True)),
+        "predict without a contract": lambda: predict.command(
             predict.Config((picture,), model=folder / "alone.tflite", out=folder / "out", overwrite=True)
         ),
-        "benchmark": lambda: benchmark.run(benchmark.Config((model,), runs=1, memory=False, patience=PATIENCE)),
+        "benchmark": lambda: benchmark.command(benchmark.Config((model,), runs=1, memory=False, patience=PATIENCE)),
     }
 
 

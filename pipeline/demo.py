@@ -11,10 +11,16 @@ import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from micro_yolo.pipeline.learn import quick
 from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.show.reporting import QUIET, Screen, Show
 from micro_yolo.pipeline.store import runs
+
+if TYPE_CHECKING:
+    from micro_yolo.pipeline.predict import Predicted
+    from micro_yolo.pipeline.stages import Compared
 
 PROG = "python -m pipeline.demo"
 # Cut this much of the two widest rows, in one step each.
@@ -45,8 +51,25 @@ class Config:
     """Of everything random."""
 
 
-def run(config: Config) -> Path:
-    """Go the whole chain, print the table, and return the folder of pictures. Raises ValueError or OSError."""
+@dataclass(frozen=True)
+class Shown:
+    """What the chain made.
+
+    Attributes:
+        run: directory of the run.
+        model: the int8 file of the last stage.
+        stages: the files of all stages, measured and timed.
+        predicted: what `model` found in validation images.
+    """
+
+    run: Path
+    model: Path
+    stages: Compared
+    predicted: Predicted
+
+
+def run(config: Config, show: Show = QUIET) -> Shown:
+    """Go the whole chain. Raises ValueError or OSError."""
     for name in ("size", "images", "epochs", "prune_epochs", "qat_epochs", "pictures"):
         if getattr(config, name) < 1:
             raise ValueError(f"{name}: must be at least 1, got {getattr(config, name)}")
@@ -54,11 +77,14 @@ def run(config: Config) -> Path:
     from micro_yolo.pipeline.data import load
     from micro_yolo.pipeline.learn.recipe import Recipe
 
+    def step(what: str) -> None:
+        show.say(f"\n== {what}")
+
     batch = min(8, config.images)
-    _step("drawing images")
+    step("drawing images")
     data = quick.drawn(config.images, (config.size, config.size), config.seed)
-    _step("training")
-    train.command(
+    step("training")
+    trained = train.run(
         train.Config(
             data=data,
             arch=config.arch,
@@ -69,11 +95,13 @@ def run(config: Config) -> Path:
             augment=quick.AUGMENT,
             seed=config.seed,
             overwrite=True,
-        )
+        ),
+        show,
     )
-    made = config.run
-    _step("pruning")
-    prune.command(
+    train.tell(trained, show)
+    made = trained.run
+    step("pruning")
+    pruned = prune.run(
         prune.Config(
             run=made,
             rows=_widest(config.arch),
@@ -83,29 +111,36 @@ def run(config: Config) -> Path:
             batch=batch,
             augment=quick.AUGMENT,
             seed=config.seed,
-        )
+        ),
+        show,
     )
-    _step("quantization-aware training")
+    prune.tell(pruned, show)
+    step("quantization-aware training")
     how = qat.Config()
-    qat.command(
+    quantized = qat.run(
         qat.Config(
             run=made,
             recipe=dataclasses.replace(how.recipe, epochs=config.qat_epochs),
             batch=batch,
             augment=quick.AUGMENT,
             seed=config.seed,
-        )
+        ),
+        show,
     )
-    _step("converting")
-    export = convert.run(convert.Config(run=made, int8=True))
-    _step("measuring each stage's files")
-    stages.run(stages.Config(run=made))
-    _step("predicting")
+    qat.tell(quantized, show)
+    step("converting")
+    converted = convert.run(convert.Config(run=made, int8=True), show)
+    convert.tell(converted, show)
+    step("measuring each stage's files")
+    compared = stages.run(stages.Config(run=made), show)
+    stages.tell(compared, show)
+    step("predicting")
     validation = load(data).splits["val"].files[: config.pictures]
-    pictures, file = made / "pictures", export / "model_int8.tflite"
-    predict.run(predict.Config(model=file, images=tuple(validation), out=pictures, overwrite=True))
-    print(f"boxes found by {file}: {pictures / validation[0].name}")
-    return pictures
+    pictures, (file,) = made / "pictures", converted.files
+    asked = predict.Config(model=file.path, images=tuple(validation), out=pictures, overwrite=True)
+    predicted = predict.run(asked, show)
+    predict.tell(predicted, show)
+    return Shown(made, file.path, compared, predicted)
 
 
 def _widest(arch: str) -> tuple[str, ...]:
@@ -117,8 +152,11 @@ def _widest(arch: str) -> tuple[str, ...]:
     return tuple(sorted(widths, key=widths.__getitem__, reverse=True)[:PRUNED_ROWS])
 
 
-def _step(what: str) -> None:
-    print(f"\n== {what}", flush=True)
+def command(config: Config) -> None:
+    """Go the whole chain and tell."""
+    with Screen() as show:
+        shown = run(config, show)
+        show.say(f"boxes found by {shown.model}: {shown.predicted.out / shown.predicted.images[0]['picture']}")
 
 
 def main() -> None:
@@ -128,7 +166,7 @@ def main() -> None:
 
         browser.main()
     else:
-        cli.main(Config, run, prog=PROG, description=__doc__)
+        cli.main(Config, command, prog=PROG, description=__doc__)
 
 
 if __name__ == "__main__":

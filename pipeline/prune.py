@@ -228,25 +228,29 @@ def _leave_two_of_four(config: Config, trained: Trained, session: Session, stage
     return Result(trained.run, stage, unpruned, network, zeros=zeros, convolutions=len(sizes))
 
 
+def tell(result: Result, show: Show) -> None:
+    """What people want to know of it."""
+    whole, network = result.unpruned, result.network
+    if result.cuts is not None:
+        show.draw(table(result.cuts))
+        show.say(
+            f"{network.params:,} of {whole.params:,} parameters ({100 * network.params / whole.params - 100:+.1f} "
+            f"%), {network.macs / 1e6:,.1f} of {whole.macs / 1e6:,.1f} MMAC "
+            f"({100 * network.macs / whole.macs - 100:+.1f} %), AP50 {network.AP50:.1f} of {whole.AP50:.1f}"
+        )
+    if result.zeros is not None:
+        show.say(
+            f"{100 * result.zeros:.1f} % of the weights of {result.convolutions} convolutions are zero; AP50 "
+            f"{network.AP50:.1f} of {whole.AP50:.1f}. The file keeps its size, though it packs better; only "
+            "runtimes with 2:4 kernels gain speed"
+        )
+    show.say(f"{result.run}; next: python -m pipeline.qat --run {result.run}, or pipeline.convert --int8")
+
+
 def command(config: Config) -> None:
     """Prune, and tell people."""
     with Screen("stdout") as show:
-        result = run(config, show)
-        whole, network = result.unpruned, result.network
-        if result.cuts is not None:
-            show.draw(table(result.cuts))
-            show.say(
-                f"{network.params:,} of {whole.params:,} parameters ({100 * network.params / whole.params - 100:+.1f} "
-                f"%), {network.macs / 1e6:,.1f} of {whole.macs / 1e6:,.1f} MMAC "
-                f"({100 * network.macs / whole.macs - 100:+.1f} %), AP50 {network.AP50:.1f} of {whole.AP50:.1f}"
-            )
-        if result.zeros is not None:
-            show.say(
-                f"{100 * result.zeros:.1f} % of the weights of {result.convolutions} convolutions are zero; AP50 "
-                f"{network.AP50:.1f} of {whole.AP50:.1f}. The file keeps its size, though it packs better; only "
-                "runtimes with 2:4 kernels gain speed"
-            )
-        show.say(f"{result.run}; next: python -m pipeline.qat --run {result.run}, or pipeline.convert --int8")
+        tell(run(config, show), show)
 
 
 def main() -> None:

@@ -131,16 +131,21 @@ def _check_parent(trained: Trained, stage: Path) -> None:
 
 def _train(config: Config, trained: Trained, how: Quantization, session: Session, stage: Path) -> Outcome:
     from micro_yolo.model.quantization import network as quantize
-    from micro_yolo.pipeline.convert import calibration_images
+    from micro_yolo.pipeline.data.sample import sample_images
     from micro_yolo.pipeline.learn.loop import Task
 
     source = trained.weighted()
     with session.scope():
         model = quantize.begin(trained.arch, source, how, config.init)
     averaged = quantize.wrapped(trained.arch, how)
-    split = session.dataset.splits["train"]
-    chosen = np.sort(np.random.default_rng(config.seed).permutation(len(split))[: config.samples])
-    images = calibration_images(split, chosen.tolist(), trained.arch.size, trained.resize)
+    images = sample_images(
+        session.dataset.splits["train"],
+        config.samples,
+        trained.arch.size,
+        trained.resize,
+        seed=config.seed,
+        unreadable=lambda fault: session.show.warn(f"not used for calibration: {fault}"),
+    )
     quantize.calibrate(model, source, [np.stack(images[i : i + 8]) for i in range(0, len(images), 8)])
     last = math.ceil(config.recipe.epochs / 4) if config.freeze_epochs is None else config.freeze_epochs
     task = Task(
@@ -155,13 +160,17 @@ def _train(config: Config, trained: Trained, how: Quantization, session: Session
     return session.train(task, config.recipe, stage)
 
 
+def tell(result: Result, show: Show) -> None:
+    """What people want to know of it."""
+    best = result.metrics
+    show.say(f"best: epoch {best['epoch']}, AP {best['AP']:.1f}, AP50 {best['AP50']:.1f}")
+    show.say(f"{result.run}; next: python -m pipeline.convert --run {result.run} --int8")
+
+
 def command(config: Config) -> None:
     """Quantize, and tell people."""
     with Screen("stdout") as show:
-        result = run(config, show)
-        best = result.metrics
-        show.say(f"best: epoch {best['epoch']}, AP {best['AP']:.1f}, AP50 {best['AP50']:.1f}")
-        show.say(f"{result.run}; next: python -m pipeline.convert --run {result.run} --int8")
+        tell(run(config, show), show)
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ Each candidate is a run of its own in ``RUN/search/``, measured on its float32 .
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import dataclasses
 import difflib
@@ -246,13 +245,13 @@ def _measure(config: Config, key: str, table: Arch, show: Show) -> Candidate:
         if (stage / runs.CONFIG).is_file():
             train.run(train.Config(run=directory, resume=True), show)
         else:
-            file = runs.write_json(_stage(config) / "tables" / f"{key}.json", table.to_json())
+            written = runs.write_json(_stage(config) / "tables" / f"{key}.json", table.to_json())
             given = {option.name: getattr(config, option.name) for option in dataclasses.fields(train.Config)}
-            given |= {"arch": str(file), "run": directory, "resume": False, "overwrite": True}
+            given |= {"arch": str(written), "run": directory, "resume": False, "overwrite": True}
             train.run(train.Config(**given), show)
-    with isolated(config.seed), contextlib.redirect_stdout(io.StringIO()):
-        export = convert.run(convert.Config(run=directory, float32=True, overwrite=True))
-        metrics = evaluate.run(evaluate.Config(model=export / "model_float32.tflite", data=config.data))
+    with isolated(config.seed):
+        (file,) = convert.run(convert.Config(run=directory, float32=True, overwrite=True)).files
+        metrics = evaluate.run(evaluate.Config(model=file.path, data=config.data)).metrics
     epoch = runs.read_json(stage / runs.METRICS)["epoch"]
     show.say(f"{key}: AP50 {metrics['AP50']:.1f}, AP {metrics['AP']:.1f} of the float32 file")
     return {"AP50": metrics["AP50"], "AP": metrics["AP"], "epoch": epoch}

@@ -176,7 +176,7 @@ def _train(config: Config, session: Session, stage: Path) -> Outcome:
 def _fit_anchors(arch: Arch, dataset: Dataset, config: Config, show: Show) -> Arch:
     import numpy as np
 
-    from micro_yolo.model.anchors import class_weights, fit_anchors, fit_quality, share_out
+    from micro_yolo.model.heads import head_of
     from micro_yolo.tflite.image import fit_to
 
     split = dataset.splits["train"]
@@ -185,14 +185,10 @@ def _fit_anchors(arch: Arch, dataset: Dataset, config: Config, show: Show) -> Ar
     )
     scales = np.repeat(scales, np.diff(split.starts), axis=0)
     shapes = ((split.boxes_xyxy[:, 2:] - split.boxes_xyxy[:, :2]) * scales)[~split.crowd]
-    heads = arch.heads
-    weights = class_weights(split.classes[~split.crowd])
-    anchors = fit_anchors(shapes, sum(len(head.anchors) for head in heads), weights=weights, seed=config.seed)
-    show.say(
-        f"anchors: mean IoU with the best {fit_quality(shapes, anchors):.2f}, published "
-        f"{fit_quality(shapes, [a for head in heads for a in head.anchors]):.2f}"
-    )
-    return arch.with_anchors(share_out(anchors, [head.stride for head in heads], [len(head.anchors) for head in heads]))
+    fitted: tuple[Arch, str] = head_of(arch).fit(arch, shapes, split.classes[~split.crowd], config.seed)
+    if fitted[1]:
+        show.say(fitted[1])
+    return fitted[0]
 
 
 def _quick(config: Config) -> Config:
@@ -210,14 +206,18 @@ def _recorded(config: Config) -> Config:
     return dataclasses.replace(resume.recorded(config, stage, prog=PROG), run=run)
 
 
+def tell(result: Result, show: Show) -> None:
+    """What people want to know of it."""
+    if result.metrics:
+        best = result.metrics
+        show.say(f"best: epoch {best['epoch']}, AP {best['AP']:.1f}, AP50 {best['AP50']:.1f}")
+        show.say(f"{result.run}; next: python -m pipeline.convert --run {result.run} --int8")
+
+
 def command(config: Config) -> None:
     """Train, and tell people."""
     with Screen("stdout") as show:
-        result = run(config, show)
-        if result.metrics:
-            best = result.metrics
-            show.say(f"best: epoch {best['epoch']}, AP {best['AP']:.1f}, AP50 {best['AP50']:.1f}")
-            show.say(f"{result.run}; next: python -m pipeline.convert --run {result.run} --int8")
+        tell(run(config, show), show)
 
 
 def main() -> None:

@@ -17,20 +17,20 @@ from typing import Any
 
 import numpy as np
 
+from micro_yolo.model.heads.base import Losses, Outputs
 from micro_yolo.model.keras import keras, tf
 from micro_yolo.pipeline.data.input import Batches
 from micro_yolo.pipeline.learn.devices import cluster
 from micro_yolo.pipeline.learn.recipe import OPTIMIZERS, Recipe
-from micro_yolo.pipeline.measure.metrics import PredictBatch
+from micro_yolo.pipeline.measure.predictor import PredictBatch
 from micro_yolo.pipeline.show.reporting import QUIET, Show
 from micro_yolo.pipeline.store import history, runs
 from micro_yolo.pipeline.store.history import Row
 from micro_yolo.tflite.decode import Grids
 
 Metrics = dict[str, Any]
-Outputs = Any
 # (outputs of the model, boxes, classes) -> scalars by name
-Losses = Callable[[Outputs, tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
+LossOf = Callable[[Outputs, tf.Tensor, tf.Tensor], Losses]
 # (images, outputs of the model) -> scalar
 Penalty = Callable[[tf.Tensor, Outputs], tf.Tensor]
 PENALTY = "distillation"
@@ -92,7 +92,7 @@ class Task:
 
     model: keras.Model
     averaged: keras.Model
-    losses: Losses
+    losses: LossOf
     evaluate: Callable[[], Metrics]
     plain: keras.Model | None = None
     callbacks: Sequence[keras.callbacks.Callback] = ()
@@ -315,14 +315,15 @@ def keras_predict(model: keras.Model) -> PredictBatch:
     """What `pipeline.measure.metrics.evaluate_split` wants of a model whose outputs are logits."""
 
     @tf.function(reduce_retracing=True)
-    def forward(images: tf.Tensor) -> list[tf.Tensor]:
-        return [
-            tf.sigmoid(tf.cast(logits, tf.float32)) for logits in model(tf.cast(images, tf.float32), training=False)
-        ]
+    def forward(images: tf.Tensor) -> Outputs:
+        logits = model(tf.cast(images, tf.float32), training=False)
+        return {
+            row: {part: tf.sigmoid(tf.cast(x, tf.float32)) for part, x in its.items()} for row, its in logits.items()
+        }
 
     def predict(images: np.ndarray) -> list[Grids]:
-        grids = [grid.numpy() for grid in forward(tf.constant(images))]
-        return [tuple(grids[i : i + 3]) for i in range(0, len(grids), 3)]
+        its = forward(tf.constant(images)).values()
+        return [(grids["boxes"].numpy(), grids["objectness"].numpy(), grids["classes"].numpy()) for grids in its]
 
     return predict
 

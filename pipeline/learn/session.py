@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from micro_yolo.model.spec import Arch
     from micro_yolo.pipeline.data import Dataset, Split
     from micro_yolo.pipeline.data.input import Batches
-    from micro_yolo.pipeline.learn.loop import Losses, Metrics, Outcome, Penalty, Task
+    from micro_yolo.pipeline.learn.loop import Metrics, Outcome, Penalty, Task
 
 
 class Session:
@@ -65,6 +66,7 @@ class Session:
         Raises:
           ValueError: a setting is wrong, or does not go with the data or the devices.
         """
+        from micro_yolo.model.heads import loss_of, settings_of
         from micro_yolo.pipeline.data.input import GIB, Images
 
         options.check()
@@ -75,7 +77,8 @@ class Session:
         self.val = _drawn(dataset.splits["val"], eval_images, options.seed)
         options.check_batch(len(train))
         self.arch, self.dataset, self.show = arch, dataset, show
-        self.loss, self.losses = loss_of(arch, loss)
+        settings = settings_of(arch, loss)
+        self.loss, self.losses = dataclasses.asdict(settings), loss_of(arch, settings)
         # Several machines must find each other before TensorFlow computes anything.
         self.strategy: tf.distribute.Strategy = devices.strategy()
         self._options, self._resize = options, resize
@@ -96,9 +99,10 @@ class Session:
         if not weight:
             return None
         from micro_yolo.model.distill import distillation
+        from micro_yolo.model.heads import settings_of
 
         with self.scope():
-            return distillation(trained.weighted(), weight)
+            return distillation(trained.arch, trained.weighted(), weight, settings_of(self.arch, self.loss))
 
     def measure(self, model: keras.Model) -> Callable[[], Metrics]:
         """A function that measures `model`, whose outputs are logits, on the validation images."""
@@ -109,7 +113,9 @@ class Session:
 
         def measured() -> Metrics:
             self._tell_unreadable()
-            return evaluate_split(predict, self.arch.heads, self.val, self.dataset, self.arch.size, self._resize)[0]
+            return evaluate_split(predict, self.arch.detections, self.val, self.dataset, self.arch.size, self._resize)[
+                0
+            ]
 
         return measured
 
@@ -170,18 +176,6 @@ def isolated(seed: int, precision: str = "float32") -> Iterator[None]:
             yield
         finally:
             keras.mixed_precision.set_global_policy(policy)
-
-
-def loss_of(arch: Arch, settings: Mapping[str, Any] | None = None) -> tuple[Mapping[str, Any], Losses]:
-    """The settings of the loss for a table, by default the head's own, and the loss itself."""
-    from functools import partial
-
-    from micro_yolo.model.loss import FIT_RATIO, WEIGHTS, detection_loss
-
-    known = {**WEIGHTS, "fit_ratio": FIT_RATIO}
-    if settings is not None and dict(settings) != known:
-        raise ValueError(f"loss: must be {known}, got {dict(settings)}")
-    return known, partial(detection_loss, heads=arch.heads)
 
 
 def recorded_loss(stage: Path) -> Mapping[str, Any] | None:

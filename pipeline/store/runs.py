@@ -32,6 +32,10 @@ WEIGHTS = "model.weights.h5"
 CONFIG = "config.json"
 METRICS = "metrics.json"
 HISTORY = "history.csv"
+# What commands leave in a run beside its stages: the table of its files, layer by layer, edge compilers.
+COMPARED = "stages.json"
+DEBUG, DEBUGGED = "debug", "debug.json"
+EDGE = "edge.json"
 _RECORDED = (
     "micro-yolo",
     "tensorflow",

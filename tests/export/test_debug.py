@@ -163,8 +163,8 @@ def debugged(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_command_keeps_the_worst_in_float_and_measures_the_files(debugged: Path) -> None:
-    out = debugged / debug.DEBUG
-    found = runs.read_json(out / debug.RESULT)
+    out = debugged / runs.DEBUG
+    found = runs.read_json(out / runs.DEBUGGED)
     own = {layer["name"]: layer["own_snr_db"] for layer in found["layers"] if layer["own_snr_db"] is not None}
     assert found["worst"] == sorted(own, key=own.__getitem__)[:10]
     assert [row["name"] for row in found["measured"]] == ["float32", "int8", "keep2", "keep5"]
@@ -181,7 +181,7 @@ def test_the_command_keeps_the_worst_in_float_and_measures_the_files(debugged: P
 
 def test_a_run_without_files_gets_them(own_run: Path) -> None:
     debug.run(debug.Config(run=own_run, images=1, keep=()))
-    found = runs.read_json(own_run / debug.DEBUG / debug.RESULT)
+    found = runs.read_json(own_run / runs.DEBUG / runs.DEBUGGED)
     assert Path(found["files"]["int8"]["path"]) == own_run / "export" / "train" / "model_int8_raw.tflite"
     assert [row["name"] for row in found["measured"]] == ["float32", "int8"]
 
@@ -194,4 +194,4 @@ def test_impossible_settings_are_refused(own_run: Path) -> None:
     ):
         with pytest.raises((ValueError, OSError), match=text):
             debug.run(replace(config))
-    assert not (own_run / debug.DEBUG).exists()
+    assert not (own_run / runs.DEBUG).exists()

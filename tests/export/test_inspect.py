@@ -49,19 +49,23 @@ def test_bytes_and_memory(exported: Path) -> None:
 
 def test_the_command(exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = exported / "export" / "model_int8_raw.tflite"
-    stage.run(stage.Config(model, tensors=True, layers=True))
+    config = stage.Config(model, tensors=True, layers=True)
+    found = stage.run(config)
+    assert capsys.readouterr() == ("", "")
+    assert found.report["op_counts"] == found.model.op_counts()
+    stage.command(config)
     shown = capsys.readouterr().out
     for part in ("tiny, int8, 64x96", "d1_objectness", "MMAC", "XNNPACK", "Ethos-U", "TFLite 2.", "KiB planned"):
         assert part in shown
     (tmp_path / "alone.tflite").write_bytes(metadata.split(model.read_bytes())[0])
-    stage.run(stage.Config(tmp_path / "alone.tflite", load=False))
+    stage.command(stage.Config(tmp_path / "alone.tflite", load=False))
     shown = capsys.readouterr().out
     assert "contract" in shown and "is missing" in shown
 
 
 def test_json(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = exported / "export" / "model_int8_raw.tflite"
-    stage.run(stage.Config(model, json=True))
+    stage.command(stage.Config(model, json=True))
     found = json.loads(capsys.readouterr().out)
     assert found["op_counts"]["CONV_2D"] > 5
     assert found["macs"] == sum(layer["macs"] for layer in found["layers"])
@@ -74,7 +78,7 @@ def test_names_cannot_steer_the_terminal(exported: Path, tmp_path: Path, capsys:
     graph.subgraphs[0].tensors[3].name = b"\x1b[2J[red]name"
     path = tmp_path / "m.tflite"
     path.write_bytes(inspect.pack(graph))
-    stage.run(stage.Config(path, tensors=True, load=False))
+    stage.command(stage.Config(path, tensors=True, load=False))
     shown = capsys.readouterr().out
     assert "\x1b" not in shown and "?[2J[red]name" in shown
 

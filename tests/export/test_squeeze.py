@@ -88,8 +88,8 @@ def test_the_command_and_the_debugger(own_run: Path, exported: Path, tiny_data: 
     assert "MEAN" not in counts and counts["AVERAGE_POOL_2D"] == 2
     Detector(path)
     # Its float32 file averages by a mean.
-    written = json.loads(debug.run(debug.Config(run=own_run, images=2, keep=(1,))).read_text())
-    assert "AVERAGE_POOL_2D" in {layer["op"] for layer in written["layers"]}
+    found = debug.run(debug.Config(run=own_run, images=2, keep=(1,)))
+    assert "AVERAGE_POOL_2D" in {layer.op for layer in found.layers}
 
 
 def test_a_network_without_gates_is_refused(own_run: Path) -> None:

@@ -30,7 +30,7 @@ def write(tmp_path: Path, data: bytes) -> Path:
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8"])
 def test_an_ssd_file_finds_what_its_operator_says(tmp_path: Path, picture: Path, dtype: str) -> None:
-    out = predict.run(predict.Config((picture,), model=write(tmp_path, ssd(dtype)), out=tmp_path / "out"))
+    out = predict.run(predict.Config((picture,), model=write(tmp_path, ssd(dtype)), out=tmp_path / "out")).out
     written = json.loads((out / "detections.json").read_text())
     person, cat = written["images"][0]["detections"]
     assert (person["label"], person["score"], person["box_xyxy"]) == ("person", 0.9, [0, 0, 100, 50])
@@ -42,12 +42,12 @@ def test_an_ssd_file_finds_what_its_operator_says(tmp_path: Path, picture: Path,
 def test_the_score_is_the_users(tmp_path: Path, picture: Path) -> None:
     model = write(tmp_path, ssd())
     for score, count in ((0.8, 1), (0.01, 3)):
-        out = predict.run(predict.Config((picture,), model=model, score=score, out=tmp_path / f"{score}"))
+        out = predict.run(predict.Config((picture,), model=model, score=score, out=tmp_path / f"{score}")).out
         assert len(json.loads((out / "detections.json").read_text())["images"][0]["detections"]) == count
 
 
 def test_without_labels_classes_are_numbers(tmp_path: Path, picture: Path) -> None:
-    out = predict.run(predict.Config((picture,), model=write(tmp_path, ssd(labels=None)), out=tmp_path / "out"))
+    out = predict.run(predict.Config((picture,), model=write(tmp_path, ssd(labels=None)), out=tmp_path / "out")).out
     found = json.loads((out / "detections.json").read_text())["images"][0]["detections"]
     assert [each["label"] for each in found] == ["class 0", "class 1"]
 
