@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from micro_yolo.model.spec import Arch
 
 PROG = "python -m pipeline.search"
-# Whose k is a convolution's kernel; a pool's is its window.
-OPS_WITH_KERNEL = ("conv", "separable", "mbconv", "pep")
 BEST, RANKING, SHEET, PICTURE = "best.json", "search.json", "search.csv", "search.png"
 
 # What search.json says of one: `_blank` with what it reached.
@@ -129,7 +127,9 @@ def candidates(arch: Arch, rows: Sequence[str], kernels: Sequence[int]) -> dict[
         raise ValueError(
             f"kernels: must be two or more different sizes above 0, got {' '.join(map(str, kernels)) or 'none'}"
         )
-    allowed = [row.name for row in arch.rows if row.op in OPS_WITH_KERNEL]
+    from micro_yolo.model.ops import has_kernel
+
+    allowed = [row.name for row in arch.rows if has_kernel(row)]
     names = [row.name for row in arch.rows]
     for name in rows:
         if name not in names:
