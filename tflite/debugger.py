@@ -11,6 +11,7 @@ import numpy as np
 from micro_yolo.tflite import inspect, twins
 from micro_yolo.tflite.convert import WEIGHTED
 from micro_yolo.tflite.detector import Interpreter
+from micro_yolo.tflite.edit import graph_of
 from micro_yolo.tflite.twins import Layer
 
 _MOST = 0.5
@@ -236,7 +237,7 @@ def _cause(error: LayerError, *, has_signal: bool) -> str:
 
 def _weights_snr(float_data: bytes, int8_data: bytes, layers: Sequence[Layer]) -> dict[str, float]:
     """Signal to error of the stored weights of each convolution, in dB."""
-    whole, integer = inspect.graph_of(float_data), inspect.graph_of(int8_data)
+    whole, integer = graph_of(float_data), graph_of(int8_data)
     found = {}
     for layer in (layer for layer in layers if layer.op in WEIGHTED):
         kept = []

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from micro_yolo.tflite import inspect
+from micro_yolo.tflite.arithmetic import Arithmetic
+from micro_yolo.tflite.edit import SIGNATURE, Graph, graph_of, op_name
 
 OPERATOR = "TFLite_Detection_PostProcess"
 # Of the input: what lies outside the picture keeps this size, for its logarithm.
@@ -70,11 +72,10 @@ def attach(
     Raises:
         ValueError: the outputs are not those of the heads.
     """
-    graph = inspect.graph_of(data)
-    parsed = inspect.read(data)
-    if len(graph.subgraphs) != 1 or inspect.SIGNATURE not in _signatures(graph):
-        raise ValueError(f"head: the file must have one graph and the signature {inspect.SIGNATURE}")
-    tail = _Tail(graph)
+    graph, parsed = Graph.of(data), inspect.read(data)
+    if len(graph.tree.subgraphs) != 1 or not parsed.signature_outputs:
+        raise ValueError(f"head: the file must have one graph and the signature {SIGNATURE}")
+    tail = Arithmetic(graph)
     height, width = parsed.tensor(parsed.inputs[0]).shape[1:3]
     boxes, objectness, classes, centres, halves = [], [], [], [], []
     for head in heads:
@@ -100,10 +101,11 @@ def attach(
     objectness_inside = tail.binary("MUL", tail.concatenate(objectness), inside)
     scores = tail.binary("MUL", tail.concatenate(classes), objectness_inside)
     unit_anchors = np.tile(np.array([0, 0, 1, 1], np.float32), (sum(map(len, centres)), 1))
-    outputs = tail.detections(
-        coded,
-        scores,
-        tail.constant("anchors", unit_anchors),
+    n = max_detections
+    outputs = tail.custom(
+        OPERATOR,
+        [coded, scores, tail.constant("anchors", unit_anchors)],
+        [(1, n, 4), (1, n), (1, n), (1,)],
         {
             "max_detections": max_detections,
             "max_classes_per_detection": 1,
@@ -119,8 +121,8 @@ def attach(
             "w_scale": 1.0,
         },
     )
-    tail.end(outputs)
-    return inspect.pack(graph)
+    graph.set_outputs(dict(zip(OUTPUTS, outputs, strict=True)))
+    return graph.pack()
 
 
 @dataclass(frozen=True)
@@ -137,9 +139,9 @@ def settings(data: bytes) -> Settings | None:
     """What the TFLite_Detection_PostProcess of a file was told; None if it has none. ValueError if it is garbled."""
     from flatbuffers import flexbuffers  # type: ignore[import-untyped]
 
-    graph = inspect.graph_of(data)
+    graph = graph_of(data)
     for op in (op for subgraph in graph.subgraphs for op in subgraph.operators or []):
-        if inspect.op_name(graph, op) != f"CUSTOM:{OPERATOR}":
+        if op_name(graph, op) != f"CUSTOM:{OPERATOR}":
             continue
         try:
             told = flexbuffers.Loads(bytes(bytearray(op.customOptions)))
@@ -153,10 +155,6 @@ def settings(data: bytes) -> Settings | None:
         except Exception as error:
             raise ValueError(f"the options of {OPERATOR} cannot be read ({type(error).__name__})") from None
     return None
-
-
-def _signatures(graph: Any) -> list[str]:
-    return [signature.signatureKey.decode() for signature in graph.signatureDefs or []]
 
 
 def _scales(head: Head, size: tuple[int, int]) -> np.ndarray:
@@ -179,14 +177,14 @@ def _halves(head: Head, size: tuple[int, int]) -> np.ndarray:
     return np.array([(h / height / 2, w / width / 2) for w, h in head.anchors], np.float32)
 
 
-def _clipped(tail: _Tail, scaled: int, centres: np.ndarray, halves: np.ndarray) -> tuple[int, int]:
+def _clipped(tail: Arithmetic, scaled: int, centres: np.ndarray, halves: np.ndarray) -> tuple[int, int]:
     """(1, N, 4) x, y from the cell's centre, log width, log height -> centre y, x, log height, log width, clipped.
 
     And (1, N, 1): 1, or 0 for a box of which nothing is left.
     """
     zero, one = np.array([0], np.float32), np.array([1], np.float32)
-    centre = tail.binary("ADD", tail.gather(scaled, np.array([1, 0], np.int32)), centres[None])
-    half = tail.binary("MUL", tail.unary("EXP", tail.gather(scaled, np.array([3, 2], np.int32))), halves[None])
+    centre = tail.binary("ADD", tail.gather(scaled, [1, 0]), centres[None])
+    half = tail.binary("MUL", tail.unary("EXP", tail.gather(scaled, [3, 2])), halves[None])
     low, high = (
         tail.binary("MINIMUM", tail.binary("MAXIMUM", tail.binary(side, centre, half), zero), one)
         for side in ("SUB", "ADD")
@@ -194,128 +192,6 @@ def _clipped(tail: _Tail, scaled: int, centres: np.ndarray, halves: np.ndarray) 
     middle = tail.binary("MUL", tail.binary("ADD", low, high), np.array([0.5], np.float32))
     size = tail.binary("SUB", high, low)
     solid = tail.binary("MINIMUM", tail.binary("MUL", size, np.array([1 / _LEAST], np.float32)), one)
-    inside = tail.binary("MUL", *(tail.gather(solid, np.array([i], np.int32)) for i in range(2)))
+    inside = tail.binary("MUL", *(tail.gather(solid, [i]) for i in range(2)))
     size = tail.binary("MAXIMUM", size, np.array([_LEAST], np.float32))
     return tail.concatenate([middle, tail.unary("LOG", size)], axis=2), inside
-
-
-class _Tail:
-    """Adds operators behind the graph of `tflite.inspect.graph_of`; every tensor it makes is float32 or a constant."""
-
-    def __init__(self, graph: Any) -> None:
-        from ai_edge_litert import schema_py_generated as schema
-
-        self._schema: Any = schema
-        self._graph = graph
-        self._main = graph.subgraphs[0]
-
-    def floats(self, index: int) -> int:
-        """The tensor itself, or a float32 copy of an integer one."""
-        tensor = self._main.tensors[index]
-        if tensor.type == self._schema.TensorType.FLOAT32:
-            return index
-        version = 3 if tensor.type == self._schema.TensorType.INT16 else 2
-        return self._add("DEQUANTIZE", [index], tensor.shape, "DequantizeOptions", version=version)
-
-    def binary(self, name: str, a: int, b: int | np.ndarray) -> int:
-        """ADD, SUB, MUL, MINIMUM or MAXIMUM; the result has the shape of `a`."""
-        options = "MaximumMinimum" if name.endswith("IMUM") else name.capitalize()
-        return self._add(name, [a, self._index(b)], self._shape(a), f"{options}Options")
-
-    def unary(self, name: str, a: int) -> int:
-        """EXP or LOG, which have no options of interest."""
-        return self._add(name, [a], self._shape(a), "ExpOptions" if name == "EXP" else None)
-
-    def reshape(self, a: int, shape: tuple[int, ...]) -> int:
-        made = np.array(shape, np.int32)
-        return self._add("RESHAPE", [a, self._index(made)], shape, "ReshapeOptions", newShape=made)
-
-    def concatenate(self, parts: list[int], axis: int = 1) -> int:
-        if len(parts) == 1:
-            return parts[0]
-        shape = list(self._shape(parts[0]))
-        shape[axis] = sum(self._shape(part)[axis] for part in parts)
-        return self._add("CONCATENATION", parts, shape, "ConcatenationOptions", axis=axis)
-
-    def gather(self, a: int, indices: np.ndarray) -> int:
-        shape = (*self._shape(a)[:2], len(indices))
-        return self._add("GATHER", [a, self._index(indices)], shape, "GatherOptions", axis=2)
-
-    def detections(self, boxes: int, scores: int, anchors: int, told: dict[str, Any]) -> list[int]:
-        from flatbuffers import flexbuffers
-
-        n = told["max_detections"]
-        shapes = ((1, n, 4), (1, n), (1, n), (1,))
-        # The names are those that models of the object detection API have.
-        outputs = [
-            self._tensor(OPERATOR + (f":{i}" if i else ""), self._schema.TensorType.FLOAT32, shape)
-            for i, shape in enumerate(shapes)
-        ]
-        op = self._operator("CUSTOM", [boxes, scores, anchors], outputs, custom=OPERATOR)
-        op.customOptions = np.frombuffer(bytes(flexbuffers.Dumps(told)), np.uint8)
-        return outputs
-
-    def end(self, outputs: list[int]) -> None:
-        """Make `outputs` those of the graph and, as OUTPUTS, of its signature."""
-        self._main.outputs = np.array(outputs, np.int32)
-        signature = self._graph.signatureDefs[_signatures(self._graph).index(inspect.SIGNATURE)]
-        signature.outputs = []
-        for name, index in zip(OUTPUTS, outputs, strict=True):
-            entry = self._schema.TensorMapT()
-            entry.name, entry.tensorIndex = name.encode(), index
-            signature.outputs.append(entry)
-
-    def constant(self, name: str, values: np.ndarray) -> int:
-        types = {"float32": self._schema.TensorType.FLOAT32, "int32": self._schema.TensorType.INT32}
-        buffer = self._schema.BufferT()
-        buffer.data = np.frombuffer(values.tobytes(), np.uint8)
-        self._graph.buffers.append(buffer)
-        return self._tensor(name, types[values.dtype.name], values.shape, len(self._graph.buffers) - 1)
-
-    def _index(self, value: int | np.ndarray) -> int:
-        if isinstance(value, np.ndarray):
-            return self.constant(f"constant_{len(self._main.tensors)}", value)
-        return value
-
-    def _shape(self, index: int) -> tuple[int, ...]:
-        return tuple(int(side) for side in self._main.tensors[index].shape)
-
-    def _tensor(self, name: str, kind: int, shape: Sequence[int], buffer: int = 0) -> int:
-        tensor = self._schema.TensorT()
-        tensor.name, tensor.type, tensor.buffer = name.encode(), kind, buffer
-        tensor.shape, tensor.hasRank = np.array(shape, np.int32), True
-        self._main.tensors.append(tensor)
-        return len(self._main.tensors) - 1
-
-    def _add(
-        self, name: str, inputs: list[int], shape: Sequence[int], options: str | None, *, version: int = 1, **told: Any
-    ) -> int:
-        output = self._tensor(f"head_{name.lower()}_{len(self._main.tensors)}", self._schema.TensorType.FLOAT32, shape)
-        op = self._operator(name, inputs, [output], version=version)
-        if options is not None:
-            op.builtinOptionsType = getattr(self._schema.BuiltinOptions, options)
-            op.builtinOptions = getattr(self._schema, f"{options}T")()
-        for key, value in told.items():
-            setattr(op.builtinOptions, key, value)
-        return output
-
-    def _operator(
-        self, name: str, inputs: list[int], outputs: list[int], *, version: int = 1, custom: str | None = None
-    ) -> Any:
-        op = self._schema.OperatorT()
-        op.opcodeIndex = self._code(name, version, custom)
-        op.inputs, op.outputs = np.array(inputs, np.int32), np.array(outputs, np.int32)
-        self._main.operators.append(op)
-        return op
-
-    def _code(self, name: str, version: int, custom: str | None) -> int:
-        number = getattr(self._schema.BuiltinOperator, name)
-        for index, code in enumerate(self._graph.operatorCodes):
-            if (code.builtinCode, code.version) == (number, version) and custom is None:
-                return index
-        code = self._schema.OperatorCodeT()
-        # Numbers above 127 would not fit the older field; all of these do.
-        code.builtinCode = code.deprecatedBuiltinCode = number
-        code.version, code.customCode = version, custom.encode() if custom else None
-        self._graph.operatorCodes.append(code)
-        return len(self._graph.operatorCodes) - 1

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from micro_yolo.tflite import inspect
+from micro_yolo.tflite.edit import Graph
 
 BUFFER = "TFLITE_METADATA"
 LABELS, CONTRACT = "labels.txt", "contract.json"
@@ -68,20 +68,9 @@ def describe(data: bytes, about: About, outputs: list[Output], size: tuple[int, 
         size: (height, width) of the input.
         score_threshold: advice to whoever shows detections.
     """
-    graph = inspect.graph_of(data)
-    packed = np.frombuffer(_pack(_model(about, outputs, size, score_threshold)), np.uint8)
-    from ai_edge_litert import schema_py_generated as schema
-
-    for entry in graph.metadata or []:
-        if entry.name == BUFFER.encode():
-            graph.buffers[entry.buffer].data = packed
-            return inspect.pack(graph)
-    buffer, entry = schema.BufferT(), schema.MetadataT()
-    buffer.data = packed
-    entry.name, entry.buffer = BUFFER.encode(), len(graph.buffers)
-    graph.buffers.append(buffer)
-    graph.metadata = [*(graph.metadata or []), entry]
-    return inspect.pack(graph)
+    graph = Graph.of(data)
+    graph.set_metadata(BUFFER, _pack(_model(about, outputs, size, score_threshold)))
+    return graph.pack()
 
 
 def append(data: bytes, files: dict[str, bytes]) -> bytes:

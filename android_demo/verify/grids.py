@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from micro_yolo.tflite import contract as contracts
-from micro_yolo.tflite import inspect, metadata
+from micro_yolo.tflite import metadata
 from micro_yolo.tflite.contract import KINDS, Contract, Head
+from micro_yolo.tflite.edit import Graph
 from micro_yolo.tflite.head import OPERATOR
 
 
@@ -38,8 +39,8 @@ def cut(data: bytes, contract: Contract) -> tuple[bytes, Contract]:
     Raises:
         ValueError: there is no such head.
     """
-    graph = inspect.graph_of(metadata.split(data)[0])
-    main = graph.subgraphs[0]
+    graph = Graph.of(metadata.split(data)[0])
+    main = graph.main
     producers = {int(index): op for op in main.operators for index in op.outputs}
     reshaped = [op for op in main.operators if _name(main, op).startswith("head_reshape_")]
     if not reshaped or len(reshaped) % len(KINDS):
@@ -48,14 +49,8 @@ def cut(data: bytes, contract: Contract) -> tuple[bytes, Contract]:
     heads = _heads(graph, grids, contract.size)
     names = [f"{head.row_name}_{kind}" for head in heads for kind in KINDS]
     main.operators = [op for op in main.operators if not _name(main, op).startswith(("head_", OPERATOR))]
-    main.outputs = np.array(grids, np.int32)
-    (signature,) = graph.signatureDefs
-    entry = type(signature.outputs[0])
-    signature.outputs = []
-    for name, index in zip(names, grids, strict=True):
-        signature.outputs.append(entry())
-        signature.outputs[-1].name, signature.outputs[-1].tensorIndex = name.encode(), index
-    raw = inspect.pack(graph)
+    graph.set_outputs(dict(zip(names, grids, strict=True)))
+    raw = graph.pack()
     return raw, contracts.describe(
         raw,
         head="raw",
@@ -69,13 +64,15 @@ def cut(data: bytes, contract: Contract) -> tuple[bytes, Contract]:
     )
 
 
-def _heads(graph: Any, grids: list[int], size: tuple[int, int]) -> list[Head]:
+def _heads(graph: Graph, grids: list[int], size: tuple[int, int]) -> list[Head]:
     """Strides by the grids' shapes, anchors by the constant that their sizes are multiplied with."""
-    main = graph.subgraphs[0]
+    main = graph.main
     (exp,) = (op for op in main.operators if _name(main, op).startswith("head_exp_"))
     (scaled,) = (op for op in main.operators if exp.outputs[0] in op.inputs)
-    stored = graph.buffers[main.tensors[scaled.inputs[1]].buffer].data
-    halves = np.frombuffer(np.asarray(stored, np.uint8).tobytes(), np.float32).reshape(-1, 2)
+    stored = graph.values(scaled.inputs[1])
+    if stored is None:
+        raise ValueError("grids: the anchors must be a constant of the head")
+    halves = stored.view(np.float32).reshape(-1, 2)
     heads, start = [], 0
     for number, (_, objectness, _) in enumerate(zip(*[iter(grids)] * 3, strict=True)):
         _, rows, columns, count = (int(side) for side in main.tensors[objectness].shape)

@@ -15,7 +15,7 @@ from micro_yolo.model.spec import Arch
 from micro_yolo.pipeline import convert as stage
 from micro_yolo.pipeline.store import runs
 from micro_yolo.tflite import contract as contracts
-from micro_yolo.tflite import inspect
+from micro_yolo.tflite import edit, inspect
 from micro_yolo.tflite.convert import CALIBRATED, VARIANTS, check, convert, split_shared_constants, widen_dead_ranges
 from micro_yolo.tflite.detector import Detector, Interpreter
 
@@ -162,10 +162,10 @@ def test_convert_refuses(deployed: Any) -> None:
             convert(deployed, variant)
 
 
-def edited(data: bytes, edit: Any) -> bytes:
-    graph = inspect.graph_of(data)
-    edit(graph)
-    return inspect.pack(graph)
+def edited(data: bytes, change: Any) -> bytes:
+    graph = edit.graph_of(data)
+    change(graph)
+    return edit.pack(graph)
 
 
 def set_scale(graph: Any) -> None:
@@ -176,7 +176,7 @@ def set_scale(graph: Any) -> None:
 
 
 def one_weight_scale(graph: Any) -> None:
-    op = next(op for op in graph.subgraphs[0].operators if inspect.op_name(graph, op) == "CONV_2D")
+    op = next(op for op in graph.subgraphs[0].operators if edit.op_name(graph, op) == "CONV_2D")
     quantization = graph.subgraphs[0].tensors[op.inputs[1]].quantization
     quantization.scale, quantization.zeroPoint = quantization.scale[:1], quantization.zeroPoint[:1]
 
@@ -187,7 +187,7 @@ def custom_operator(graph: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("edit", "reason"),
+    ("change", "reason"),
     [
         (set_scale, r"has scale 0\.0: it was constant on the calibration images"),
         (one_weight_scale, "have 1 scales for 8 channels"),
@@ -195,11 +195,11 @@ def custom_operator(graph: Any) -> None:
     ],
 )
 def test_check_refuses_a_bad_int8_file(
-    exported: Path, deployed: Any, inputs: list[np.ndarray], edit: Any, reason: str
+    exported: Path, deployed: Any, inputs: list[np.ndarray], change: Any, reason: str
 ) -> None:
     data, _ = read(exported, "int8")
     with pytest.raises(ValueError, match=f"int8 refused: .*{reason}"):
-        check(edited(data, edit), "int8", deployed, inputs[:1])
+        check(edited(data, change), "int8", deployed, inputs[:1])
 
 
 def test_check_refuses_floats_in_an_int8_file(exported: Path, deployed: Any, inputs: list[np.ndarray]) -> None:

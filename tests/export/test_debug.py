@@ -14,7 +14,7 @@ import pytest
 from micro_yolo.pipeline import debug
 from micro_yolo.pipeline.store import runs
 from micro_yolo.tflite import contract as contracts
-from micro_yolo.tflite import debugger, inspect, twins
+from micro_yolo.tflite import debugger, edit, inspect, twins
 from micro_yolo.tflite.detector import Interpreter
 
 
@@ -87,10 +87,10 @@ def test_one_layer_in_float_leaves_the_others_int8(layers: list[twins.Layer], pa
 
 
 def test_files_of_different_networks_are_refused(pair: tuple[bytes, bytes]) -> None:
-    graph = inspect.graph_of(pair[0])
+    graph = edit.graph_of(pair[0])
     graph.subgraphs[0].operators.pop()
     with pytest.raises(ValueError, match=r"must have the same operators, got .* different from number"):
-        twins.match(inspect.pack(graph), pair[1])
+        twins.match(edit.pack(graph), pair[1])
     with pytest.raises(ValueError, match="no operator of the second file gives int8"):
         twins.match(pair[0], pair[0])
     with pytest.raises(ValueError, match="at least one image"):
@@ -123,10 +123,10 @@ def test_damage_is_found_where_it_is_and_called_by_its_name(
 ) -> None:
     # Its output goes into an addition and a resize only, which take any scale.
     hit = layer_called(layers, "l6_project")
-    graph = inspect.graph_of(pair[1])
+    graph = edit.graph_of(pair[1])
     main = graph.subgraphs[0]
     damage(main.tensors[hit.int8_output], graph, main.operators[hit.int8_op])
-    worst = debugger.worst(debugger.measure(pair[0], inspect.pack(graph), inputs[:3]), 1)[0]
+    worst = debugger.worst(debugger.measure(pair[0], edit.pack(graph), inputs[:3]), 1)[0]
     assert worst.name == hit.name
     assert worst.cause.startswith(cause)
     before = {error.name: error for error in debugger.measure(*pair, inputs[:3])}[hit.name]

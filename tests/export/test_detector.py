@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from micro_yolo.tflite import inspect, metadata
+from micro_yolo.tflite import edit, inspect, metadata
 from micro_yolo.tflite.convert import VARIANTS
 from micro_yolo.tflite.detector import Detector, Interpreter
 from micro_yolo.tflite.image import load_image
@@ -77,10 +77,10 @@ def test_files_that_are_not_ours(model_copy: Copy, tmp_path: Path) -> None:
 
 def test_somebody_elses_model_has_no_contract_and_no_named_outputs(model_copy: Copy) -> None:
     path = model_copy("float32_raw")
-    graph = inspect.graph_of(path.read_bytes())
+    graph = edit.graph_of(path.read_bytes())
     graph.signatureDefs = []
     with pytest.raises(ValueError, match="not a model of ours"):
-        Interpreter(inspect.pack(graph))
+        Interpreter(edit.pack(graph))
 
 
 def test_a_contract_of_another_model(model_copy: Copy) -> None:
