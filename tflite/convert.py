@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from micro_yolo.tflite import head, inspect
-from micro_yolo.tflite.contract import KINDS
+from micro_yolo.tflite import heads, inspect, suppression
 from micro_yolo.tflite.decode import decode
 from micro_yolo.tflite.detector import Interpreter, quiet
 from micro_yolo.tflite.edit import SIGNATURE, Graph
+from micro_yolo.tflite.heads import GridLike
 
 VARIANTS = ("float32", "float16", "dynamic", "int16x8", "int8")
 CALIBRATED = ("int16x8", "int8")
@@ -90,23 +90,26 @@ def check(data: bytes, variant: str, model: Any, samples: Sequence[np.ndarray]) 
     return _run(data, variant, model, samples)
 
 
-def check_detections(made: bytes, raw: bytes, heads: Sequence[head.Head], samples: Sequence[np.ndarray]) -> None:
-    """Run what `tflite.head.attach` made of `raw` and compare.
+def check_detections(
+    made: bytes, raw: bytes, rows: Sequence[GridLike], samples: Sequence[np.ndarray], *, coding: str = heads.IMPLIED
+) -> None:
+    """Run what `tflite.suppression.attach` made of `raw` and compare.
 
     Every detection must be a candidate of `tflite.decode`, and the best of each class must be there.
 
     Args:
         made: a file with the detections head.
         raw: the file it was made from.
-        heads: its detection rows.
+        rows: its detection rows.
         samples: uint8 (h, w, 3) images of the model's size.
+        coding: of its grids.
 
     Raises:
         ValueError: the runtime cannot run it, or it says something else than the grids.
     """
-    told = head.settings(made)
+    told, parts = suppression.told(made), heads.find(coding).parts
     if told is None:
-        raise ValueError(f"head: the file has no {head.OPERATOR}")
+        raise ValueError(f"head: the file has no {suppression.OPERATOR}")
     with_head, without = Interpreter(made), Interpreter(raw)
     size = without.input_tensor.shape[1:3]
     height, width = size
@@ -115,14 +118,17 @@ def check_detections(made: bytes, raw: bytes, heads: Sequence[head.Head], sample
         for interpreter in (with_head, without):
             interpreter.set(interpreter.quantize(sample)[None])
             interpreter.invoke()
-        boxes, classes, scores, count = (with_head.value(name)[0] for name in head.OUTPUTS)
+        boxes, classes, scores, count = (with_head.value(name)[0] for name in suppression.OUTPUTS)
         got = scores[: int(count)]
         boxes_xyxy = np.clip(boxes[:, [1, 0, 3, 2]] * sides, 0, sides)[: len(got)]
-        grids = [[without.value(f"{row.row_name}_{kind}")[0] for kind in KINDS] for row in heads]
+        grids = {
+            row.row_name: {part.name: without.value(f"{row.row_name}_{part.name}")[0] for part in parts} for row in rows
+        }
         candidates = decode(
-            [(a, b, c) for a, b, c in grids],
-            heads,
+            grids,
+            rows,
             (height, width),
+            coding=coding,
             score_threshold=told.score_threshold,
             iou_threshold=1,
             max_detections=_CANDIDATES,

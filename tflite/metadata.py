@@ -50,7 +50,7 @@ class About:
     version: str = ""
 
 
-class Output(NamedTuple):
+class Described(NamedTuple):
     """An output as metadata has it: its name there, what it is, and whether it is boxes, classes or scores."""
 
     name: str
@@ -58,7 +58,9 @@ class Output(NamedTuple):
     kind: str
 
 
-def describe(data: bytes, about: About, outputs: list[Output], size: tuple[int, int], score_threshold: float) -> bytes:
+def describe(
+    data: bytes, about: About, outputs: list[Described], size: tuple[int, int], score_threshold: float
+) -> bytes:
     """The model with metadata in it, replacing any that was there.
 
     Args:
@@ -135,7 +137,7 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split())[:160] or type(error).__name__
 
 
-def _model(about: About, outputs: list[Output], size: tuple[int, int], score_threshold: float) -> Table:
+def _model(about: About, outputs: list[Described], size: tuple[int, int], score_threshold: float) -> Table:
     height, width = size
     image = {
         0: "image",
@@ -161,7 +163,7 @@ def _model(about: About, outputs: list[Output], size: tuple[int, int], score_thr
     return {number: value for number, value in table.items() if value != ""}
 
 
-def _output(output: Output, score_threshold: float) -> Table:
+def _output(output: Described, score_threshold: float) -> Table:
     table: Table = {0: output.name, 1: output.description, 3: {0: _FEATURE, 1: {}}}
     if output.kind == "boxes":
         # Where left, top, right and bottom are in the tensor.

@@ -27,7 +27,7 @@ _COMPUTING = ("Conv2D", "depthwise", "MatMul")
 
 
 @dataclass(frozen=True)
-class Layer:
+class Pair:
     """An operator that is in both files and gives int8 in one of them; indices are of the main graph.
 
     Attributes:
@@ -47,7 +47,7 @@ class Layer:
     int8_output: int
 
 
-def match(float_data: bytes, int8_data: bytes) -> list[Layer]:
+def match(float_data: bytes, int8_data: bytes) -> list[Pair]:
     """The operators of two files of one network, in graph order.
 
     Raises:
@@ -70,7 +70,7 @@ def match(float_data: bytes, int8_data: bytes) -> list[Layer]:
             f"{len(shapes[1])}, different from number {where} on; allowed: files of one stage and head; "
             "`python -m pipeline.convert --float32 --int8` makes both"
         )
-    layers: list[Layer] = []
+    layers: list[Pair] = []
     named: dict[int, str] = {}
     taken: set[str] = set()
     for (i, op), (j, other) in zip(*theirs, strict=True):
@@ -83,13 +83,13 @@ def match(float_data: bytes, int8_data: bytes) -> list[Layer]:
         taken.add(name)
         named[op.outputs[0]] = name
         if (value.dtype, output.dtype) == ("float32", "int8"):
-            layers.append(Layer(name, op.name, i, j, op.outputs[0], other.outputs[0]))
+            layers.append(Pair(name, op.name, i, j, op.outputs[0], other.outputs[0]))
     if not layers:
         raise ValueError("twins: no operator of the second file gives int8; `python -m pipeline.convert --int8`")
     return layers
 
 
-def beside(float_data: bytes, int8_data: bytes, layers: Sequence[Layer]) -> tuple[bytes, dict[str, int]]:
+def beside(float_data: bytes, int8_data: bytes, layers: Sequence[Pair]) -> tuple[bytes, dict[str, int]]:
     """The int8 file with a float twin of each of `layers` that reads the same int8 inputs and is read by nobody.
 
     Returns:
@@ -98,7 +98,7 @@ def beside(float_data: bytes, int8_data: bytes, layers: Sequence[Layer]) -> tupl
     return _rewrite(float_data, int8_data, {layer.int8_op: layer for layer in layers}, replace=False)
 
 
-def instead(float_data: bytes, int8_data: bytes, layers: Collection[Layer]) -> bytes:
+def instead(float_data: bytes, int8_data: bytes, layers: Collection[Pair]) -> bytes:
     """The int8 file with `layers` computed in float.
 
     Neighbours among them hand floats to each other; everyone else gets int8 with the scale the tensor always had, so
@@ -108,7 +108,7 @@ def instead(float_data: bytes, int8_data: bytes, layers: Collection[Layer]) -> b
 
 
 def _rewrite(
-    float_data: bytes, int8_data: bytes, chosen: dict[int, Layer], *, replace: bool
+    float_data: bytes, int8_data: bytes, chosen: dict[int, Pair], *, replace: bool
 ) -> tuple[bytes, dict[str, int]]:
     source, target = Graph.of(float_data), _Target(int8_data)
     operators, made = [], {}

@@ -12,13 +12,17 @@ import numpy as np
 
 from micro_yolo.tflite import contract as contracts
 from micro_yolo.tflite import metadata
-from micro_yolo.tflite.contract import KINDS, Contract, Head
+from micro_yolo.tflite.contract import Contract
 from micro_yolo.tflite.edit import Graph
-from micro_yolo.tflite.head import OPERATOR
+from micro_yolo.tflite.heads import IMPLIED, Grid, find
+from micro_yolo.tflite.suppression import OPERATOR
+
+# What the shipped model's head puts out.
+PARTS = tuple(part.name for part in find(IMPLIED).parts)
 
 
 def write(model: Path, out: Path) -> Path:
-    """MODEL_raw.tflite and its contract in `out`. ValueError if `model` is not as tflite.head makes it."""
+    """MODEL_raw.tflite and its contract in `out`. ValueError if `model` is not as tflite.suppression makes it."""
     data, contract = cut(model.read_bytes(), contracts.load(model))
     target = out / f"{model.stem}_raw.tflite"
     target.write_bytes(data)
@@ -27,7 +31,7 @@ def write(model: Path, out: Path) -> Path:
 
 
 def cut(data: bytes, contract: Contract) -> tuple[bytes, Contract]:
-    """Take what `tflite.head.attach` put behind the network off again.
+    """Take what `tflite.suppression.attach` put behind the network off again.
 
     Args:
         data: bytes of a .tflite with the detections head.
@@ -43,11 +47,11 @@ def cut(data: bytes, contract: Contract) -> tuple[bytes, Contract]:
     main = graph.main
     producers = {int(index): op for op in main.operators for index in op.outputs}
     reshaped = [op for op in main.operators if _name(main, op).startswith("head_reshape_")]
-    if not reshaped or len(reshaped) % len(KINDS):
+    if not reshaped or len(reshaped) % len(PARTS):
         raise ValueError("grids: the file must have the detections head")
     grids = [_source(main, producers, int(op.inputs[0])) for op in reshaped]
-    heads = _heads(graph, grids, contract.size)
-    names = [f"{head.row_name}_{kind}" for head in heads for kind in KINDS]
+    rows = _rows(graph, grids, contract.size)
+    names = [f"{row.row_name}_{part}" for row in rows for part in PARTS]
     main.operators = [op for op in main.operators if not _name(main, op).startswith(("head_", OPERATOR))]
     graph.set_outputs(dict(zip(names, grids, strict=True)))
     raw = graph.pack()
@@ -57,14 +61,14 @@ def cut(data: bytes, contract: Contract) -> tuple[bytes, Contract]:
         name=f"{contract.name}_raw",
         arch=contract.arch,
         variant=contract.variant,
-        heads=heads,
+        rows=rows,
         labels=contract.labels,
         resize=contract.input.resize,
         nms=contract.nms,
     )
 
 
-def _heads(graph: Graph, grids: list[int], size: tuple[int, int]) -> list[Head]:
+def _rows(graph: Graph, grids: list[int], size: tuple[int, int]) -> list[Grid]:
     """Strides by the grids' shapes, anchors by the constant that their sizes are multiplied with."""
     main = graph.main
     (exp,) = (op for op in main.operators if _name(main, op).startswith("head_exp_"))
@@ -73,13 +77,13 @@ def _heads(graph: Graph, grids: list[int], size: tuple[int, int]) -> list[Head]:
     if stored is None:
         raise ValueError("grids: the anchors must be a constant of the head")
     halves = stored.view(np.float32).reshape(-1, 2)
-    heads, start = [], 0
-    for number, (_, objectness, _) in enumerate(zip(*[iter(grids)] * 3, strict=True)):
+    found, start = [], 0
+    for number, (_, objectness, _) in enumerate(zip(*[iter(grids)] * len(PARTS), strict=True)):
         _, rows, columns, count = (int(side) for side in main.tensors[objectness].shape)
         sides = halves[start : start + count, ::-1] * 2 * np.array(size[::-1], np.float32)
-        heads.append(Head(f"row{number}", size[0] // rows, tuple((float(w), float(h)) for w, h in sides)))
+        found.append(Grid(f"row{number}", size[0] // rows, tuple((float(w), float(h)) for w, h in sides)))
         start += rows * columns * count
-    return heads
+    return found
 
 
 def _source(main: Any, producers: dict[int, Any], index: int) -> int:

@@ -52,7 +52,7 @@ def test_contract_says_where_it_came_from(exported: Path, variant: str) -> None:
     }
     assert contract.input.resize == "stretch"
     assert contract.versions["tensorflow"].startswith("2.")
-    assert [head.stride for head in contract.heads] == [16, 8]
+    assert [grid.stride for grid in contract.grids] == [16, 8]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -63,7 +63,7 @@ def test_file_agrees_with_keras(exported: Path, variant: str, deployed: Any, inp
         for parts in deployed(inputs[0][None].astype(np.float32), training=False).values()
         for grid in parts.values()
     ]
-    found = [grid for head in detector.raw(inputs[0]) for grid in head]
+    found = [grid for grids in detector.raw(inputs[0]).values() for grid in grids.values()]
     assert [grid.shape for grid in found] == [grid.shape for grid in expected]
     worst = max(float(np.abs(a - b).mean()) for a, b in zip(found, expected, strict=True))
     assert worst < {"float32": 1e-5, "float16": 2e-3, "dynamic": 0.01, "int16x8": 0.01, "int8": 0.02}[variant]

@@ -25,7 +25,7 @@ def pair(exported: Path) -> tuple[bytes, bytes]:
 
 
 @pytest.fixture(scope="module")
-def layers(pair: tuple[bytes, bytes]) -> list[twins.Layer]:
+def layers(pair: tuple[bytes, bytes]) -> list[twins.Pair]:
     return twins.match(*pair)
 
 
@@ -36,11 +36,11 @@ def outputs(data: bytes, image: np.ndarray, **options: Any) -> dict[str, np.ndar
     return {name: interpreter.value(name) for name in interpreter.output_tensors}
 
 
-def layer_called(layers: list[twins.Layer], name: str) -> twins.Layer:
+def layer_called(layers: list[twins.Pair], name: str) -> twins.Pair:
     return next(layer for layer in layers if layer.name == name)
 
 
-def test_every_layer_is_matched_and_named(layers: list[twins.Layer], pair: tuple[bytes, bytes], deployed: Any) -> None:
+def test_every_layer_is_matched_and_named(layers: list[twins.Pair], pair: tuple[bytes, bytes], deployed: Any) -> None:
     ops = inspect.read(pair[1]).ops
     assert len(layers) == sum(op.name not in ("QUANTIZE", "DEQUANTIZE") for op in ops if op.subgraph == 0)
     assert len({layer.name for layer in layers}) == len(layers)
@@ -49,7 +49,7 @@ def test_every_layer_is_matched_and_named(layers: list[twins.Layer], pair: tuple
 
 
 def test_twins_beside_change_nothing_and_get_the_same_inputs(
-    layers: list[twins.Layer], pair: tuple[bytes, bytes], inputs: list[np.ndarray]
+    layers: list[twins.Pair], pair: tuple[bytes, bytes], inputs: list[np.ndarray]
 ) -> None:
     watched, twin_of = twins.beside(*pair, layers)
     before = outputs(pair[1], inputs[0], keep_tensors=True)
@@ -67,7 +67,7 @@ def test_twins_beside_change_nothing_and_get_the_same_inputs(
 
 
 def test_all_layers_in_float_say_what_the_float_file_says(
-    layers: list[twins.Layer], pair: tuple[bytes, bytes], inputs: list[np.ndarray]
+    layers: list[twins.Pair], pair: tuple[bytes, bytes], inputs: list[np.ndarray]
 ) -> None:
     kept = twins.instead(*pair, layers)
     expected, whole, integer = outputs(kept, inputs[0]), outputs(pair[0], inputs[0]), outputs(pair[1], inputs[0])
@@ -79,7 +79,7 @@ def test_all_layers_in_float_say_what_the_float_file_says(
     assert inspect.read(kept).tensor(given).dtype == "uint8"
 
 
-def test_one_layer_in_float_leaves_the_others_int8(layers: list[twins.Layer], pair: tuple[bytes, bytes]) -> None:
+def test_one_layer_in_float_leaves_the_others_int8(layers: list[twins.Pair], pair: tuple[bytes, bytes]) -> None:
     found = inspect.read(twins.instead(*pair, [layer_called(layers, "l6_dw")]))
     main = [op for op in found.ops if op.name == "DEPTHWISE_CONV_2D"]
     kinds = [found.tensor(op.outputs[0]).dtype for op in main]
@@ -117,7 +117,7 @@ def _coarse(tensor: Any, graph: Any, op: Any) -> None:
 def test_damage_is_found_where_it_is_and_called_by_its_name(
     damage: Callable[..., None],
     cause: str,
-    layers: list[twins.Layer],
+    layers: list[twins.Pair],
     pair: tuple[bytes, bytes],
     inputs: list[np.ndarray],
 ) -> None:
@@ -135,7 +135,7 @@ def test_damage_is_found_where_it_is_and_called_by_its_name(
 
 
 def test_figures_are_those_of_the_definition(
-    layers: list[twins.Layer], pair: tuple[bytes, bytes], inputs: list[np.ndarray]
+    layers: list[twins.Pair], pair: tuple[bytes, bytes], inputs: list[np.ndarray]
 ) -> None:
     error = {error.name: error for error in debugger.measure(*pair, inputs[:2])}["l7_conv"]
     layer = layer_called(layers, "l7_conv")
