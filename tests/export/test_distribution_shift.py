@@ -139,7 +139,7 @@ def test_points_are_those_of_a_file_with_these_weights(
 
     seen = []
 
-    def evaluate(predict: Any, *rest: Any) -> Any:
+    def evaluate(predict: Any, *rest: Any, coding: str) -> Any:
         images = np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3), np.uint8)
         for predicted in (predict(images), keras_predict(coarse)(images)):
             seen.append([grid for grids in predicted.values() for grid in grids.values()])
