@@ -21,7 +21,7 @@ import tyro
 from micro_yolo.pipeline import android
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import listing
-from micro_yolo.pipeline.show.reporting import QUIET, Screen, Show
+from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.store import runs
 from micro_yolo.pipeline.store.finished import From, Trained, find
 from micro_yolo.tflite import contract as contracts
@@ -31,7 +31,7 @@ from micro_yolo.tflite.metadata import About
 from micro_yolo.tflite.package import label_file, seal
 
 if TYPE_CHECKING:
-    from micro_yolo.tflite.head import Head
+    from micro_yolo.tflite.heads import GridLike
 
 PROG = "python -m pipeline.convert"
 LABELS = "labels.txt"
@@ -144,9 +144,11 @@ def run(config: Config, show: Show = QUIET) -> Converted:
     aware = {"int8"} if trained.quantization is not None else set()
     samples = _samples(trained, config, show, needed=bool(({"int8", "int16x8"} - aware) & set(variants)))
 
+    from micro_yolo.model.heads import head_of
     from micro_yolo.tflite import convert as converting
     from micro_yolo.tflite import squeeze
 
+    coding = head_of(trained.arch).coding
     weighted = trained.weighted()
     files = []
     for variant in variants:
@@ -158,14 +160,16 @@ def run(config: Config, show: Show = QUIET) -> Converted:
         data = squeeze.pooled(data) if config.squeeze == "pool" else data
         differences = converting.check(data, variant, model, samples[:COMPARED])
         if config.head == "detections":
-            data = with_detections(data, trained.arch.detections, len(trained.labels), samples[:COMPARED])
+            rows, n_classes = trained.arch.detections, len(trained.labels)
+            data = with_detections(data, rows, n_classes, samples[:COMPARED], coding=coding)
         contract = contracts.describe(
             data,
             head=config.head,
             name=trained.run.name,
             arch=trained.arch.name,
             variant=variant,
-            heads=trained.arch.detections,
+            rows=trained.arch.detections,
+            coding=coding,
             labels=trained.labels,
             resize=trained.resize,
             parents=parents,
@@ -206,24 +210,27 @@ def file_name(variant: str, head: str) -> str:
     return f"model_{variant}{'' if head == 'detections' else '_raw'}.tflite"
 
 
-def with_detections(data: bytes, heads: Sequence[Head], n_classes: int, samples: Sequence[np.ndarray]) -> bytes:
+def with_detections(
+    data: bytes, rows: Sequence[GridLike], n_classes: int, samples: Sequence[np.ndarray], *, coding: str
+) -> bytes:
     """A raw .tflite -> the same with the detections head, which was run on `samples` and says what the grids say.
 
     Raises ValueError if it does not.
     """
-    from micro_yolo.tflite import head
     from micro_yolo.tflite.convert import check_detections
+    from micro_yolo.tflite.suppression import attach
 
     nms = contracts.Nms()
-    made = head.attach(
+    made = attach(
         data,
-        heads,
+        rows,
         n_classes,
+        coding=coding,
         score_threshold=nms.lowest_score,
         iou_threshold=nms.iou_threshold,
         max_detections=nms.max_detections,
     )
-    check_detections(made, data, heads, samples)
+    check_detections(made, data, rows, samples, coding=coding)
     return made
 
 

@@ -17,7 +17,7 @@ import tyro
 
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import listing, points
-from micro_yolo.pipeline.show.reporting import QUIET, Screen, Show
+from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.store import runs
 from micro_yolo.pipeline.store.finished import From, check_names, find
 
@@ -146,19 +146,20 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
 def _keras(config: Config) -> _Subject:
     trained = find(config.run, config.from_stage)
     dataset = trained.dataset(config.data)
+    from micro_yolo.model.heads import head_of
     from micro_yolo.pipeline.learn.loop import keras_predict
     from micro_yolo.pipeline.measure.metrics import SCORE_THRESHOLD
     from micro_yolo.pipeline.measure.predictor import Facts, Network
     from micro_yolo.tflite.contract import Nms
 
     iou = Nms().iou_threshold if config.iou is None else config.iou
-    facts = Facts(trained.arch.size, trained.resize, SCORE_THRESHOLD, iou)
+    arch, facts = trained.arch, Facts(trained.arch.size, trained.resize, SCORE_THRESHOLD, iou)
     predict = keras_predict(trained.weighted())
     return _Subject(
         name=trained.stage.name,
-        title=f"{trained.stage} ({trained.arch.name}, Keras)",
+        title=f"{trained.stage} ({arch.name}, Keras)",
         sha256=runs.sha256(trained.stage / runs.WEIGHTS),
-        predictor=Network(predict, trained.arch.detections, trained.labels, facts, config.batch),
+        predictor=Network(predict, arch.detections, trained.labels, facts, config.batch, head_of(arch).coding),
         dataset=dataset,
         out=config.out or trained.run,
     )

@@ -19,11 +19,12 @@ import numpy as np
 
 from micro_yolo.tflite import child, inspect
 from micro_yolo.tflite.decode import Detections
+from micro_yolo.tflite.edit import graph_of
 from micro_yolo.tflite.image import load_image, resize
 from micro_yolo.tflite.inspect import Model, Tensor
+from micro_yolo.tflite.metadata import BUFFER
 
 OPERATOR = "CUSTOM:TFLite_Detection_PostProcess"
-METADATA = "TFLITE_METADATA"
 SCORE_THRESHOLD = 0.5
 _KINDS = ("boxes", "classes", "scores", "count")
 # Names by which metadata and the TensorFlow object detection API call them.
@@ -224,10 +225,10 @@ class _Said:
 
 def _metadata(data: bytes) -> _Said:
     """Of TFLite metadata (metadata_schema.fbs of TFLite Support), nothing if there is none or it is damaged."""
-    graph = inspect.graph_of(data)
+    graph = graph_of(data)
     buffers = {bytes(entry.name or b"").decode(errors="replace"): entry.buffer for entry in graph.metadata or []}
     try:
-        buffer = bytes(graph.buffers[buffers[METADATA]].data)
+        buffer = bytes(graph.buffers[buffers[BUFFER]].data)
         subgraph = _Table.root(buffer).tables(3)[0]
         names = tuple(tensor.text(0) for tensor in subgraph.tables(3))
         units = [unit for tensor in subgraph.tables(2)[:1] for unit in tensor.tables(4)]
