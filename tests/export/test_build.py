@@ -8,7 +8,7 @@ import pytest
 from micro_yolo.model.build import build, deployable
 from micro_yolo.model.count import count
 from micro_yolo.model.heads import HEADS
-from micro_yolo.model.heads.base import Part
+from micro_yolo.model.heads.part import Part
 from micro_yolo.model.heads.yolo import Yolo
 from micro_yolo.model.keras import keras, tf
 from micro_yolo.model.quantization import network as quantize
