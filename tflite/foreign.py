@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from micro_yolo.tflite import child, inspect
+from micro_yolo.tflite import child, head, inspect
 from micro_yolo.tflite.decode import Detections
 from micro_yolo.tflite.image import load_image, resize
 from micro_yolo.tflite.inspect import Model, Tensor
@@ -51,6 +51,7 @@ class Foreign:
         std: likewise.
         outputs: tensor indices of boxes (ymin, xmin, ymax, xmax in 0..1), classes, scores and count.
         labels: class names by class number, as far as the file has them.
+        least_score: what scores less the file drops by itself, as far as that is known.
     """
 
     size: tuple[int, int]
@@ -59,6 +60,7 @@ class Foreign:
     std: float
     outputs: tuple[int, int, int, int]
     labels: tuple[str, ...]
+    least_score: float = 0.0
 
     def label(self, number: int) -> str:
         """The name of a class, or its number."""
@@ -77,7 +79,11 @@ def describe(data: bytes, name: str | Path = "model") -> Foreign:
     if dtype == "float32" and said.normalization is None:
         raise ValueError(f"{name}: its input is float32, and no metadata says how pixels are normalized")
     mean, std = said.normalization or (0.0, 1.0)
-    return Foreign(size, dtype, mean, std, outputs, _labels(data))
+    try:
+        told = head.settings(data)
+    except ValueError:
+        told = None
+    return Foreign(size, dtype, mean, std, outputs, _labels(data), told.score_threshold if told else 0.0)
 
 
 def detect(
