@@ -47,7 +47,7 @@ def run(config: Config) -> np.ndarray:
     model = trained.weighted()
     files = trained.dataset(config.data).splits["val"].files[: config.images]
     pixels = np.stack([resize(load_image(file), trained.arch.size, trained.resize)[0] for file in files])
-    steps = steps_apart(outputs(path.read_bytes(), pixels), said(trained.arch, model, pixels))
+    steps = steps_apart(outputs(path.read_bytes(), pixels), said(model, pixels))
     print(
         f"{path}: {len(pixels)} images, {steps.size:,} values; equal {np.mean(steps == 0):.4%}, "
         f"within one step {np.mean(steps <= 1):.4%}, most {steps.max()} steps"

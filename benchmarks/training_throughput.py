@@ -44,13 +44,14 @@ def run(config: Config) -> None:
 
     from micro_yolo.model import zoo
     from micro_yolo.model.build import build
+    from micro_yolo.model.heads import loss_of
     from micro_yolo.model.keras import tf
     from micro_yolo.pipeline.data import load
     from micro_yolo.pipeline.data.augment import Augment
     from micro_yolo.pipeline.data.input import GIB, Batches, Images
     from micro_yolo.pipeline.learn.loop import Trainer
+    from micro_yolo.pipeline.learn.options import parse_size
     from micro_yolo.pipeline.learn.recipe import Recipe, Strength
-    from micro_yolo.pipeline.train import parse_size
 
     dataset = load(config.data)
     arch = zoo.find(config.arch).resized(parse_size(config.size)).with_classes(len(dataset.names))
@@ -61,7 +62,7 @@ def run(config: Config) -> None:
         trainer = Trainer(
             build(arch),
             build(arch),
-            arch.heads,
+            loss_of(arch),
             batches,
             dict,
             Recipe(),

@@ -6,6 +6,7 @@ Keras 2 (tf-keras), because tfmot and keras-cv refuse Keras 3 models.
 import contextlib
 import io
 import os
+import random
 import sys
 from collections.abc import Iterator
 
@@ -31,6 +32,7 @@ def quiet() -> Iterator[None]:
 with quiet():
     import tensorflow as tf
     import tf_keras as keras
+    from tf_keras.src.backend import _SEED_GENERATOR
 
 if "tf_keras" not in tf.keras.Model.__module__:
     # tensorflow.keras is resolved once a process, so a tensorflow used earlier has already chosen.
@@ -38,4 +40,17 @@ if "tf_keras" not in tf.keras.Model.__module__:
 
 tf.get_logger().setLevel("ERROR")
 
-__all__ = ["keras", "quiet", "tf"]
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Fresh weights are drawn by `seed`, from random numbers of their own: those of the process stay where they are."""
+    # What keras.utils.set_random_seed sets; else Keras draws from Python's.
+    before = getattr(_SEED_GENERATOR, "generator", None)
+    _SEED_GENERATOR.generator = random.Random(seed)
+    try:
+        yield
+    finally:
+        _SEED_GENERATOR.generator = before
+
+
+__all__ = ["keras", "quiet", "seeded", "tf"]

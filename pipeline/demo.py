@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from micro_yolo.pipeline import train
+from micro_yolo.pipeline.learn import quick
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.reporting import QUIET, Screen, Show
 from micro_yolo.pipeline.store import runs
@@ -35,9 +35,9 @@ class Config:
     """Directory of the run; one that is there is replaced."""
     arch: str = "micro_yolo"
     """Network: a name that `python -m pipeline.summary` lists."""
-    size: int = train.QUICK_SIZE
+    size: int = quick.SIZE
     """Side of the network's input in pixels."""
-    images: int = train.QUICK_IMAGES
+    images: int = quick.IMAGES
     """Images to train on; a fifth as many to measure with."""
     epochs: int = 14
     """Passes over them in the first training."""
@@ -73,7 +73,7 @@ def run(config: Config, show: Show = QUIET) -> Shown:
     for name in ("size", "images", "epochs", "prune_epochs", "qat_epochs", "pictures"):
         if getattr(config, name) < 1:
             raise ValueError(f"{name}: must be at least 1, got {getattr(config, name)}")
-    from micro_yolo.pipeline import convert, predict, prune, qat, stages
+    from micro_yolo.pipeline import convert, predict, prune, qat, stages, train
     from micro_yolo.pipeline.data import load
     from micro_yolo.pipeline.learn.recipe import Recipe
 
@@ -82,9 +82,9 @@ def run(config: Config, show: Show = QUIET) -> Shown:
 
     batch = min(8, config.images)
     step("drawing images")
-    data = train.drawn(config.images, (config.size, config.size), config.seed)
+    data = quick.drawn(config.images, (config.size, config.size), config.seed)
     step("training")
-    made = train.run(
+    trained = train.run(
         train.Config(
             data=data,
             arch=config.arch,
@@ -92,13 +92,16 @@ def run(config: Config, show: Show = QUIET) -> Shown:
             run=config.run,
             batch=batch,
             recipe=Recipe(epochs=config.epochs),
-            augment=train.QUICK_AUGMENT,
+            augment=quick.AUGMENT,
             seed=config.seed,
             overwrite=True,
-        )
+        ),
+        show,
     )
+    train.tell(trained, show)
+    made = trained.run
     step("pruning")
-    prune.run(
+    pruned = prune.run(
         prune.Config(
             run=made,
             rows=_widest(config.arch),
@@ -106,21 +109,25 @@ def run(config: Config, show: Show = QUIET) -> Shown:
             most=PRUNED,
             recipe=Recipe(epochs=config.prune_epochs, learning_rate=0.001, warmup_epochs=0.5),
             batch=batch,
-            augment=train.QUICK_AUGMENT,
+            augment=quick.AUGMENT,
             seed=config.seed,
-        )
+        ),
+        show,
     )
+    prune.tell(pruned, show)
     step("quantization-aware training")
     how = qat.Config()
-    qat.run(
+    quantized = qat.run(
         qat.Config(
             run=made,
             recipe=dataclasses.replace(how.recipe, epochs=config.qat_epochs),
             batch=batch,
-            augment=train.QUICK_AUGMENT,
+            augment=quick.AUGMENT,
             seed=config.seed,
-        )
+        ),
+        show,
     )
+    qat.tell(quantized, show)
     step("converting")
     converted = convert.run(convert.Config(run=made, int8=True), show)
     convert.tell(converted, show)

@@ -23,7 +23,7 @@ from micro_yolo.pipeline.store.finished import From, check_names, find
 
 if TYPE_CHECKING:
     from micro_yolo.pipeline.data import Dataset
-    from micro_yolo.pipeline.measure.predictor import Ours, Predictor, Theirs
+    from micro_yolo.pipeline.measure.predictor import ForeignFile, OurFile, Predictor
 
 PROG = "python -m pipeline.evaluate"
 _TOTALS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR100")
@@ -155,7 +155,7 @@ def _keras(config: Config) -> _Subject:
     dataset = trained.dataset(config.data)
     from micro_yolo.pipeline.learn.loop import keras_predict
     from micro_yolo.pipeline.measure.metrics import SCORE_THRESHOLD
-    from micro_yolo.pipeline.measure.predictor import Facts, Network
+    from micro_yolo.pipeline.measure.predictor import Facts, GridPredictor
     from micro_yolo.tflite.contract import Nms
 
     iou = Nms().iou_threshold if config.iou is None else config.iou
@@ -165,7 +165,7 @@ def _keras(config: Config) -> _Subject:
         name=trained.stage.name,
         title=f"{trained.stage} ({trained.arch.name}, Keras)",
         sha256=runs.sha256(trained.stage / runs.WEIGHTS),
-        predictor=Network(predict, trained.arch.heads, trained.labels, facts, config.batch),
+        predictor=GridPredictor(predict, trained.arch.detections, trained.labels, facts, config.batch),
         dataset=dataset,
         out=config.out or trained.run,
     )
@@ -173,13 +173,13 @@ def _keras(config: Config) -> _Subject:
 
 def _file(config: Config, path: Path) -> _Subject:
     from micro_yolo.pipeline.measure.metrics import SCORE_THRESHOLD
-    from micro_yolo.pipeline.measure.predictor import Ours, open_file
+    from micro_yolo.pipeline.measure.predictor import OurFile, open_file
 
     predictor = open_file(path, score=SCORE_THRESHOLD, iou=config.iou, threads=config.threads)
-    return _ours(config, path, predictor) if isinstance(predictor, Ours) else _theirs(config, path, predictor)
+    return _ours(config, path, predictor) if isinstance(predictor, OurFile) else _theirs(config, path, predictor)
 
 
-def _ours(config: Config, path: Path, predictor: Ours) -> _Subject:
+def _ours(config: Config, path: Path, predictor: OurFile) -> _Subject:
     from micro_yolo.pipeline.data import load
 
     contract = predictor.detector.contract
@@ -200,7 +200,7 @@ def _ours(config: Config, path: Path, predictor: Ours) -> _Subject:
     )
 
 
-def _theirs(config: Config, path: Path, predictor: Theirs) -> _Subject:
+def _theirs(config: Config, path: Path, predictor: ForeignFile) -> _Subject:
     from micro_yolo.pipeline.data import load
     from micro_yolo.pipeline.measure.classes import matched
 

@@ -75,7 +75,7 @@ def run(config: Config, show: Show = QUIET) -> Counted:
     for name in config.arch or zoo.ARCHS:
         arch = zoo.find(name)
         if config.size is not None:
-            from micro_yolo.pipeline.train import parse_size
+            from micro_yolo.pipeline.learn.options import parse_size
 
             arch = arch.resized(parse_size(config.size))
         if config.classes is not None:

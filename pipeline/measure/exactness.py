@@ -8,7 +8,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     from micro_yolo.model.keras import keras
-    from micro_yolo.model.spec import Arch
 
 
 def outputs(data: bytes, pixels: np.ndarray) -> dict[str, np.ndarray]:
@@ -25,13 +24,12 @@ def outputs(data: bytes, pixels: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.stack(values) for name, values in found.items()}
 
 
-def said(arch: Arch, model: keras.Model, pixels: np.ndarray) -> dict[str, np.ndarray]:
+def said(model: keras.Model, pixels: np.ndarray) -> dict[str, np.ndarray]:
     """The same by the network of quantization-aware training: the sigmoid of its logits in steps of 1/256."""
-    logits = model(pixels.astype(np.float32), training=False)
-    names = [f"{head.row_name}_{kind}" for head in arch.heads for kind in ("boxes", "objectness", "classes")]
     return {
-        name: np.clip(np.rint(256 / (1 + np.exp(-np.asarray(values, np.float64)))), 0, 255).astype(int)
-        for name, values in zip(names, logits, strict=True)
+        f"{row}_{part}": np.clip(np.rint(256 / (1 + np.exp(-np.asarray(values, np.float64)))), 0, 255).astype(int)
+        for row, parts in model(pixels.astype(np.float32), training=False).items()
+        for part, values in parts.items()
     }
 
 
