@@ -18,7 +18,7 @@ WIDTH, HEIGHT, BARS_HEIGHT, BAR = 420, 260, 330, 13
 _PALETTE = [f"#0000a{number}" for number in range(6)]
 _SOFT, _RULE = "#0000b0", "#0000b1"
 _COLOURS = {**{ink: f"var(--c{n})" for n, ink in enumerate(_PALETTE)}, _SOFT: "var(--soft)", _RULE: "var(--rule)"}
-_STYLE = {
+_STYLE: Any = {
     "font.size": 12,
     "svg.fonttype": "none",
     "axes.edgecolor": _SOFT,
