@@ -29,7 +29,7 @@ def run(config: Config) -> None:
     from micro_yolo.model.keras import tf
     from micro_yolo.model.keras_cv import layers
     from micro_yolo.pipeline.data.augment import Augment
-    from micro_yolo.pipeline.learn.recipe import Strength
+    from micro_yolo.pipeline.data.strength import Strength
 
     augment = Augment(Strength(), 0)
     chain = [

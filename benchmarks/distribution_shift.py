@@ -25,7 +25,7 @@ import tyro
 from micro_yolo.pipeline.learn.options import Options
 from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.show import cli
-from micro_yolo.pipeline.show.reporting import Screen, Show
+from micro_yolo.pipeline.show.screen import Screen, Show
 from micro_yolo.pipeline.store import runs
 from micro_yolo.pipeline.store.finished import Trained, find
 

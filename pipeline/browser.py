@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from micro_yolo.pipeline.show import cli
-from micro_yolo.pipeline.show.reporting import QUIET, Screen, Show
+from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 
 if TYPE_CHECKING:
     from micro_yolo.tflite.contract import Contract

@@ -21,7 +21,7 @@ import tyro
 from micro_yolo.pipeline import android
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import listing
-from micro_yolo.pipeline.show.reporting import QUIET, Screen, Show
+from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.store import runs
 from micro_yolo.pipeline.store.finished import From, Trained, find
 from micro_yolo.tflite import contract as contracts

@@ -18,7 +18,7 @@ import tyro
 from micro_yolo.pipeline.data.sample import sample_images
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import decibels, listing
-from micro_yolo.pipeline.show.reporting import QUIET, Screen, Show
+from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.stages import files_of
 from micro_yolo.pipeline.store import runs
 from micro_yolo.pipeline.store.finished import From, find

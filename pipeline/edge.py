@@ -19,7 +19,7 @@ import tyro
 from micro_yolo.model.nearest import nearest
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import lettered, listing
-from micro_yolo.pipeline.show.reporting import QUIET, Screen, Show
+from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.store import runs
 
 if TYPE_CHECKING:

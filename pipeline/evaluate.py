@@ -17,7 +17,7 @@ import tyro
 
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import listing, points
-from micro_yolo.pipeline.show.reporting import QUIET, Screen, Show
+from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.store import runs
 from micro_yolo.pipeline.store.finished import From, check_names, find
 

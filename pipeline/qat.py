@@ -17,7 +17,7 @@ from micro_yolo.pipeline.learn import devices
 from micro_yolo.pipeline.learn.options import Options
 from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.show import cli
-from micro_yolo.pipeline.show.reporting import QUIET, Screen, Show
+from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.store import resume, runs
 from micro_yolo.pipeline.store.finished import Trained, find
 

@@ -24,7 +24,7 @@ from micro_yolo.pipeline.page.findings import File
 from micro_yolo.pipeline.page.pictures import samples as drawn_samples
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import decibels, points
-from micro_yolo.pipeline.show.reporting import QUIET, Screen, Show
+from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.store import history, runs
 
 if TYPE_CHECKING:

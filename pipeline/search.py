@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from micro_yolo.model.nearest import nearest
 from micro_yolo.pipeline import train
+from micro_yolo.pipeline.data.strength import Strength
 from micro_yolo.pipeline.learn import devices, quick
 from micro_yolo.pipeline.learn.options import parse_size
-from micro_yolo.pipeline.learn.recipe import Recipe, Strength
+from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import listing
-from micro_yolo.pipeline.show.reporting import QUIET, Screen, Show
+from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.store import resume, runs
 
 if TYPE_CHECKING:

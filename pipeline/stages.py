@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import listing
-from micro_yolo.pipeline.show.reporting import QUIET, Screen, Show
+from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.store import runs
 from micro_yolo.pipeline.store.finished import From, find
 

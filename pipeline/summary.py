@@ -14,7 +14,7 @@ import tyro
 
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import listing, wide_console
-from micro_yolo.pipeline.show.reporting import QUIET, Show
+from micro_yolo.pipeline.show.screen import QUIET, Show
 
 if TYPE_CHECKING:
     from micro_yolo.model.count import Count

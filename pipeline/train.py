@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from micro_yolo.pipeline.data.strength import Strength
 from micro_yolo.pipeline.learn import devices, quick
 from micro_yolo.pipeline.learn.options import Options, parse_size
-from micro_yolo.pipeline.learn.recipe import Recipe, Strength
+from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.show import cli
-from micro_yolo.pipeline.show.reporting import QUIET, Screen, Show
+from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.store import resume, runs
 
 if TYPE_CHECKING:

@@ -139,8 +139,10 @@ class Range(quantizers.Quantizer):
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> Variables:
         """`low` and `high` of what this layer puts out."""
+        # As batch norm's statistics: each device follows its own images, and what is read of them is the mean.
+        shared = {"synchronization": tf.VariableSynchronization.ON_READ, "aggregation": tf.VariableAggregation.MEAN}
         made = {
-            key: layer.add_weight(f"{name}_{key}", shape=(), initializer=start, trainable=False)
+            key: layer.add_weight(f"{name}_{key}", shape=(), initializer=start, trainable=False, **shared)
             for key, start in (("low", "zeros"), ("high", "ones"))
         }
         self.members.append(made)

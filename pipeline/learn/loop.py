@@ -23,7 +23,7 @@ from micro_yolo.pipeline.data.input import Batches
 from micro_yolo.pipeline.learn.devices import cluster
 from micro_yolo.pipeline.learn.recipe import OPTIMIZERS, Recipe
 from micro_yolo.pipeline.measure.predictor import PredictBatch
-from micro_yolo.pipeline.show.reporting import QUIET, Show
+from micro_yolo.pipeline.show.screen import QUIET, Show
 from micro_yolo.pipeline.store import history, runs
 from micro_yolo.pipeline.store.history import Row
 from micro_yolo.tflite.decode import Grids
@@ -187,7 +187,7 @@ class Trainer:
             if self.is_chief
             else tf.summary.create_noop_writer()
         )
-        self.callbacks.on_train_begin()
+        self._tell("on_train_begin")
         for epoch in range(done + 1, self.recipe.epochs + 1):
             row = self._epoch(epoch, datasets[epoch <= plain])
             self._check_space()
@@ -204,11 +204,11 @@ class Trainer:
 
     def _epoch(self, epoch: int, dataset: Any) -> dict[str, Any]:
         self.batches.start_epoch(epoch)
-        self.callbacks.on_epoch_begin(epoch)
+        self._tell("on_epoch_begin", epoch)
         started = time.perf_counter()
         sums: dict[str, float] = {}
         for step, batch in enumerate(dataset, 1):
-            self.callbacks.on_train_batch_begin(step)
+            self._tell("on_train_batch_begin", step)
             losses = {name: float(value) for name, value in self.step(batch).items()}
             if not math.isfinite(losses["total"]):
                 raise DivergedError(
@@ -219,7 +219,7 @@ class Trainer:
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + value
             self.show.step(epoch, step, self.batches.steps, {name: value / step for name, value in sums.items()})
-        self.callbacks.on_epoch_end(epoch)
+        self._tell("on_epoch_end", epoch)
         seconds = time.perf_counter() - started
         count = self.batches.steps * self.batches.batch
         inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
@@ -233,6 +233,11 @@ class Trainer:
             "seconds": seconds,
             "images_per_second": count / seconds,
         }
+
+    def _tell(self, event: str, *number: int) -> None:
+        # In the scope, or what a callback assigns would reach one device.
+        with self.strategy.scope():
+            getattr(self.callbacks, event)(*number)
 
     def _distributed_step(self, batch: Any) -> dict[str, tf.Tensor]:
         losses = self.strategy.run(self._replica_step, args=batch)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from micro_yolo.pipeline.learn.recipe import Recipe, Strength
+from micro_yolo.pipeline.data.strength import Strength
+from micro_yolo.pipeline.learn.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from micro_yolo.pipeline.learn.recipe import Strength
+from micro_yolo.pipeline.data.strength import Strength
 from micro_yolo.pipeline.store import runs
 
 SIZE, EPOCHS, IMAGES = 160, 45, 400

@@ -14,7 +14,7 @@ import numpy as np
 from micro_yolo.pipeline.learn import devices
 from micro_yolo.pipeline.learn.options import Options
 from micro_yolo.pipeline.learn.recipe import Recipe
-from micro_yolo.pipeline.show.reporting import QUIET, Show
+from micro_yolo.pipeline.show.screen import QUIET, Show
 from micro_yolo.pipeline.store import runs
 from micro_yolo.pipeline.store.finished import Trained
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from micro_yolo.pipeline.page.findings import File
-from micro_yolo.pipeline.show.reporting import Show
+from micro_yolo.pipeline.show.screen import Show
 from micro_yolo.pipeline.store import runs
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from micro_yolo.pipeline import benchmark as stage
-from micro_yolo.pipeline.show.reporting import Screen
+from micro_yolo.pipeline.show.screen import Screen
 from micro_yolo.tflite import child, inspect
 from micro_yolo.tflite.benchmark import Timing, benchmark, footprint, interval
 from micro_yolo.tflite.runtime import BUILTIN, XNNPACK, Runtime, placement

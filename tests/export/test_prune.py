@@ -17,8 +17,9 @@ from micro_yolo.model.sparsity import UpdatePruningStep, dooming, has_pattern, m
 from micro_yolo.model.spec import Arch, Row
 from micro_yolo.model.zoo import ARCHS
 from micro_yolo.pipeline import convert, evaluate, prune
+from micro_yolo.pipeline.data.strength import Strength
 from micro_yolo.pipeline.learn.loop import DivergedError
-from micro_yolo.pipeline.learn.recipe import Recipe, Strength
+from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.learn.session import Retraining
 from micro_yolo.pipeline.store import runs
 

@@ -18,8 +18,9 @@ from micro_yolo.model.quantization import network as quantize
 from micro_yolo.model.quantization.wrap import Quantization, learned_ranges
 from micro_yolo.model.spec import Arch, Row
 from micro_yolo.pipeline import convert, evaluate, qat
+from micro_yolo.pipeline.data.strength import Strength
 from micro_yolo.pipeline.learn.loop import Trainer
-from micro_yolo.pipeline.learn.recipe import Recipe, Strength
+from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.learn.session import Retraining
 from micro_yolo.pipeline.measure.exactness import outputs, said, steps_apart
 from micro_yolo.pipeline.show import cli

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from micro_yolo.pipeline import convert, debug, edge, evaluate, predict, report, stages
-from micro_yolo.pipeline.show.reporting import Advance, Show
+from micro_yolo.pipeline.show.screen import Advance, Show
 
 
 class Recorder(Show):
