@@ -67,7 +67,7 @@ class Foreign:
         return self.labels[number] if 0 <= number < len(self.labels) else f"class {number}"
 
 
-def describe(data: bytes, name: str | Path = "model") -> Foreign:
+def recognize(data: bytes, name: str | Path = "model") -> Foreign:
     """What a .tflite says of itself. ValueError, with the reason, if it is not a detector with four outputs."""
     model = inspect.read(data, name)
     said = _metadata(data)
@@ -130,7 +130,7 @@ def detect_apart(
     from micro_yolo.tflite.runtime import Runtime
 
     data = inspect.read_bytes(path)
-    foreign = describe(data, path)
+    foreign = recognize(data, path)
     runtime = Runtime(data, threads=threads, name=path)
     found: list[Any] = []
     for file, size in pictures:

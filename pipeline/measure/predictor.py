@@ -198,7 +198,7 @@ def open_file(
         if not path.is_file():
             raise
     try:
-        found = foreign.describe(inspect.read_bytes(path), path)
+        found = foreign.recognize(inspect.read_bytes(path), path)
     except ValueError as error:
         reason = str(error).removeprefix(f"{path}: ")
         raise ValueError(
