@@ -9,7 +9,6 @@ import pytest
 from int8_files import lively, strangers
 from toy_op import HOURGLASS
 
-from benchmarks.exactness import outputs, said, steps_apart
 from micro_yolo.model.build import build, put_weights, weights_of, with_weights
 from micro_yolo.model.channels import channels_of, cut
 from micro_yolo.model.count import count
@@ -20,6 +19,7 @@ from micro_yolo.model.quantization.settle import settle
 from micro_yolo.model.quantization.wrap import Quantization
 from micro_yolo.model.row import Row
 from micro_yolo.model.spec import Arch
+from micro_yolo.pipeline.measure.exactness import outputs, said, steps_apart
 from micro_yolo.tflite.convert import check, convert
 
 pytestmark = pytest.mark.slow
