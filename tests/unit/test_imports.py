@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +58,49 @@ def test_keras_comes_from_one_file(file: Path) -> None:
         assert not roots(file, at_top=True) & KERAS
         return
     assert not roots(file) & KERAS
+
+
+@pytest.mark.parametrize("library", ["tensorflow_model_optimization", "keras_cv"])
+def test_libraries_without_a_future_come_from_one_file_each(library: str) -> None:
+    door = {"tensorflow_model_optimization": "model/tfmot.py", "keras_cv": "model/keras_cv.py"}[library]
+    assert [str(file) for file in FILES if any(name.split(".")[0] == library for name in imported(file))] == [door]
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.parts[0] == "model"], ids=str)
+def test_private_names_of_libraries_stay_behind_their_doors(file: Path) -> None:
+    tree = ast.parse((ROOT / file).read_text())
+    own = {"self", "cls", "found", "tally"}
+    private = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and node.attr.startswith("_")
+        and not node.attr.startswith("__")
+        and not (isinstance(node.value, ast.Name) and node.value.id in own)
+    }
+    assert file in (Path("model/tfmot.py"), Path("model/keras.py")) or not private
+
+
+TABLE_SIDE = (
+    "spec",
+    "row",
+    "ops",
+    "primitives",
+    "count",
+    "channels",
+    "nearest",
+    "anchors",
+    "heads",
+    "heads.yolo",
+    "zoo",
+)
+
+
+def test_tables_are_checked_counted_and_cut_without_tensorflow() -> None:
+    names = ", ".join(f"micro_yolo.model.{name}" for name in TABLE_SIDE)
+    heavy = "[m for m in sys.modules if m.split('.')[0] in ('tensorflow', 'tf_keras', 'keras', 'keras_cv')]"
+    code = f"import sys, {names}; assert not {heavy}, {heavy}"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 @pytest.mark.parametrize("file", FILES, ids=str)
