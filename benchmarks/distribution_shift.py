@@ -254,14 +254,14 @@ class _Study:
             name=self.trained.run.name,
             arch=arch.name,
             variant="float32",
-            heads=arch.heads,
+            heads=arch.detections,
             labels=self.trained.labels,
             resize=resize,
         )
         with tempfile.TemporaryDirectory(prefix="micro-yolo-") as folder:
             detector = Detector(write(Path(folder), data, described), threads=self.config.threads)
             predict = detector.predict_batch
-            metrics, _ = evaluate_split(predict, arch.heads, self.val, self.dataset, arch.size, resize, 1)
+            metrics, _ = evaluate_split(predict, arch.detections, self.val, self.dataset, arch.size, resize, 1)
         # Each conversion leaves graphs behind, and there are many.
         keras.backend.clear_session()
         return {"AP50": metrics["AP50"], "AP": metrics["AP"]}

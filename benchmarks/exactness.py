@@ -18,7 +18,6 @@ from micro_yolo.tflite import contract as contracts
 
 if TYPE_CHECKING:
     from micro_yolo.model.keras import keras
-    from micro_yolo.model.spec import Arch
 
 PROG = "python benchmarks/exactness.py"
 FILE = "export/model_int8_raw.tflite"
@@ -50,13 +49,12 @@ def outputs(data: bytes, pixels: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.stack(values) for name, values in found.items()}
 
 
-def said(arch: Arch, model: keras.Model, pixels: np.ndarray) -> dict[str, np.ndarray]:
+def said(model: keras.Model, pixels: np.ndarray) -> dict[str, np.ndarray]:
     """The same by the network of quantization-aware training: the sigmoid of its logits in steps of 1/256."""
-    logits = model(pixels.astype(np.float32), training=False)
-    names = [f"{head.row_name}_{kind}" for head in arch.heads for kind in ("boxes", "objectness", "classes")]
     return {
-        name: np.clip(np.rint(256 / (1 + np.exp(-np.asarray(values, np.float64)))), 0, 255).astype(int)
-        for name, values in zip(names, logits, strict=True)
+        f"{row}_{part}": np.clip(np.rint(256 / (1 + np.exp(-np.asarray(values, np.float64)))), 0, 255).astype(int)
+        for row, parts in model(pixels.astype(np.float32), training=False).items()
+        for part, values in parts.items()
     }
 
 
@@ -80,7 +78,7 @@ def run(config: Config) -> np.ndarray:
     model = trained.weighted()
     files = trained.dataset(config.data).splits["val"].files[: config.images]
     pixels = np.stack([resize(load_image(file), trained.arch.size, trained.resize)[0] for file in files])
-    steps = steps_apart(outputs(path.read_bytes(), pixels), said(trained.arch, model, pixels))
+    steps = steps_apart(outputs(path.read_bytes(), pixels), said(model, pixels))
     print(
         f"{path}: {len(pixels)} images, {steps.size:,} values; equal {np.mean(steps == 0):.4%}, "
         f"within one step {np.mean(steps <= 1):.4%}, most {steps.max()} steps"

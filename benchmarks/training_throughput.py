@@ -44,6 +44,7 @@ def run(config: Config) -> None:
 
     from micro_yolo.model import zoo
     from micro_yolo.model.build import build
+    from micro_yolo.model.heads import loss_of
     from micro_yolo.model.keras import tf
     from micro_yolo.pipeline.data import load
     from micro_yolo.pipeline.data.augment import Augment
@@ -61,7 +62,7 @@ def run(config: Config) -> None:
         trainer = Trainer(
             build(arch),
             build(arch),
-            arch.heads,
+            loss_of(arch),
             batches,
             dict,
             Recipe(),

@@ -85,34 +85,6 @@ def concat(xs: list[Tensor], row: Row, act: str) -> Tensor:
     return layers.Concatenate(name=f"{row.name}_concat")(xs)
 
 
-def detect(x: Tensor, row: Row, classes: int, *, deploy: bool) -> list[Tensor]:
-    """Boxes (B,h,w,A*4), objectness (B,h,w,A), classes (B,h,w,A*C), anchor-major; logits, or 0..1 if `deploy`.
-
-    Three 1x1 convolutions where the papers have one, the same parameters: an int8 tensor has one scale, and scores that
-    share theirs with boxes die.
-    """
-    count = len(row.anchors)
-    # Near-empty grids: a prior of 1 % keeps the first steps from being all about background (RetinaNet, section 4.1).
-    biases = {"box": 0.0, "obj": -4.6, "cls": math.log(0.6 / (classes - 0.99))}
-    words = {"box": "boxes", "obj": "objectness", "cls": "classes"}
-    widths = {"box": count * 4, "obj": count, "cls": count * classes}
-    outputs = []
-    for part, width in widths.items():
-        # float32 even under mixed precision: the loss takes exponents of these.
-        y = layers.Conv2D(
-            width,
-            1,
-            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
-            bias_initializer=keras.initializers.Constant(biases[part]),
-            name=f"{row.name}_{part}",
-            dtype="float32",
-        )(x)
-        if deploy:
-            y = layers.Activation("sigmoid", name=f"{row.name}_{words[part]}")(y)
-        outputs.append(y)
-    return outputs
-
-
 BLOCKS: dict[str, Callable[[Any, Row, str], Tensor]] = {
     "conv": conv,
     "separable": separable,

@@ -3,15 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from micro_yolo.model.blocks import BLOCKS, Tensor, detect
+from micro_yolo.model.blocks import BLOCKS, Tensor
+from micro_yolo.model.heads import HEADS
 from micro_yolo.model.keras import keras
 from micro_yolo.model.spec import INPUT, Arch
 
 
-def build(arch: Arch, *, deploy: bool = False, pixels: keras.layers.Layer | None = None) -> keras.Model:
+@dataclass(frozen=True)
+class Layout:
+    """Which output of a flat list is which: (detection row, part) of each."""
+
+    outputs: tuple[tuple[str, str], ...]
+
+    def packed(self, values: Sequence[Tensor]) -> dict[str, dict[str, Tensor]]:
+        """{row: {part: value}} of a flat list."""
+        found: dict[str, dict[str, Tensor]] = {}
+        for (row, part), value in zip(self.outputs, values, strict=True):
+            found.setdefault(row, {})[part] = value
+        return found
+
+
+class Network(keras.Model):
+    """A functional model that gives {row: {part: tensor}}.
+
+    Its `outputs`, its layers and so its weights are in the order of the flat list it is made from: files of weights
+    depend on it.
+    """
+
+    def __init__(self, inputs: Tensor, outputs: Sequence[Tensor], layout: Layout, name: str) -> None:
+        super().__init__(inputs, list(outputs), name=name)
+        self.layout = layout
+
+    def call(self, inputs: Tensor, training: Any = None, mask: Any = None) -> dict[str, dict[str, Tensor]]:
+        """(B,h,w,3) -> {row: {part: (B, h/stride, w/stride, width)}}."""
+        return self.layout.packed(super().call(inputs, training=training, mask=mask))
+
+    def around(self, made: keras.Model) -> Network:
+        """A network of this one's outputs around a functional model that was made from it, as cloning does."""
+        return Network(made.input, made.outputs, self.layout, made.name)
+
+
+def build(arch: Arch, *, deploy: bool = False, pixels: keras.layers.Layer | None = None) -> Network:
     """The Keras model of a table, with fresh weights.
 
     Args:
@@ -21,25 +58,26 @@ def build(arch: Arch, *, deploy: bool = False, pixels: keras.layers.Layer | None
       pixels: a layer in front of all, instead.
 
     Returns:
-      A model from pixels 0..255, (B,h,w,3), to a flat list with three tensors for each detection row in order: boxes
-      (B,h/stride,w/stride,A*4), objectness (..., A), classes (..., A*classes), channels anchor-major.
+      A model from pixels 0..255, (B,h,w,3), to {row: {part: (B,h/stride,w/stride,its width)}}, the detection rows and
+      their head's parts in order.
     """
     image = keras.Input((*arch.size, 3), name="image")
     if pixels is None and not deploy:
         pixels = keras.layers.Rescaling(1 / 255, name="rescale")
     x = image if pixels is None else pixels(image)
     made: dict[str, Tensor] = {INPUT: x}
-    outputs: list[Tensor] = []
+    outputs: dict[tuple[str, str], Tensor] = {}
     for row in arch.rows:
         inputs = [made[name] for name in arch.sources[row.name]]
-        if row.op == "detect":
-            outputs += detect(inputs[0], row, arch.classes, deploy=deploy)
+        if row.op in HEADS:
+            parts = HEADS[row.op].layers(inputs[0], row, arch.classes, deploy=deploy)
+            outputs |= {(row.name, part): value for part, value in parts.items()}
         else:
             made[row.name] = BLOCKS[row.op](inputs if row.op == "concat" else inputs[0], row, arch.act_of(row))
-    return keras.Model(image, outputs, name=arch.name)
+    return Network(image, list(outputs.values()), Layout(tuple(outputs)), arch.name)
 
 
-def deployable(arch: Arch, trained: keras.Model) -> keras.Model:
+def deployable(arch: Arch, trained: keras.Model) -> Network:
     """`build(arch, deploy=True)` with the weights of `trained`, the model to convert.
 
     The division by 255 is in the kernels that read the image, so the file has no operator for it.
@@ -75,7 +113,7 @@ def put_weights(model: keras.Model, weights: Mapping[str, Sequence[np.ndarray]])
             layer.set_weights(weights[layer.name])
 
 
-def with_weights(arch: Arch, weights: Mapping[str, Sequence[np.ndarray]]) -> keras.Model:
+def with_weights(arch: Arch, weights: Mapping[str, Sequence[np.ndarray]]) -> Network:
     """`build(arch)` with the weights `weights_of` gave."""
     model = build(arch)
     put_weights(model, weights)

@@ -10,13 +10,14 @@ unit, named by the first.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
+from micro_yolo.model.heads import HEADS
+from micro_yolo.model.nearest import nearest
 from micro_yolo.model.spec import INPUT, Arch, Row
 
 # Layer name -> its weights as Keras' get_weights gives them.
@@ -134,9 +135,9 @@ def channels_of(arch: Arch) -> Channels:
             found._conv(f"{row.name}_project", inner, leave, f"{row.name}_project_bn")
         elif row.op == "fca":
             found._gate(row.name, entry)
-        elif row.op == "detect":
-            for part in ("box", "obj", "cls"):
-                found._conv(f"{row.name}_{part}", entry, None)
+        elif row.op in HEADS:
+            for part in HEADS[row.op].parts:
+                found._conv(f"{row.name}_{part.layer}", entry, None)
             leave = np.empty(0, int)
         found.rows[row.name] = leave
         if row.name in found.units:
@@ -153,12 +154,8 @@ def check_unit(arch: Arch, unit: str) -> None:
         return
     if unit in found.shared:
         raise ValueError(f"{arch.name}.{unit}: its channels are those of {found.shared[unit]}; allowed: name that row")
-    near = difflib.get_close_matches(unit, found.units, n=3, cutoff=0.3)
-    raise ValueError(
-        f"{arch.name}: {unit!r} has no channels that can be cut; "
-        + (f"nearest: {', '.join(near)}; " if near else "")
-        + f"allowed: {', '.join(found.units)}"
-    )
+    near = nearest(unit, found.units, form="nearest: {}; ", most=3, cutoff=0.3)
+    raise ValueError(f"{arch.name}: {unit!r} has no channels that can be cut; {near}allowed: {', '.join(found.units)}")
 
 
 def cut(arch: Arch, weights: Weights, keep: Keep) -> tuple[Arch, dict[str, list[np.ndarray]]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from micro_yolo.model.heads import HEADS
 from micro_yolo.model.spec import Arch, Row
 
 
@@ -65,19 +66,19 @@ def count(arch: Arch) -> Count:
     }
     rows = []
     for row in arch.rows:
-        tally = _tally(row, arch.classes, shapes[arch.sources[row.name][0]], shapes[row.name])
+        tally = _tally(row, shapes[arch.sources[row.name][0]], shapes[row.name])
         trainable = tally.weights + 2 * tally.norms
         rows.append(RowCount(row.name, row.op, shapes[row.name], trainable + 2 * tally.norms, trainable, tally.macs))
     return Count(tuple(rows))
 
 
-def _tally(row: Row, classes: int, entry: tuple[int, int, int], leave: tuple[int, int, int]) -> _Tally:
+def _tally(row: Row, entry: tuple[int, int, int], leave: tuple[int, int, int]) -> _Tally:
     tally = _Tally()
     before, after, width = entry[0] * entry[1], leave[0] * leave[1], entry[2]
     if row.op == "conv":
         tally.conv(after, width, row.out, row.k, bn=row.bn, bias=not row.bn)
-    elif row.op == "detect":
-        tally.conv(after, width, len(row.anchors) * (5 + classes), bias=True)
+    elif row.op in HEADS:
+        tally.conv(after, width, leave[2], bias=True)
     elif row.op == "separable":
         tally.conv(after, 1, width, row.k, bn=True)
         tally.conv(after, width, row.out, bn=True)

@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Any
 
+from micro_yolo.model.heads import head_of
+from micro_yolo.model.heads.base import Outputs
 from micro_yolo.model.keras import keras, tf
-from micro_yolo.model.loss import WEIGHTS
+from micro_yolo.model.spec import Arch
 
 
-def distillation(teacher: keras.Model, weight: float) -> Callable[[tf.Tensor, Sequence[tf.Tensor]], tf.Tensor]:
-    """A penalty of images and logits for saying something else than `teacher`, whose outputs are logits too.
+def distillation(
+    arch: Arch, teacher: keras.Model, weight: float, settings: Any = None
+) -> Callable[[tf.Tensor, Outputs], tf.Tensor]:
+    """A penalty of images and logits for saying something else than `teacher`.
 
-    Objectness as the teacher's everywhere; boxes and classes where it sees an object, in proportion to its objectness,
-    or the many empty cells would drown the rest (objectness scaling: Mehta & Ozturk 2018, arXiv 1805.06361, section
-    3.2). Each is the Kullback-Leibler divergence of sigmoids, divided by the teacher's sum of objectness, and weighted
-    as in the detection loss; 0 where both say the same.
+    Args:
+      arch: the table of both, whose head knows how far apart two outputs are.
+      teacher: from pixels to logits, as `model.build.build`.
+      weight: of the penalty.
+      settings: of the loss, what `model.heads.settings_of` gave; by default the head's.
     """
     teacher.trainable = False
+    head = head_of(arch)
+    settings = head.settings if settings is None else settings
 
-    def penalty(images: tf.Tensor, logits: Sequence[tf.Tensor]) -> tf.Tensor:
-        said = [tf.stop_gradient(x) for x in teacher(images, training=False)]
-        sums = dict.fromkeys(WEIGHTS, tf.constant(0.0))
-        seen = tf.constant(0.0)
-        for i in range(0, len(said), 3):
-            objectness = tf.sigmoid(said[i + 1])  # (B, h, w, A)
-            seen += tf.reduce_sum(objectness)
-            for name, j, scale in (("box", i, True), ("objectness", i + 1, False), ("classes", i + 2, True)):
-                apart = _divergence(said[j], logits[j])
-                if scale:
-                    shape = tf.concat([tf.shape(objectness), [-1]], axis=0)
-                    apart = tf.reshape(apart, shape) * objectness[..., None]
-                sums[name] += tf.reduce_sum(apart)
-        return weight * tf.add_n([WEIGHTS[name] * value for name, value in sums.items()]) / tf.maximum(seen, 1.0)
+    def penalty(images: tf.Tensor, logits: Outputs) -> tf.Tensor:
+        said = teacher(images, training=False)
+        said = {row: {name: tf.stop_gradient(x) for name, x in parts.items()} for row, parts in said.items()}
+        return weight * head.divergence(said, logits, settings)
 
     return penalty
-
-
-def _divergence(said: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    wanted = tf.sigmoid(said)
-    entropy = tf.nn.sigmoid_cross_entropy_with_logits(wanted, said)
-    return tf.nn.sigmoid_cross_entropy_with_logits(wanted, logits) - entropy

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from micro_yolo.model.build import Network
 from micro_yolo.model.channels import channels_of, positions
 from micro_yolo.model.keras import keras, quiet, tf
 from micro_yolo.model.spec import Arch
@@ -20,7 +21,6 @@ with quiet():
     from tensorflow_model_optimization.python.core.sparsity.keras import pruning_impl, pruning_wrapper
 
 UpdatePruningStep = tfmot.sparsity.keras.UpdatePruningStep
-strip_pruning = tfmot.sparsity.keras.strip_pruning
 # 2 of 4 consecutive weights along a filter's inputs stay; tfmot's way to say it is (zeros, block).
 TWO_OF_FOUR = (2, 4)
 
@@ -76,7 +76,7 @@ class _WholeChannels(pruning_impl.Pruning):
         return tf.cast(gone, weights.dtype), tf.broadcast_to(kept, tf.shape(weights))
 
 
-def dooming(model: keras.Model, arch: Arch, dropped: np.ndarray, steps: int) -> keras.Model:
+def dooming(model: Network, arch: Arch, dropped: np.ndarray, steps: int) -> Network:
     """`model` with wrappers that take the `dropped` channels to zero over the first half of `steps`.
 
     Args:
@@ -104,7 +104,7 @@ def dooming(model: keras.Model, arch: Arch, dropped: np.ndarray, steps: int) -> 
     return _wrapped(model, wrapped)
 
 
-def two_of_four(model: keras.Model) -> keras.Model:
+def two_of_four(model: Network) -> Network:
     """`model` with tfmot's 2:4 structured sparsity on every convolution that has four inputs or more to choose from."""
 
     def wrapped(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -114,6 +114,11 @@ def two_of_four(model: keras.Model) -> keras.Model:
         return pruning_wrapper.PruneLowMagnitude(layer, pruning_schedule=schedule, sparsity_m_by_n=TWO_OF_FOUR)
 
     return _wrapped(model, wrapped)
+
+
+def strip_pruning(wrapped: Network) -> Network:
+    """The network without the wrappers, its weights as they left them."""
+    return wrapped.around(tfmot.sparsity.keras.strip_pruning(wrapped))
 
 
 def has_pattern(layer: keras.layers.Layer) -> bool:
@@ -131,5 +136,5 @@ def masks_of(wrapped: keras.Model) -> dict[str, np.ndarray]:
     }
 
 
-def _wrapped(model: keras.Model, wrap: Callable[[keras.layers.Layer], keras.layers.Layer]) -> keras.Model:
-    return keras.models.clone_model(model, clone_function=wrap)
+def _wrapped(model: Network, wrap: Callable[[keras.layers.Layer], keras.layers.Layer]) -> Network:
+    return model.around(keras.models.clone_model(model, clone_function=wrap))

@@ -10,24 +10,26 @@ Widths (`out`, `mid`, `pre`, `se`) are channels, not ratios, so that a pruned ta
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-from micro_yolo.model.check_json import Types, checked, flag, list_of, number, text, whole
+from micro_yolo.model.check_json import Types, checked, list_of, text, whole
+from micro_yolo.model.heads import HEADS
+from micro_yolo.model.nearest import nearest
+from micro_yolo.model.row import WHOLE, Anchor, DetectionRow, Row, Size
 
-Anchor = tuple[float, float]
-Size = tuple[int, int]
+__all__ = ["ACTS", "INPUT", "OPS", "Anchor", "Arch", "DetectionRow", "Row", "Size"]
 
 INPUT = "input"
 ACTS = ("relu6", "relu", "leaky", "linear")
 # Which fields each op reads besides name and src; any other set field would be ignored in silence, so it is an error.
+# Detection rows are those of `model.heads.HEADS`.
 OPS = {
     "conv": ("out", "k", "s", "act", "bn"),
     "separable": ("out", "k", "s", "act"),
@@ -37,84 +39,16 @@ OPS = {
     "pool": ("k", "s"),
     "upsample": ("s",),
     "concat": (),
-    "detect": ("anchors",),
 }
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_WHOLE = ("a whole number", whole)
-_ROW_TYPES: Types = {
-    "name": ("a string", text),
-    "op": ("a string", text),
-    **dict.fromkeys(("out", "k", "s", "mid", "se", "pre"), _WHOLE),
-    "skip": ("true or false", flag),
-    "bn": ("true or false", flag),
-    "act": ("a string", text),
-    "src": ("a list of strings", list_of(text)),
-    "anchors": ("a list of [width, height]", list_of(list_of(number, 2))),
-}
 _ARCH_TYPES: Types = {
     "name": ("a string", text),
     "source": ("a string", text),
     "size": ("[height, width]", list_of(whole, 2)),
-    "classes": _WHOLE,
+    "classes": WHOLE,
     "act": ("a string", text),
     "rows": ("a list of rows", lambda value: isinstance(value, list)),
 }
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of a network's table.
-
-    Attributes:
-      name: unique, lower case; Keras layers are called ``{name}_{part}``.
-      op: one of `OPS`.
-      out: output channels.
-      k: kernel size.
-      s: stride; the factor for "upsample".
-      mid: channels the depthwise convolution works on; 0 = the input's, without a 1x1 expansion.
-      se: squeeze width of the squeeze-and-excitation gate; 0 = no gate.
-      skip: add the input to the output.
-      act: one of `ACTS`; None = the network's.
-      bn: batch norm behind the convolution; without it the convolution has a bias.
-      src: names of the rows read; empty = the row before.
-      anchors: ((width, height), ...) in pixels at the network's size; only for "detect".
-      pre: channels of the 1x1 projection in front of the expansion; only for "pep".
-    """
-
-    name: str
-    op: str
-    out: int = 0
-    _: dataclasses.KW_ONLY
-    k: int = 1
-    s: int = 1
-    mid: int = 0
-    se: int = 0
-    skip: bool = False
-    act: str | None = None
-    bn: bool = True
-    src: tuple[str, ...] = ()
-    anchors: tuple[Anchor, ...] = ()
-    pre: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        """Name, op and every field that is not its default."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {f.name: values[f.name] for f in dataclasses.fields(self) if values[f.name] != f.default}
-
-    @classmethod
-    def from_json(cls, value: Any, where: str = "row") -> Row:
-        """The inverse of `to_json`; ValueError names `where` for anything unknown or of the wrong type."""
-        fields = checked(value, _ROW_TYPES, ("name", "op"), where)
-        return cls(**fields)
-
-
-@dataclass(frozen=True)
-class Head:
-    """A detection row seen from outside: its grid's stride in pixels, its anchors ((w, h), ...) in pixels."""
-
-    row_name: str
-    stride: int
-    anchors: tuple[Anchor, ...]
 
 
 @dataclass(frozen=True)
@@ -166,16 +100,16 @@ class Arch:
         return found
 
     @property
-    def heads(self) -> list[Head]:
+    def detections(self) -> list[DetectionRow]:
         """The detection rows in order."""
-        return [Head(row.name, self.strides[row.name], row.anchors) for row in self.rows if row.op == "detect"]
+        return [DetectionRow(row.name, self.strides[row.name], row.anchors) for row in self.rows if row.op in HEADS]
 
     def row(self, name: str) -> Row:
         """The row called `name`; ValueError if there is none."""
         for row in self.rows:
             if row.name == name:
                 return row
-        raise ValueError(f"{self.name}: no row {name!r}{_nearest(name, [row.name for row in self.rows])}")
+        raise ValueError(f"{self.name}: no row {name!r}{nearest(name, [row.name for row in self.rows])}")
 
     def act_of(self, row: Row) -> str:
         """The activation a row uses."""
@@ -200,11 +134,11 @@ class Arch:
 
     def with_anchors(self, anchors: Sequence[Sequence[Anchor]]) -> Arch:
         """The same network with these anchors, (w, h) pixels at its size, one list for each detection row in order."""
-        if len(anchors) != len(self.heads):
+        if len(anchors) != len(self.detections):
             raise ValueError(
-                f"{self.name}: anchors go one list to a detect row, got {len(anchors)} for {len(self.heads)}"
+                f"{self.name}: anchors go one list to a detect row, got {len(anchors)} for {len(self.detections)}"
             )
-        new = {head.row_name: tuple(given) for head, given in zip(self.heads, anchors, strict=True)}
+        new = {row.row_name: tuple(given) for row, given in zip(self.detections, anchors, strict=True)}
         return self.replace(
             rows=tuple(dataclasses.replace(row, anchors=new.get(row.name, row.anchors)) for row in self.rows)
         )
@@ -244,13 +178,8 @@ class Arch:
             raise ValueError(f"{path}: {error}") from error
 
 
-def load(path: str | Path) -> Arch:
-    """`Arch.load`."""
-    return Arch.load(path)
-
-
 def _out(row: Row, widths: list[int], classes: int) -> int:
-    return len(row.anchors) * (5 + classes) if row.op == "detect" else row.out or sum(widths)
+    return sum(HEADS[row.op].widths(row, classes).values()) if row.op in HEADS else row.out or sum(widths)
 
 
 def _stride(row: Row, stride: int) -> int:
@@ -277,9 +206,9 @@ def _check(arch: Arch) -> None:
         sources = arch.sources[row.name]
         for name in sources:
             if name not in width:
-                raise ValueError(f"{where}: unknown source {name!r}; a row reads rows above it{_nearest(name, width)}")
-            if op[name] == "detect":
-                raise ValueError(f"{where}: reads the detect row {name!r}; name another in src")
+                raise ValueError(f"{where}: unknown source {name!r}; a row reads rows above it{nearest(name, width)}")
+            if op[name] in HEADS:
+                raise ValueError(f"{where}: reads the {op[name]} row {name!r}; name another in src")
             if name == INPUT and row.op != "conv":
                 # The deployable model divides by 255 inside this kernel.
                 raise ValueError(f"{where}: only conv rows read the image, got {row.op}")
@@ -307,12 +236,15 @@ def _check_names(arch: Arch) -> None:
 
 
 def _check_fields(row: Row, where: str) -> None:
-    if row.op not in OPS:
-        raise ValueError(f"{where}: unknown op {row.op!r}; allowed: {', '.join(OPS)}{_nearest(row.op, OPS)}")
+    known = OPS | {op: head.fields for op, head in HEADS.items()}
+    if row.op not in known:
+        raise ValueError(f"{where}: unknown op {row.op!r}; allowed: {', '.join(known)}{nearest(row.op, known)}")
     for field in dataclasses.fields(row):
-        value, used = getattr(row, field.name), field.name in (*OPS[row.op], "name", "op", "src")
+        value, used = getattr(row, field.name), field.name in (*known[row.op], "name", "op", "src")
         if not used and value != field.default:
-            raise ValueError(f"{where}: {row.op} has no {field.name}, got {value!r}; allowed: {', '.join(OPS[row.op])}")
+            raise ValueError(
+                f"{where}: {row.op} has no {field.name}, got {value!r}; allowed: {', '.join(known[row.op])}"
+            )
         least = 1 if field.name in ("k", "s") else 0
         if field.type == "int" and (not whole(value) or value < least):
             rule = "above 0" if least else "not negative"
@@ -325,11 +257,8 @@ def _check_fields(row: Row, where: str) -> None:
         raise ValueError(f"{where}: upsample needs s of at least 2, got {row.s}")
     if row.act is not None and row.act not in ACTS:
         raise ValueError(f"{where}: unknown activation {row.act!r}; allowed: {', '.join(ACTS)}")
-    if row.op == "detect" and not row.anchors:
-        raise ValueError(f"{where}: detect needs anchors, got none")
-    for anchor in row.anchors:
-        if len(anchor) != 2 or not all(number(side) and side > 0 for side in anchor):
-            raise ValueError(f"{where}: an anchor is (width, height) in pixels above 0, got {anchor!r}")
+    if row.op in HEADS:
+        HEADS[row.op].check(row, where)
 
 
 def _check_wiring(
@@ -348,11 +277,14 @@ def _check_wiring(
 
 
 def _check_use(arch: Arch) -> None:
-    if not arch.heads:
-        raise ValueError(f"{arch.name}: needs a detect row, got none")
+    heads = list(dict.fromkeys(row.op for row in arch.rows if row.op in HEADS))
+    if not heads:
+        raise ValueError(f"{arch.name}: needs a {' or '.join(HEADS)} row, got none")
+    if len(heads) > 1:
+        raise ValueError(f"{arch.name}: all detection rows must be of one op, got {', '.join(heads)}")
     read = {name for sources in arch.sources.values() for name in sources}
     for row in arch.rows:
-        if row.op != "detect" and row.name not in read:
+        if row.op not in HEADS and row.name not in read:
             raise ValueError(f"{arch.name}.{row.name}: no row reads its output")
 
 
@@ -373,8 +305,3 @@ def _check_size(arch: Arch) -> None:
 def _frozen(row: Row) -> Row:
     """JSON and callers bring lists; a frozen, comparable row has tuples."""
     return dataclasses.replace(row, src=tuple(row.src), anchors=tuple(cast(Anchor, tuple(a)) for a in row.anchors))
-
-
-def _nearest(name: object, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(name), list(known), n=1)
-    return f"; nearest: {near[0]}" if near else ""

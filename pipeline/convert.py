@@ -118,14 +118,14 @@ def run(config: Config) -> Path:
         data = squeeze.pooled(data) if config.squeeze == "pool" else data
         differences = converting.check(data, variant, model, samples[:COMPARED])
         if config.head == "detections":
-            data = with_detections(data, trained.arch.heads, len(trained.labels), samples[:COMPARED])
+            data = with_detections(data, trained.arch.detections, len(trained.labels), samples[:COMPARED])
         contract = contracts.describe(
             data,
             head=config.head,
             name=trained.run.name,
             arch=trained.arch.name,
             variant=variant,
-            heads=trained.arch.heads,
+            heads=trained.arch.detections,
             labels=trained.labels,
             resize=trained.resize,
             parents=parents,

@@ -147,7 +147,7 @@ def _keras(config: Config) -> _Subject:
         name=trained.stage.name,
         title=f"{trained.stage} ({trained.arch.name}, Keras)",
         sha256=runs.sha256(trained.stage / runs.WEIGHTS),
-        measure=partial(evaluate_split, predict, trained.arch.heads, iou_threshold=iou),
+        measure=partial(evaluate_split, predict, trained.arch.detections, iou_threshold=iou),
         size=trained.arch.size,
         resize=trained.resize,
         iou_threshold=iou,

@@ -163,7 +163,7 @@ def _train(config: Config, trained: Trained, how: Quantization, work: Retraining
         config.recipe,
         stage,
         callbacks=[quantize.Freeze(model, config.recipe.epochs - last + 1)],
-        penalty=distillation(source, config.distill) if config.distill else None,
+        penalty=distillation(trained.arch, source, config.distill) if config.distill else None,
         rank_by=config.rank_by,
     )
 

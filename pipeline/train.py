@@ -159,6 +159,7 @@ def _train(config: Config, arch: Arch, dataset: Dataset) -> Path:
     import numpy as np
 
     from micro_yolo.model.build import build
+    from micro_yolo.model.heads import loss_of
     from micro_yolo.model.keras import keras, tf
     from micro_yolo.pipeline.data.augment import Augment
     from micro_yolo.pipeline.data.input import GIB, Batches, Images
@@ -198,12 +199,12 @@ def _train(config: Config, arch: Arch, dataset: Dataset) -> Path:
 
         def evaluate() -> dict[str, Any]:
             _tell_unreadable(images, told, show)
-            return evaluate_split(predict, arch.heads, dataset.splits["val"], dataset, arch.size, config.resize)[0]
+            return evaluate_split(predict, arch.detections, dataset.splits["val"], dataset, arch.size, config.resize)[0]
 
         trainer = Trainer(
             model,
             averaged,
-            arch.heads,
+            loss_of(arch),
             batches,
             evaluate,
             config.recipe,
@@ -236,7 +237,7 @@ def _tell_unreadable(images: Images, told: set[str], show: TrainingProgress) -> 
 def _fit_anchors(arch: Arch, dataset: Dataset, config: Config) -> Arch:
     import numpy as np
 
-    from micro_yolo.model.anchors import class_weights, fit_anchors, fit_quality, share_out
+    from micro_yolo.model.heads import head_of
     from micro_yolo.tflite.image import fit_to
 
     split = dataset.splits["train"]
@@ -245,14 +246,10 @@ def _fit_anchors(arch: Arch, dataset: Dataset, config: Config) -> Arch:
     )
     scales = np.repeat(scales, np.diff(split.starts), axis=0)
     shapes = ((split.boxes_xyxy[:, 2:] - split.boxes_xyxy[:, :2]) * scales)[~split.crowd]
-    heads = arch.heads
-    weights = class_weights(split.classes[~split.crowd])
-    anchors = fit_anchors(shapes, sum(len(head.anchors) for head in heads), weights=weights, seed=config.seed)
-    print(
-        f"anchors: mean IoU with the best {fit_quality(shapes, anchors):.2f}, published "
-        f"{fit_quality(shapes, [a for head in heads for a in head.anchors]):.2f}"
-    )
-    return arch.with_anchors(share_out(anchors, [head.stride for head in heads], [len(head.anchors) for head in heads]))
+    fitted: tuple[Arch, str] = head_of(arch).fit(arch, shapes, split.classes[~split.crowd], config.seed)
+    if fitted[1]:
+        print(fitted[1])
+    return fitted[0]
 
 
 def _quick(config: Config) -> Config:

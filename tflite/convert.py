@@ -145,14 +145,20 @@ def check_detections(made: bytes, raw: bytes, heads: Sequence[head.Head], sample
                 raise ValueError(f"head: the file's best score of class {category} is {found}, its grids' {best}")
 
 
+def named(model: Any, outputs: Any) -> dict[str, Any]:
+    """What a Keras model gave, by name: {row: {part: ...}} is called ``{row}_{part}``, other outputs as the model's."""
+    if isinstance(outputs, dict):
+        return {f"{row}_{part}": grid for row, parts in outputs.items() for part, grid in parts.items()}
+    return dict(zip(model.output_names, outputs if isinstance(outputs, list | tuple) else [outputs], strict=True))
+
+
 def _save(model: Any, folder: str) -> None:
     """A SavedModel with a named output per Keras output: what the .tflite's signature is made from."""
     import tensorflow as tf
 
     @tf.function(input_signature=[tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="image")])
     def serve(image: Any) -> dict[str, Any]:
-        outputs = model(image, training=False)
-        return dict(zip(model.output_names, outputs if isinstance(outputs, list | tuple) else [outputs], strict=True))
+        return named(model, model(image, training=False))
 
     module = tf.Module()
     # Not the model itself: Keras would then trace every layer's functions too, which takes most of the time.
@@ -339,7 +345,7 @@ def _run(data: bytes, variant: str, model: Any, samples: Sequence[np.ndarray]) -
             interpreter.set(interpreter.quantize(sample)[None])
             interpreter.invoke()
             expected = model(sample[None].astype(np.float32), training=False)
-            for name, grid in zip(model.output_names, expected, strict=True):
+            for name, grid in named(model, expected).items():
                 wanted, got = np.asarray(grid), interpreter.value(name)
                 if got.shape != wanted.shape:
                     raise ValueError(f"output {name} has shape {got.shape}, Keras {wanted.shape}")

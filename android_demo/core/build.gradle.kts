@@ -27,6 +27,8 @@ tasks.test {
     val model = rootDir.resolve("app/src/main/assets/models/cards_int8.tflite")
     inputs.dir(golden)
     inputs.file(model)
+    // Whose names one test reads.
+    inputs.files(fileTree(rootDir) { include("*/src/**/*.kt", "verify/**/*.kt") })
     systemProperty("golden", golden.path)
     systemProperty("model", model.path)
     // The test of a picture of 8000 x 6000.

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from micro_yolo.model.build import build
+from micro_yolo.model.build import Network, build
 from micro_yolo.model.keras import keras, tf
 from micro_yolo.model.quantization.graph import CONVS, Graph, inner
 from micro_yolo.model.quantization.shift import expand, fit
@@ -45,12 +45,12 @@ class Kernel:
     cds: np.ndarray
 
 
-def wrapped(arch: Arch, how: Quantization) -> keras.Model:
+def wrapped(arch: Arch, how: Quantization) -> Network:
     """The network of a table as it is trained to be quantized: pixels 0..255 to logits, as `build`. Fresh weights."""
     return wrap(build(arch), how, pixels=1.0)
 
 
-def begin(arch: Arch, trained: keras.Model, how: Quantization, method: str = "l2") -> keras.Model:
+def begin(arch: Arch, trained: keras.Model, how: Quantization, method: str = "l2") -> Network:
     """`wrapped` with the weights of a trained float model, and shifts fitted to its kernels.
 
     Fitted to kernels before batch norm is folded: folding multiplies a channel's weights and its shift alike, so the
@@ -119,7 +119,7 @@ def kernels(model: keras.Model) -> dict[str, Kernel]:
     return found
 
 
-def plain(arch: Arch, model: keras.Model, how: Quantization) -> keras.Model:
+def plain(arch: Arch, model: keras.Model, how: Quantization) -> Network:
     """The float network `build(arch)` with the weights of `wrapped`, kernels being VQK x KDS; no activation rounded."""
     made = build(arch)
     _copy_unquantized(arch, model, made)
@@ -131,7 +131,7 @@ def plain(arch: Arch, model: keras.Model, how: Quantization) -> keras.Model:
     return made
 
 
-def deployable(arch: Arch, model: keras.Model, how: Quantization) -> keras.Model:
+def deployable(arch: Arch, model: keras.Model, how: Quantization) -> Network:
     """The model to convert: integer pixels in, sigmoid outputs at 8 bits; see `model.build.deployable`.
 
     Args:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from micro_yolo.model.build import Network
 from micro_yolo.model.keras import keras, quiet
 from micro_yolo.model.quantization.graph import CONVS, Graph, inner
 from micro_yolo.model.quantization.rounding import (
@@ -60,7 +61,7 @@ class Quantization:
             raise ValueError(f"block: must be at least 1, got {self.block}; allowed: also None, one a channel")
 
 
-def wrap(model: keras.Model, how: Quantization, *, pixels: float) -> keras.Model:
+def wrap(model: Network, how: Quantization, *, pixels: float) -> Network:
     """`model` through tfmot, its layers named as before. Without the weights of `model`."""
     exported = pixels == 255
     switch = Switch()
@@ -81,6 +82,7 @@ def wrap(model: keras.Model, how: Quantization, *, pixels: float) -> keras.Model
         stack.enter_context(keras.backend.learning_phase_scope(0))
         annotated = keras.models.clone_model(model, clone_function=annotate)
         made = tfmot.quantization.keras.quantize_apply(annotated, Scheme(), quantized_layer_name_prefix="")
+    made = model.around(made)
     for layer in made.layers:
         if isinstance(inner(layer), Norm) and not exported:
             inner(layer).switch = switch

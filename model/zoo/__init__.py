@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
+from micro_yolo.model.nearest import nearest
 from micro_yolo.model.spec import Arch
 from micro_yolo.model.zoo.micro_yolo import MICRO_YOLO, MICRO_YOLO_DSCONV, MICRO_YOLO_MBCONV, MICRO_YOLO_PRUNED
 from micro_yolo.model.zoo.yolo_lite import YOLO_LITE
@@ -26,10 +26,9 @@ def find(name: str | Path) -> Arch:
     if name.endswith(".json"):
         return Arch.load(name)
     if name not in ARCHS:
-        near = difflib.get_close_matches(name.lower().replace("-", "_"), ARCHS, n=1, cutoff=0.4)
+        near = nearest(name.lower().replace("-", "_"), ARCHS, form="nearest: {}; ", cutoff=0.4)
         raise ValueError(
-            f"arch: unknown network {name!r}; "
-            + (f"nearest: {near[0]}; " if near else "")
-            + f"allowed: {', '.join(ARCHS)}, or a FILE.json; `python -m pipeline.summary` describes them"
+            f"arch: unknown network {name!r}; {near}allowed: {', '.join(ARCHS)}, or a FILE.json; "
+            "`python -m pipeline.summary` describes them"
         )
     return ARCHS[name]

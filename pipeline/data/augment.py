@@ -10,11 +10,9 @@ affine warp and one colour matrix do the same in a third of the time (`benchmark
 
 from __future__ import annotations
 
-from micro_yolo.model.keras import quiet, tf
+from micro_yolo.model import keras_cv
+from micro_yolo.model.keras import tf
 from micro_yolo.pipeline.learn.recipe import Strength
-
-with quiet():
-    import keras_cv
 
 Batch = dict[str, tf.Tensor]
 _GREY = 114.0
@@ -23,7 +21,7 @@ _KEEP_AREA = 0.2
 _MIN_SIDE_PIXELS = 2.0
 
 
-class Mosaic(keras_cv.layers.Mosaic):
+class Mosaic(keras_cv.Mosaic):
     """keras-cv's mosaic of four images of the batch, drawing from a generator that can be set."""
 
     def __init__(self, generator: tf.random.Generator) -> None:
@@ -39,7 +37,7 @@ class Mosaic(keras_cv.layers.Mosaic):
         }
 
 
-class _Seeded(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
+class _Seeded(keras_cv.AugmentationLayer):
     """A keras-cv layer that draws from a generator that can be set."""
 
     def __init__(self, generator: tf.random.Generator, strength: Strength) -> None:
@@ -91,7 +89,7 @@ class Warp(_Seeded):
         """Boxes after the warp, clipped; class -1 where too little of one is left."""
         images = others["raw_images"]
         size = tf.cast(tf.stack([tf.shape(images)[2], tf.shape(images)[1]]), tf.float32)
-        bounding_boxes = keras_cv.bounding_box.to_dense(bounding_boxes)
+        bounding_boxes = keras_cv.to_dense(bounding_boxes)
         boxes = tf.cast(bounding_boxes["boxes"], tf.float32)
         scale, shift = transformations[:, None, :2], transformations[:, None, 2:]
         ends = [
@@ -189,5 +187,5 @@ class Augment:
 
 def _dense(batch: Batch, room: int) -> Batch:
     """The batch with `room` places for boxes an image: keras-cv's layers give as many as are left."""
-    boxes = keras_cv.bounding_box.to_dense(keras_cv.bounding_box.to_ragged(batch["bounding_boxes"]), room)
+    boxes = keras_cv.to_dense(keras_cv.to_ragged(batch["bounding_boxes"]), room)
     return {"images": batch["images"], "bounding_boxes": {name: boxes[name] for name in ("boxes", "classes")}}

@@ -18,9 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from micro_yolo.model.heads.base import Losses, Outputs
 from micro_yolo.model.keras import keras, tf
-from micro_yolo.model.loss import detection_loss
-from micro_yolo.model.spec import Head
 from micro_yolo.pipeline.data.input import Batches
 from micro_yolo.pipeline.learn.devices import cluster
 from micro_yolo.pipeline.learn.recipe import OPTIMIZERS, Recipe
@@ -29,8 +28,8 @@ from micro_yolo.pipeline.store import runs
 from micro_yolo.tflite.decode import Grids
 
 Metrics = dict[str, Any]
-# (images, logits of each detection row) -> scalar
-Penalty = Callable[[tf.Tensor, Sequence[tf.Tensor]], tf.Tensor]
+# (images, logits) -> scalar
+Penalty = Callable[[tf.Tensor, Outputs], tf.Tensor]
 PENALTY = "distillation"
 
 
@@ -78,7 +77,7 @@ class Trainer:
     Args:
       model: outputs the logits of each detection row, built in `strategy`'s scope.
       averaged: the same network, built outside of it; it takes the moving average.
-      heads: stride and anchors of each detection row.
+      losses: (logits, boxes, classes) -> "total" and what it is made of; see `model.heads.loss_of`.
       batches: training batches.
       evaluate: measures `averaged`; gives at least AP and AP50 in points.
       recipe: how to train.
@@ -96,7 +95,7 @@ class Trainer:
         self,
         model: keras.Model,
         averaged: keras.Model,
-        heads: Sequence[Head],
+        losses: Callable[[Outputs, tf.Tensor, tf.Tensor], Losses],
         batches: Batches,
         evaluate: Callable[[], Metrics],
         recipe: Recipe,
@@ -110,7 +109,7 @@ class Trainer:
         penalty: Penalty | None = None,
         rank_by: str = "AP",
     ) -> None:
-        self.model, self.averaged, self.heads, self.batches = model, averaged, heads, batches
+        self.model, self.averaged, self.losses, self.batches = model, averaged, losses, batches
         self.evaluate, self.recipe, self.directory, self.strategy, self.show = (
             evaluate,
             recipe,
@@ -233,7 +232,7 @@ class Trainer:
     def _replica_step(self, images: tf.Tensor, boxes: tf.Tensor, classes: tf.Tensor) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:
             logits = self.model(images, training=True)
-            losses = detection_loss(logits, boxes, classes, self.heads)
+            losses = self.losses(logits, boxes, classes)
             if self.penalty is not None:
                 losses[PENALTY] = self.penalty(images, logits)
                 losses["total"] += losses[PENALTY]
@@ -309,14 +308,15 @@ def keras_predict(model: keras.Model) -> PredictBatch:
     """What `pipeline.measure.metrics.evaluate_split` wants of a model whose outputs are logits."""
 
     @tf.function(reduce_retracing=True)
-    def forward(images: tf.Tensor) -> list[tf.Tensor]:
-        return [
-            tf.sigmoid(tf.cast(logits, tf.float32)) for logits in model(tf.cast(images, tf.float32), training=False)
-        ]
+    def forward(images: tf.Tensor) -> Outputs:
+        logits = model(tf.cast(images, tf.float32), training=False)
+        return {
+            row: {part: tf.sigmoid(tf.cast(x, tf.float32)) for part, x in its.items()} for row, its in logits.items()
+        }
 
     def predict(images: np.ndarray) -> list[Grids]:
-        grids = [grid.numpy() for grid in forward(tf.constant(images))]
-        return [tuple(grids[i : i + 3]) for i in range(0, len(grids), 3)]
+        its = forward(tf.constant(images)).values()
+        return [(grids["boxes"].numpy(), grids["objectness"].numpy(), grids["classes"].numpy()) for grids in its]
 
     return predict
 

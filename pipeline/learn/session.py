@@ -87,7 +87,7 @@ class Retraining:
             return None
         from micro_yolo.model.distill import distillation
 
-        return distillation(self.trained.weighted(), weight)
+        return distillation(self.trained.arch, self.trained.weighted(), weight)
 
     def measure(self, model: keras.Model) -> Callable[[], Metrics]:
         """A function that measures `model`, whose outputs are logits, on the validation images."""
@@ -97,7 +97,7 @@ class Retraining:
         predict, arch = keras_predict(model), self.trained.arch
 
         def measured() -> Metrics:
-            return evaluate_split(predict, arch.heads, self.val, self.dataset, arch.size, self.trained.resize)[0]
+            return evaluate_split(predict, arch.detections, self.val, self.dataset, arch.size, self.trained.resize)[0]
 
         return measured
 
@@ -123,6 +123,7 @@ class Retraining:
           seed: added to the run's, so that each training sees its own order and changes.
           **options: of the Trainer.
         """
+        from micro_yolo.model.heads import loss_of
         from micro_yolo.model.keras import tf
         from micro_yolo.pipeline.data.augment import Augment
         from micro_yolo.pipeline.data.input import Batches
@@ -134,7 +135,7 @@ class Retraining:
         trainer = Trainer(
             model,
             averaged,
-            self.trained.arch.heads,
+            loss_of(self.trained.arch),
             batches,
             evaluate,
             recipe,

@@ -154,7 +154,7 @@ def check_ranking(run):
         assert f"{arch.row('l2').k}{arch.row('l3').k}" == key == "".join(map(str, each["kernels"].values()))
         total = count(arch)
         assert (each["params"], each["macs"]) == (total.params, total.macs)
-        anchors.add(arch.heads[0].anchors)
+        anchors.add(arch.detections[0].anchors)
         metrics = runs.read_json(stage / key / "metrics_float32.json")
         assert metrics["AP50"] == each["AP50"]
         assert metrics["sha256"] == runs.sha256(stage / key / "export" / "model_float32.tflite")

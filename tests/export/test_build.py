@@ -47,7 +47,8 @@ def images(size: tuple[int, int], count: int = 2) -> np.ndarray:
 
 def without_gradient(model: keras.Model, pixels: np.ndarray) -> list[str]:
     with tf.GradientTape() as tape:
-        loss = tf.add_n([tf.reduce_mean(tf.square(logits - 1)) for logits in model(pixels, training=True)])
+        outputs = tf.nest.flatten(model(pixels, training=True))
+        loss = tf.add_n([tf.reduce_mean(tf.square(logits - 1)) for logits in outputs])
     gradients = tape.gradient(loss, model.trainable_variables)
     return [
         variable.name
@@ -67,14 +68,17 @@ def test_every_network(name: str) -> None:
     assert model.count_params() == counted.params
     assert sum(int(np.prod(each.shape)) for each in model.trainable_weights) == counted.trainable
 
-    expected = []
-    for head in arch.heads:
-        grid, anchors = (2, SIZE[0] // head.stride, SIZE[1] // head.stride), len(head.anchors)
-        expected += [(*grid, anchors * 4), (*grid, anchors), (*grid, anchors * 3)]
+    expected = {}
+    for row in arch.detections:
+        grid, anchors = (2, SIZE[0] // row.stride, SIZE[1] // row.stride), len(row.anchors)
+        expected[row.row_name] = {
+            "boxes": (*grid, anchors * 4), "objectness": (*grid, anchors), "classes": (*grid, anchors * 3)
+        }  # fmt: skip
     logits = model(pixels, training=False)
-    assert [tuple(each.shape) for each in logits] == expected
-    assert all(np.isfinite(each).all() for each in logits)
-    assert model.output_names == [f"{h.row_name}_{part}" for h in arch.heads for part in ("box", "obj", "cls")]
+    assert {row: {part: tuple(x.shape) for part, x in parts.items()} for row, parts in logits.items()} == expected
+    assert [list(parts) for parts in logits.values()] == [["boxes", "objectness", "classes"]] * len(expected)
+    assert all(np.isfinite(each).all() for each in tf.nest.flatten(logits))
+    assert model.output_names == [f"{row}_{part}" for row in expected for part in ("box", "obj", "cls")]
 
     assert without_gradient(model, pixels) == []
     # Not those of a fresh model, but mild: real statistics of sixty layers blow float rounding up to 1e-4.
@@ -85,10 +89,9 @@ def test_every_network(name: str) -> None:
             gamma, variance = rng.uniform(0.5, 1, size), rng.uniform(1, 1.5, size)
             layer.set_weights([gamma, *rng.normal(0, 0.1, (2, *size)), variance])
     deployed = deployable(arch, model)
-    assert deployed.output_names == [
-        f"{h.row_name}_{part}" for h in arch.heads for part in ("boxes", "objectness", "classes")
-    ]
-    for got, wanted in zip(deployed(pixels.astype(np.float32)), model(pixels, training=False), strict=True):
+    assert deployed.output_names == [f"{row}_{part}" for row in expected for part in ("boxes", "objectness", "classes")]
+    both = (tf.nest.flatten(each) for each in (deployed(pixels.astype(np.float32)), model(pixels, training=False)))
+    for got, wanted in zip(*both, strict=True):
         np.testing.assert_allclose(got, tf.sigmoid(wanted), rtol=0, atol=1e-5)
 
     kinds = [{type(layer).__name__ for layer in each.layers} for each in (model, deployed)]
@@ -143,8 +146,8 @@ def test_no_squeeze_starts_dead() -> None:
 def test_scores_start_low() -> None:
     for classes in (1, 3, 80):
         arch = ARCHS["yolo_lite"].resized((64, 64)).with_classes(classes)
-        _, objectness, _ = deployable(arch, build(arch))(images((64, 64)).astype(np.float32))
-        assert float(tf.reduce_mean(objectness)) == pytest.approx(0.01, abs=0.005)
+        (parts,) = deployable(arch, build(arch))(images((64, 64)).astype(np.float32)).values()
+        assert float(tf.reduce_mean(parts["objectness"])) == pytest.approx(0.01, abs=0.005)
 
 
 def test_weights_of_another_table_are_refused() -> None:
@@ -161,6 +164,6 @@ def test_logits_are_float32_under_mixed_precision(policy: str) -> None:
     try:
         model = build(ARCHS["yolo_lite"].resized((64, 64)).with_classes(2))
         assert model.get_layer("conv1_conv").compute_dtype == policy.removeprefix("mixed_")
-        assert {each.dtype for each in model(images((64, 64)))} == {tf.float32}
+        assert {each.dtype for each in tf.nest.flatten(model(images((64, 64))))} == {tf.float32}
     finally:
         keras.mixed_precision.set_global_policy("float32")

@@ -58,7 +58,11 @@ def test_contract_says_where_it_came_from(exported: Path, variant: str) -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_file_agrees_with_keras(exported: Path, variant: str, deployed: Any, inputs: list[np.ndarray]) -> None:
     detector = Detector(exported / "export" / f"model_{variant}_raw.tflite")
-    expected = [np.asarray(grid)[0] for grid in deployed(inputs[0][None].astype(np.float32), training=False)]
+    expected = [
+        np.asarray(grid)[0]
+        for parts in deployed(inputs[0][None].astype(np.float32), training=False).values()
+        for grid in parts.values()
+    ]
     found = [grid for head in detector.raw(inputs[0]) for grid in head]
     assert [grid.shape for grid in found] == [grid.shape for grid in expected]
     worst = max(float(np.abs(a - b).mean()) for a, b in zip(found, expected, strict=True))

@@ -62,7 +62,7 @@ def test_errors_and_bytes_of_every_cell(weights_study: Path, weighted: Any) -> N
 def test_the_error_is_that_of_folded_kernels(study: ModuleType, weighted: Any) -> None:
     from micro_yolo.model.keras import keras
 
-    target = keras.models.clone_model(weighted)
+    target = weighted.around(keras.models.clone_model(weighted))
     row = study._quantized(weighted, target, study.Cell("l2", 3, None))
     norm = weighted.get_layer("l4_dw_bn")
     cds = norm.gamma.numpy() / np.sqrt(norm.moving_variance.numpy() + norm.epsilon)
@@ -145,7 +145,7 @@ def test_points_are_those_of_a_file_with_these_weights(
         seen.append([grid for head in keras_predict(coarse)(images) for grid in head])
         return {"AP50": 1.5, "AP": 0.5, "AP75": 0.0}, []
 
-    coarse = keras.models.clone_model(weighted)
+    coarse = weighted.around(keras.models.clone_model(weighted))
     study._quantized(weighted, coarse, study.Cell("l2", 2, None))
     measuring = study._Study(study.Config(out=tmp_path / "out", run=finished_run, part="files"), find(finished_run))
     monkeypatch.setattr(metrics, "evaluate_split", evaluate)

@@ -180,9 +180,9 @@ def test_settings_are_in_the_file(exported: Path) -> None:
 def test_attach_refuses_another_networks_file(exported: Path, tiny: Arch) -> None:
     data = file(exported, "int8_raw").read_bytes()
     with pytest.raises(ValueError, match=r"head: output d1_classes must have shape \[1, 4, 6, 14\]"):
-        head.attach(data, tiny.heads, 7, **VALUES)
+        head.attach(data, tiny.detections, 7, **VALUES)
     with pytest.raises(ValueError, match=r"head: output d1_boxes must have shape"):
-        head.attach(file(exported, "int8").read_bytes(), tiny.heads, 5, **VALUES)
+        head.attach(file(exported, "int8").read_bytes(), tiny.detections, 5, **VALUES)
 
 
 def wrong_anchor(heads: Any) -> Any:

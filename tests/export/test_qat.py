@@ -118,7 +118,7 @@ def test_its_file_is_the_trained_network(quantized: Quantized, inputs: list[np.n
     model, data, pixels = trained.weighted(), path.read_bytes(), np.stack(inputs)
     assert strangers(trained.arch, model, data) == []
     assert all(len(np.unique(values)) <= 16 for values, _ in stored(data))
-    wanted = said(trained.arch, model, pixels)
+    wanted = said(model, pixels)
     assert all(np.ptp(values) > 4 for values in wanted.values())
     assert np.mean(steps_apart(outputs(data, pixels), wanted) <= 1) >= 0.999
     assert evaluate.run(evaluate.Config(model=path))["images"] == 4

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from micro_yolo.model.spec import Arch, Head, Row, load
+from micro_yolo.model.spec import Arch, DetectionRow, Row
 from micro_yolo.model.zoo import ARCHS
 
 ANCHORS = ((10.0, 20.0), (30.0, 40.0))
@@ -34,7 +34,7 @@ def test_what_follows_from_a_table() -> None:
     assert arch.channels == {"input": 3, "c1": 8, "c2": 16, "up": 16, "cat": 24, "m": 24, "d": 2 * (5 + 3)}
     assert arch.strides == {"input": 1, "c1": 2, "c2": 4, "up": 2, "cat": 2, "m": 2, "d": 2}
     assert arch.sources["cat"] == ("up", "c1") and arch.sources["m"] == ("cat",) and arch.sources["c1"] == ("input",)
-    assert arch.heads == [Head("d", 2, ANCHORS)]
+    assert arch.detections == [DetectionRow("d", 2, ANCHORS)]
     assert arch.row("m").mid == 48
     assert arch.act_of(arch.row("m")) == "relu6"
 
@@ -146,13 +146,13 @@ def test_a_size_that_is_none(size: Any) -> None:
 def test_resizing_takes_the_anchors_along() -> None:
     arch = table().resized((128, 48))
     assert arch.size == (128, 48)
-    assert arch.heads[0].anchors == ((5.0, 40.0), (15.0, 80.0))
+    assert arch.detections[0].anchors == ((5.0, 40.0), (15.0, 80.0))
     assert arch.resized((64, 96)) == table()
 
 
 def test_other_anchors_and_classes() -> None:
     arch = table().with_classes(2).with_anchors([[(1, 2)]])
-    assert arch.heads == [Head("d", 2, ((1, 2),))]
+    assert arch.detections == [DetectionRow("d", 2, ((1, 2),))]
     assert arch.channels["d"] == 1 * (5 + 2)
     with pytest.raises(ValueError, match=r"^net: anchors go one list to a detect row, got 2 for 1$"):
         table().with_anchors([ANCHORS, ANCHORS])
@@ -169,7 +169,7 @@ def test_json_round_trip(arch: Arch, tmp_path: Path) -> None:
         assert Arch.from_json(json.loads(json.dumps(each.to_json()))) == each
         path = tmp_path / "arch.json"
         path.write_text(json.dumps(each.to_json()))
-        assert load(path) == each
+        assert Arch.load(path) == each
 
 
 def test_a_copy_of_the_json_is_not_the_table() -> None:
@@ -229,7 +229,7 @@ def test_a_file_that_is_not_json(text: str, tmp_path: Path) -> None:
     path = tmp_path / "arch.json"
     path.write_text(text)
     with pytest.raises(ValueError) as error:
-        load(path)
+        Arch.load(path)
     assert str(error.value).startswith(f"{path}: not JSON: ") and "\n" not in str(error.value)
 
 
@@ -237,19 +237,19 @@ def test_a_file_that_is_not_text_or_not_there(tmp_path: Path) -> None:
     path = tmp_path / "arch.json"
     path.write_bytes(b"\xff\xfe\x00TFL3")
     with pytest.raises(ValueError, match="not JSON"):
-        load(path)
+        Arch.load(path)
     path.write_text("[" * 100_000)
     with pytest.raises(ValueError, match="not JSON"):
-        load(path)
+        Arch.load(path)
     with pytest.raises(FileNotFoundError):
-        load(tmp_path / "none.json")
+        Arch.load(tmp_path / "none.json")
 
 
 def test_a_table_that_is_no_network_names_its_file(tmp_path: Path) -> None:
     path = tmp_path / "arch.json"
     path.write_text(json.dumps(changed(classes=0)))
     with pytest.raises(ValueError) as error:
-        load(path)
+        Arch.load(path)
     assert str(error.value) == f"{path}: net: classes must be a whole number of at least 1, got 0"
 
 

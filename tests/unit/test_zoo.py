@@ -45,12 +45,12 @@ def test_names() -> None:
 def test_heads(name: str, size: tuple[int, int], heads: dict[int, int]) -> None:
     arch = ARCHS[name]
     assert arch.size == size and arch.classes == 80
-    assert {head.stride: len(head.anchors) for head in arch.heads} == heads
+    assert {row.stride: len(row.anchors) for row in arch.detections} == heads
 
 
 def test_darknet_anchors_with_their_quirk() -> None:
     for name in ("yolov3_tiny", "micro_yolo"):
-        coarse, fine = ARCHS[name].heads
+        coarse, fine = ARCHS[name].detections
         assert coarse.anchors == ((81, 82), (135, 169), (344, 319))
         assert fine.anchors == ((23, 27), (37, 58), (81, 82))
 
@@ -112,7 +112,7 @@ def test_yolo_nano_skips_where_shapes_match() -> None:
 
 
 def test_yolo_lite_anchors_are_the_papers_cells_in_pixels() -> None:
-    assert ARCHS["yolo_lite"].heads[0].anchors[0] == pytest.approx((34.56, 38.08))
+    assert ARCHS["yolo_lite"].detections[0].anchors[0] == pytest.approx((34.56, 38.08))
 
 
 @pytest.mark.parametrize(

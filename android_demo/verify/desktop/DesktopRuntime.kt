@@ -10,11 +10,11 @@ import org.bytedeco.tensorflowlite.Interpreter
 import org.bytedeco.tensorflowlite.InterpreterBuilder
 import org.bytedeco.tensorflowlite.TfLiteTensor
 import org.microyolo.core.DType
-import org.microyolo.core.Runtime
+import org.microyolo.core.ModelRuntime
 import org.microyolo.core.TensorSpec
 
 /** TFLite on a desktop JVM, with the kernels (XNNPACK) that Android and Python use too. */
-class DesktopRuntime(data: ByteArray) : Runtime {
+class DesktopRuntime(data: ByteArray) : ModelRuntime {
     // The model is not copied, so it must live as long as the interpreter.
     private val bytes = BytePointer(*data)
     private val model =

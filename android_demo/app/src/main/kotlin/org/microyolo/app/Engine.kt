@@ -12,55 +12,28 @@ import org.microyolo.core.Detector
 import org.microyolo.core.FrameGate
 import org.microyolo.core.HeadKind
 import org.microyolo.core.ModelException
+import org.microyolo.core.Outcome
 import org.microyolo.core.Plane
 import org.microyolo.core.RgbImage
+import org.microyolo.core.Screen
 import org.microyolo.core.Size
 import org.microyolo.core.Smoother
 import org.microyolo.core.Statistics
-import org.microyolo.core.Times
 import org.microyolo.core.YuvConverter
 
 /** How to run which model. */
 data class Choice(val model: String, val threads: Int, val gpu: Boolean)
 
-/** Objects in an upright picture of size [picture], and how the last frames went. */
-class Result(
-    val found: Detections,
-    val labels: List<String>,
-    val picture: Size,
-    val times: Times,
-    val framesPerSecond: Double,
-    val modelName: String,
-    val modelBytes: Int,
-    val onGpu: Boolean
-)
-
 /**
- * Runs models on a thread of its own. Frames that come while one is worked on are dropped. What it finds it says on the
- * main thread, and nothing any more after [close].
+ * Runs models on a thread of its own. Frames that come while one is worked on are dropped. What it finds it says to
+ * [screen] on the main thread, and nothing any more after [close]. It outlives activities and must know none.
  */
 class Engine(
     private val resources: Resources,
     private val models: Models,
     private val photos: Photos,
-    private val listener: Listener
+    private val screen: Screen<Photo>
 ) {
-    /** Called on the main thread. */
-    interface Listener {
-        /** The model is ready; [notice] if it does not run as chosen. */
-        fun onLoaded(notice: String?)
-
-        /** The model cannot be used. */
-        fun onFailed(message: String)
-
-        /** The photo cannot be used. */
-        fun onPhotoFailed(message: String)
-
-        fun onFrame(result: Result)
-
-        fun onPhoto(photo: Photo, result: Result)
-    }
-
     private val thread = HandlerThread("inference").apply { start() }
     private val handler = Handler(thread.looper)
     private val main = Handler(Looper.getMainLooper())
@@ -191,7 +164,7 @@ class Engine(
                     onGpu && model.contract.head == HeadKind.DETECTIONS -> resources.getString(R.string.gpu_partly)
                     else -> null
                 }
-            say { onLoaded(notice) }
+            say { onStatus(notice.orEmpty()) }
             if (photo != null) onPhoto()
         } catch (error: ModelException) {
             fail(error.message.orEmpty())
@@ -215,17 +188,17 @@ class Engine(
     }
 
     private fun onFrame(image: RgbImage, converting: Double) {
-        val result = detect(image, converting) { smoother.smooth(it, scoreThreshold) } ?: return
-        say { onFrame(result) }
+        val outcome = detect(image, converting) { smoother.smooth(it, scoreThreshold) } ?: return
+        say { onFrame(outcome) }
     }
 
     private fun onPhoto() {
         val shown = photo ?: return
-        val result = detect(shown.image, 0.0) { it } ?: return
-        say { onPhoto(shown, result) }
+        val outcome = detect(shown.image, 0.0) { it } ?: return
+        say { onPhoto(shown, outcome) }
     }
 
-    private fun detect(image: RgbImage, converting: Double, after: (Detections) -> Detections): Result? {
+    private fun detect(image: RgbImage, converting: Double, after: (Detections) -> Detections): Outcome? {
         val ready = detector ?: return null
         val found =
             try {
@@ -237,7 +210,7 @@ class Engine(
         val times = found.times.copy(preprocess = found.times.preprocess + converting)
         statistics.add(System.nanoTime(), times)
         val model = ready.model
-        return Result(
+        return Outcome(
             after(found.detections),
             model.contract.labels,
             Size(image.width, image.height),
@@ -245,7 +218,7 @@ class Engine(
             statistics.framesPerSecond,
             model.name,
             model.bytes,
-            onGpu
+            choice?.threads.takeUnless { onGpu }
         )
     }
 
@@ -260,7 +233,7 @@ class Engine(
         }
         open(failed.copy(gpu = false))
         choice = failed
-        say { onLoaded(resources.getString(R.string.gpu_fallback, why)) }
+        if (detector != null) say { onStatus(resources.getString(R.string.gpu_fallback, why)) }
     }
 
     private fun copy(plane: Image.Plane, index: Int): Plane {
@@ -272,10 +245,10 @@ class Engine(
 
     private fun unreadable(why: String) = say { onPhotoFailed(resources.getString(R.string.photo_unreadable, why)) }
 
-    private fun fail(message: String) = say { onFailed(message) }
+    private fun fail(message: String) = say { onModelFailed(message) }
 
-    private fun say(what: Listener.() -> Unit) {
-        main.post { if (!closed) listener.what() }
+    private fun say(what: Screen<Photo>.() -> Unit) {
+        main.post { if (!closed) screen.what() }
     }
 
     private fun firstLine(error: Throwable) = (error.message ?: error.toString()).lineSequence().first()

@@ -1,6 +1,7 @@
 package org.microyolo.app
 
 import android.content.SharedPreferences
+import org.microyolo.core.ScaleMode
 
 /** What the user chose, kept between starts. */
 class Settings(private val kept: SharedPreferences) {
@@ -25,6 +26,8 @@ class Settings(private val kept: SharedPreferences) {
     var fill: Boolean
         get() = kept.getBoolean("fill", false)
         set(value) = kept.edit().putBoolean("fill", value).apply()
+
+    val scaleMode get() = if (fill) ScaleMode.CROP else ScaleMode.FIT
 
     var front: Boolean
         get() = kept.getBoolean("front", false)

@@ -4,7 +4,7 @@ import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import org.microyolo.core.DType
 import org.microyolo.core.ModelException
-import org.microyolo.core.Runtime
+import org.microyolo.core.ModelRuntime
 import org.microyolo.core.TensorSpec
 import org.tensorflow.lite.DataType
 import org.tensorflow.lite.Delegate
@@ -15,7 +15,7 @@ import org.tensorflow.lite.gpu.GpuDelegate
 
 /** TFLite on this device. All calls must come from the thread that made it: a GPU's context belongs to one. */
 class TfliteRuntime private constructor(private val interpreter: Interpreter, private val delegate: Delegate?) :
-    Runtime {
+    ModelRuntime {
     override val inputs = List(interpreter.inputTensorCount) { spec(interpreter.getInputTensor(it)) }
     override val outputs = List(interpreter.outputTensorCount) { spec(interpreter.getOutputTensor(it)) }
     private val places = HashMap<Int, Any>()

@@ -36,17 +36,26 @@ data class Input(val tensor: TensorSpec, val resize: ResizeRule, val fill: Int) 
     val width get() = tensor.shape[2]
 }
 
+/** What an output holds. Which of them a file has, and how they are read, its coding knows. */
+enum class OutputKind {
+    BOXES,
+    OBJECTNESS,
+    CLASSES,
+    SCORES,
+    COUNT
+    ;
+
+    /** As the contract writes it. */
+    val label = name.lowercase()
+}
+
 /**
  * An output.
  *
- * @property kind of the raw head boxes, objectness or classes; of the detections head boxes, classes, scores or count.
  * @property row the detection row it belongs to; "" for the detections head.
  * @property stride input pixels per cell; 0 for the detections head.
  */
-data class Output(val tensor: TensorSpec, val kind: String, val row: String, val stride: Int)
-
-/** A detection row of the raw head; [anchors] are width, height, width, height, ... in pixels of the input. */
-class Head(val row: String, val stride: Int, val anchors: FloatArray)
+data class Output(val tensor: TensorSpec, val kind: OutputKind, val row: String, val stride: Int)
 
 /** Thresholds to use unless the user says otherwise; see tflite/contract.py. */
 data class Nms(
@@ -57,13 +66,17 @@ data class Nms(
     val lowestScore: Float = 0.001f
 )
 
-/** What the outputs are: grids that [RawDecoder] decodes, or detections that the file suppressed itself. */
+/** What the outputs are: grids for the app to decode and suppress, or detections that the file suppressed itself. */
 enum class HeadKind(val label: String) {
     RAW("raw"),
     DETECTIONS("detections")
 }
 
-/** The JSON beside a .tflite: all that an application needs to run it. The mirror of tflite/contract.py. */
+/**
+ * The JSON beside a .tflite: all that an application needs to run it. The mirror of tflite/contract.py.
+ *
+ * @property anchors row -> width, height, width, height, ... in pixels of the input; none for the detections head.
+ */
 class Contract internal constructor(
     val name: String,
     val arch: String,
@@ -74,18 +87,14 @@ class Contract internal constructor(
     val labels: List<String>,
     val modelSha256: String,
     val nms: Nms,
-    val head: HeadKind
+    internal val coding: Coding
 ) {
-    /** The detection rows in order; none for the detections head. */
-    val heads: List<Head> by lazy {
-        outputs
-            .filter { it.row.isNotEmpty() }
-            .distinctBy { it.row }
-            .map { Head(it.row, it.stride, anchors.getValue(it.row)) }
-    }
+    val head get() = coding.head
 
-    /** The output of one [kind] of a [row]; of the detections head the row is "". */
-    fun output(row: String, kind: String): Output = outputs.first { it.row == row && it.kind == kind }
+    /** Where the output of one [kind] of a [row] is among the outputs; of the detections head the row is "". */
+    fun indexOf(row: String, kind: OutputKind): Int = outputs.indexOfFirst { it.row == row && it.kind == kind }
+
+    fun output(row: String, kind: OutputKind): Output = outputs[indexOf(row, kind)]
 
     companion object {
         const val FORMAT = "micro-yolo/1"

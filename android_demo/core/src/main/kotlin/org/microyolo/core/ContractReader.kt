@@ -1,8 +1,5 @@
 package org.microyolo.core
 
-private val RAW_KINDS = listOf("boxes", "objectness", "classes")
-private val DETECTION_KINDS = listOf("boxes", "classes", "scores", "count")
-
 /** Typed access to a JSON object; [where] is its place in the contract, for messages. */
 internal class Fields(value: Any?, private val where: String) {
     private val map = value as? Map<*, *> ?: fail("${where.ifEmpty { "contract" }}: must be an object, got $value")
@@ -35,7 +32,8 @@ internal class Fields(value: Any?, private val where: String) {
 /** Keys that it does not know are skipped: what a newer writer of this format adds is optional. */
 internal class ContractReader(private val fields: Fields) {
     fun read(): Contract {
-        val head = if (fields.has("head")) fields.text("head") else HeadKind.RAW.label
+        // First: what else is in the contract may only make sense to who knows its coding.
+        val coding = coding()
         return Contract(
             name = fields.text("name"),
             arch = fields.text("arch"),
@@ -46,10 +44,16 @@ internal class ContractReader(private val fields: Fields) {
             labels = labels(),
             modelSha256 = fields.text("model_sha256"),
             nms = if (fields.has("nms")) nms(fields.fields("nms")) else Nms(),
-            head =
-                HeadKind.entries.find { it.label == head }
-                    ?: fail("head: unknown, got '$head'; allowed: ${HeadKind.entries.joinToString { it.label }}")
+            coding = coding
         )
+    }
+
+    private fun coding(): Coding {
+        val label = if (fields.has("head")) fields.text("head") else HeadKind.RAW.label
+        val head =
+            HeadKind.entries.find { it.label == label }
+                ?: fail("head: unknown, got '$label'; allowed: ${HeadKind.entries.joinToString { it.label }}")
+        return Coding.of(head, if (fields.has("coding")) fields.text("coding") else null)
     }
 
     private fun labels(): List<String> {
@@ -70,8 +74,19 @@ internal class ContractReader(private val fields: Fields) {
         )
     }
 
-    private fun output(value: Fields) =
-        Output(tensor(value), value.text("kind"), value.text("row"), value.integer("stride"))
+    private fun output(value: Fields): Output {
+        val kind = value.text("kind")
+        return Output(
+            tensor(value),
+            OutputKind.entries.find { it.label == kind }
+                ?: fail(
+                    "${value.place("kind")}: unknown, got '$kind'; allowed: " +
+                        OutputKind.entries.joinToString { it.label }
+                ),
+            value.text("row"),
+            value.integer("stride")
+        )
+    }
 
     private fun tensor(value: Fields): TensorSpec {
         val name = value.text("name")
@@ -123,9 +138,7 @@ internal fun checkContract(contract: Contract) {
     if (shape.size != 4 || shape[0] != 1 || shape[3] != 3 || shape.min() < 1) {
         fail("input.shape: must be 1, height, width, 3, got $shape")
     }
-    if (contract.labels.isEmpty() || (contract.head == HeadKind.RAW && contract.anchors.isEmpty())) {
-        fail("anchors and labels: must not be empty")
-    }
+    if (contract.labels.isEmpty()) fail("labels: must not be empty")
     for (tensor in listOf(contract.input.tensor) + contract.outputs.map { it.tensor }) {
         if (tensor.dtype != DType.FLOAT32 && !(tensor.scale.isFinite() && tensor.scale > 0)) {
             fail("${tensor.name}.scale: must be positive for ${tensor.dtype.label}, got ${tensor.scale}")
@@ -137,40 +150,5 @@ internal fun checkContract(contract: Contract) {
     if (nms.maxDetections < 1 || nms.preNms < 1) {
         fail("nms: counts must be at least 1, got ${nms.maxDetections} and ${nms.preNms}")
     }
-    if (contract.head == HeadKind.RAW) checkRaw(contract) else checkDetections(contract)
-}
-
-private fun checkRaw(contract: Contract) {
-    val wanted = contract.anchors.keys.flatMap { row -> RAW_KINDS.map { row to it } }
-    val found = contract.outputs.map { it.row to it.kind }
-    if (found.size != wanted.size || found.toSet() != wanted.toSet()) {
-        fail("outputs: must be ${RAW_KINDS.joinToString()} of each row of anchors, got $found")
-    }
-    for (output in contract.outputs) {
-        if (output.stride < 1) fail("${output.tensor.name}.stride: must be at least 1, got ${output.stride}")
-        val anchors = contract.anchors.getValue(output.row).size / 2
-        val each =
-            when (output.kind) {
-                "boxes" -> 4
-                "objectness" -> 1
-                else -> contract.labels.size
-            }
-        val expected =
-            listOf(1, contract.input.height / output.stride, contract.input.width / output.stride, anchors * each)
-        if (output.tensor.shape != expected) {
-            fail(
-                "${output.tensor.name}.shape: must be $expected for ${contract.labels.size} labels and $anchors " +
-                    "anchors, got ${output.tensor.shape}"
-            )
-        }
-    }
-}
-
-private fun checkDetections(contract: Contract) {
-    val most = contract.nms.maxDetections
-    val wanted = DETECTION_KINDS.zip(listOf(listOf(1, most, 4), listOf(1, most), listOf(1, most), listOf(1)))
-    val found = contract.outputs.map { it.kind to it.tensor.shape }
-    if (found != wanted || contract.anchors.isNotEmpty()) {
-        fail("outputs: must be $wanted of $most detections and no anchors, got $found")
-    }
+    contract.coding.check(contract)
 }

@@ -3,7 +3,7 @@ package org.microyolo.core
 import java.nio.ByteBuffer
 
 /** What runs a graph: TFLite on a phone, TFLite's desktop build in tests. Not for several threads at once. */
-interface Runtime : AutoCloseable {
+interface ModelRuntime : AutoCloseable {
     val inputs: List<TensorSpec>
     val outputs: List<TensorSpec>
 
@@ -20,14 +20,14 @@ data class Times(val preprocess: Double, val inference: Double, val decode: Doub
 class Found(val detections: Detections, val times: Times)
 
 /**
- * Picture in, objects out, by a [Runtime] that has [model] loaded; the mirror of tflite/detector.py. Its buffers are made
- * once. Not for several threads at once. Closing it closes the runtime.
+ * Picture in, objects out, by a [ModelRuntime] that has [model] loaded; the mirror of tflite/detector.py. Its buffers are
+ * made once. Not for several threads at once. Closing it closes the runtime.
  *
  * [ModelException] when made: the runtime found other tensors than the contract says. Then it is closed.
  */
 class Detector(
     val model: ModelFile,
-    private val runtime: Runtime,
+    private val runtime: ModelRuntime,
     private val nanoTime: () -> Long = System::nanoTime
 ) : AutoCloseable {
     private val contract = model.contract
@@ -37,9 +37,7 @@ class Detector(
     private val results: List<ByteBuffer>
     private val readers = contract.outputs.map { OutputReader(it.tensor) }
     private val places: List<Int>
-    private val decoder =
-        contract.run { RawDecoder(heads, input.width, input.height, labels.size, nms.maxDetections, nms.preNms) }
-    private val suppressed = SuppressedReader(contract.input.width, contract.input.height)
+    private val decoder = contract.coding.decoder(contract)
     private var closed = false
 
     init {
@@ -71,25 +69,12 @@ class Detector(
         val ready = nanoTime()
         runtime.run(input, results)
         val ran = nanoTime()
-        val found = read(scoreThreshold, iouThreshold)
+        val values = readers.mapIndexed { i, reader -> reader.read(results[places[i]]) }
+        val found = decoder.decode(values, scoreThreshold, iouThreshold)
+        checkClasses(found)
         fit.boxesToImage(found.boxes)
         val done = nanoTime()
         return Found(found, Times((ready - start) / 1e6, (ran - ready) / 1e6, (done - ran) / 1e6))
-    }
-
-    private fun read(scoreThreshold: Float, iouThreshold: Float): Detections {
-        val values = readers.mapIndexed { i, reader -> reader.read(results[places[i]]) }
-
-        fun value(row: String, kind: String) = values[contract.outputs.indexOf(contract.output(row, kind))]
-        if (contract.head == HeadKind.DETECTIONS) {
-            val count = value("", "count")[0]
-            return suppressed
-                .read(value("", "boxes"), value("", "classes"), value("", "scores"), count, scoreThreshold)
-                .also(::checkClasses)
-        }
-        val grids =
-            contract.heads.map { Grids(value(it.row, "boxes"), value(it.row, "objectness"), value(it.row, "classes")) }
-        return decoder.decode(grids, scoreThreshold, iouThreshold)
     }
 
     /** The operator in the file has its own number of classes, which only its outputs tell. */

@@ -1,6 +1,7 @@
 package org.microyolo.core
 
 import org.junit.Assert.assertEquals
+import org.junit.Assert.assertSame
 import org.junit.Assert.assertTrue
 import org.junit.Test
 
@@ -20,6 +21,10 @@ class ContractTest {
         assertEquals(message, message(contract.replaceFirst(from, to)))
     }
 
+    /** A contract with another value of [key], whether it has one or not: the later of two counts. */
+    private fun with(key: String, value: String, contract: String = raw) =
+        contract.trimEnd().removeSuffix("}") + ", \"$key\": $value}"
+
     @Test
     fun `the shipped contract`() {
         val contract = Contract.parse(Golden.shippedContract())
@@ -38,9 +43,10 @@ class ContractTest {
         assertEquals(listOf("a", "b", "ü"), contract.labels)
         assertEquals(96 to 64, contract.input.width to contract.input.height)
         assertEquals(ResizeRule.LETTERBOX to 114, contract.input.resize to contract.input.fill)
-        assertEquals(listOf("coarse" to 16, "fine" to 8), contract.heads.map { it.row to it.stride })
-        assertEquals(listOf(30f, 20f, 50f, 60.5f), contract.heads[0].anchors.toList())
-        assertEquals(1 / 256f, contract.output("fine", "classes").tensor.scale)
+        assertEquals(listOf("coarse", "fine"), contract.outputs.map { it.row }.distinct())
+        assertEquals(listOf(30f, 20f, 50f, 60.5f), contract.anchors.getValue("coarse").toList())
+        assertEquals(8, contract.output("fine", OutputKind.CLASSES).stride)
+        assertEquals(1 / 256f, contract.output("fine", OutputKind.CLASSES).tensor.scale)
         assertEquals(Nms(maxDetections = 20, preNms = 100), contract.nms)
     }
 
@@ -88,6 +94,17 @@ class ContractTest {
         assertRefused("m.json: outputs[0].stride: must be an integer, got 3.5", "\"stride\": 16", "\"stride\": 3.5")
         assertRefused("m.json: coarse_boxes.stride: must be at least 1, got 0", "\"stride\": 16", "\"stride\": 0")
         assertRefused(
+            "m.json: coarse_objectness.stride: must be 16 as of the boxes, got 8",
+            "\"objectness\",\n      \"row\": \"coarse\",\n      \"stride\": 16",
+            "\"objectness\",\n      \"row\": \"coarse\",\n      \"stride\": 8"
+        )
+        assertEquals("m.json: anchors: must not be empty", message(with("anchors", "{}")))
+        assertRefused(
+            "m.json: outputs[1].kind: unknown, got 'distances'; allowed: boxes, objectness, classes, scores, count",
+            "\"kind\": \"objectness\"",
+            "\"kind\": \"distances\""
+        )
+        assertRefused(
             "m.json: head: unknown, got 'new'; allowed: raw, detections",
             "\"head\": \"raw\"",
             "\"head\": \"new\""
@@ -112,6 +129,35 @@ class ContractTest {
             "m.json: nms: counts must be at least 1, got 0 and 100",
             "\"max_detections\": 20",
             "\"max_detections\": 0"
+        )
+    }
+
+    @Test
+    fun `how the outputs are to be read`() {
+        val coding = Regex("\"coding\": \"[^\"]*\",\\s*")
+        assertSame(YoloSigmoidExp4, Contract.parse(raw.replace(coding, "")).coding)
+        assertSame(SuppressedInFile, Contract.parse(suppressed.replace(coding, "")).coding)
+        assertSame(YoloSigmoidExp4, Contract.parse(with("coding", "\"yolo-sigmoid-exp4/1\"")).coding)
+        assertSame(SuppressedInFile, Contract.parse(with("coding", "\"detections/1\"", suppressed)).coding)
+        for (other in listOf("center-distance/1", "yolo-sigmoid-exp4/2", "detections/1", "")) {
+            assertEquals(
+                "m.json: coding: unknown, got '$other'; allowed for raw: yolo-sigmoid-exp4/1; update the app",
+                message(with("coding", "\"$other\""))
+            )
+        }
+        assertEquals(
+            "m.json: coding: unknown, got 'yolo-sigmoid-exp4/1'; allowed for detections: detections/1; update the app",
+            message(with("coding", "\"yolo-sigmoid-exp4/1\"", suppressed))
+        )
+        assertEquals("m.json: coding: must be a string, got 4.0", message(with("coding", "4")))
+    }
+
+    @Test
+    fun `a coding that is not known is named before what only it has`() {
+        val contract = with("coding", "\"center-distance/1\"")
+        assertEquals(
+            "m.json: coding: unknown, got 'center-distance/1'; allowed for raw: yolo-sigmoid-exp4/1; update the app",
+            message(contract.replace("objectness", "distances").replace("anchors", "points"))
         )
     }
 
@@ -142,8 +188,7 @@ class ContractTest {
     fun `the head that suppresses in the file`() {
         val contract = Contract.parse(suppressed)
         assertEquals(HeadKind.DETECTIONS, contract.head)
-        assertEquals(emptyList<Head>(), contract.heads)
-        assertEquals(20, contract.output("", "scores").tensor.size)
+        assertEquals(20, contract.output("", OutputKind.SCORES).tensor.size)
         assertEquals(0.001f, contract.nms.lowestScore)
         val wanted = "(boxes, [1, 20, 4]), (classes, [1, 20]), (scores, [1, 20]), (count, [1])"
         val outputs = "m.json: outputs: must be [$wanted] of 20 detections and no anchors, got ["

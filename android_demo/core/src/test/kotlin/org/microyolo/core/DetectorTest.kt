@@ -8,7 +8,7 @@ import org.junit.Assert.assertTrue
 import org.junit.Test
 
 /** A runtime that gives [kept], stored outputs of the raw head, in another order than the contract's. */
-private class Replay(private val contract: Contract, private val kept: List<ByteArray>) : Runtime {
+private class Replay(private val contract: Contract, private val kept: List<ByteArray>) : ModelRuntime {
     private val tensors = contract.outputs.map { it.tensor }
     val buffers = mutableListOf<Any>()
     var closed = 0
@@ -95,7 +95,7 @@ class DetectorTest {
     @Test
     fun `a runtime with other tensors`() {
         val foreign =
-            object : Runtime by runtime {
+            object : ModelRuntime by runtime {
                 override val outputs = runtime.outputs.drop(2)
             }
         assertMessage("cards.tflite: has 4 outputs, its contract says 6") { Detector(model, foreign) }

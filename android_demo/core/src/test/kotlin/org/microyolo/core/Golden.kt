@@ -11,6 +11,10 @@ object Golden {
     /** The shipped model, beside its contract. */
     val model = File(System.getProperty("model") ?: error("-Dmodel=PATH of the shipped .tflite is missing"))
 
+    /** The folder of the Gradle project. */
+    val project: File =
+        generateSequence(model.absoluteFile) { it.parentFile }.first { it.resolve("settings.gradle.kts").exists() }
+
     fun shippedContract() = File(ModelFile.contractPath(model.path)).readText()
 
     /** The text of a contract that Python wrote. */

@@ -7,11 +7,11 @@ import org.junit.Assert.assertTrue
 import org.junit.Test
 
 /** The head that suppresses in the file. */
-class SuppressedReaderTest {
+class SuppressedInFileTest {
     private val model = fakeModel("d.tflite", Golden.contract(HeadKind.DETECTIONS))
 
     /** A runtime that gives [stored], in another order than the contract's. */
-    private fun runtime(stored: List<FloatArray>) = object : Runtime {
+    private fun runtime(stored: List<FloatArray>) = object : ModelRuntime {
         override val inputs = listOf(model.contract.input.tensor)
         override val outputs = model.contract.outputs.map { it.tensor }.reversed()
 
@@ -45,15 +45,17 @@ class SuppressedReaderTest {
         val boxes = floatArrayOf(0.25f, 0f, 0.5f, 1.5f, 0f, 0.5f, 0f, 0.5f, 0f, 0f, 1f, 1f, 0f, 0f, 1f, 1f)
         val scores = floatArrayOf(0.9f, 0.8f, 0.7f, 0.6f)
         val classes = floatArrayOf(2f, 1f, 0f, 0f)
-        val reader = SuppressedReader(100, 40)
-        val found = reader.read(boxes, classes, scores, 3f, 0.5f)
-        assertEquals(listOf(0f, 10f, 100f, 20f, 0f, 0f, 100f, 40f), found.boxes.toList())
+        val decoder = SuppressedInFile.decoder(model.contract)
+
+        fun read(count: Float) = decoder.decode(listOf(boxes, classes, scores, floatArrayOf(count)), 0.5f, 0.6f)
+        val found = read(3f)
+        assertEquals(listOf(0f, 16f, 96f, 32f, 0f, 0f, 96f, 64f), found.boxes.toList())
         assertEquals(listOf(2, 0), found.classes.toList())
         assertEquals(listOf(0.9f, 0.7f), found.scores.toList())
-        assertEquals("zero detections", 0, reader.read(boxes, classes, scores, 0f, 0.5f).size)
+        assertEquals("zero detections", 0, read(0f).size)
         scores[0] = Float.NaN
-        assertEquals("a score that is not a number", 0, reader.read(boxes, classes, scores, 1f, 0.5f).size)
-        assertEquals("a count that is not a number", 0, reader.read(boxes, classes, scores, Float.NaN, 0.5f).size)
+        assertEquals("a score that is not a number", 0, read(1f).size)
+        assertEquals("a count that is not a number", 0, read(Float.NaN).size)
     }
 
     @Test
@@ -82,12 +84,12 @@ class SuppressedReaderTest {
     fun `a runtime with other tensors`() {
         val stored = runtime(listOf())
         val fewer =
-            object : Runtime by stored {
+            object : ModelRuntime by stored {
                 override val outputs = stored.outputs.drop(1)
             }
         assertMessage("d.tflite: has 3 outputs, its contract says 4") { Detector(model, fewer) }
         val shorter =
-            object : Runtime by stored {
+            object : ModelRuntime by stored {
                 override val outputs = stored.outputs.map { if (it.index == 2) it.copy(shape = listOf(1, 10)) else it }
             }
         assertMessage(

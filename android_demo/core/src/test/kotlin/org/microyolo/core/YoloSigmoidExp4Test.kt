@@ -6,9 +6,7 @@ import org.junit.Assert.assertEquals
 import org.junit.Assert.assertTrue
 import org.junit.Test
 
-class RawDecoderTest {
-    private val head = Head("a", 8, floatArrayOf(10f, 10f))
-
+class YoloSigmoidExp4Test {
     @Test
     fun `random outputs give Python's detections`() {
         val cases = Golden.cases("decode.json")
@@ -25,20 +23,13 @@ class RawDecoderTest {
 
     private fun decode(contract: Contract, outputs: List<ByteArray>, score: Float, iou: Float): Detections {
         val values =
-            contract.outputs.zip(outputs).associate { (output, bytes) ->
+            contract.outputs.zip(outputs).map { (output, bytes) ->
                 val buffer = bufferFor(output.tensor)
                 assertEquals(buffer.capacity(), bytes.size)
                 if (output.tensor.dtype.bytes == 1) buffer.put(bytes) else swapped(output.tensor.dtype, bytes, buffer)
-                (output.row to output.kind) to OutputReader(output.tensor).read(buffer)
+                OutputReader(output.tensor).read(buffer)
             }
-
-        fun value(row: String, kind: String) = values.getValue(row to kind)
-        val grids =
-            contract.heads.map { Grids(value(it.row, "boxes"), value(it.row, "objectness"), value(it.row, "classes")) }
-        val (width, height) = contract.input.width to contract.input.height
-        val nms = contract.nms
-        return RawDecoder(contract.heads, width, height, contract.labels.size, nms.maxDetections, nms.preNms)
-            .decode(grids, score, iou)
+        return contract.coding.decoder(contract).decode(values, score, iou)
     }
 
     private fun swapped(dtype: DType, bytes: ByteArray, to: ByteBuffer) {
@@ -48,12 +39,30 @@ class RawDecoderTest {
         }
     }
 
+    /** Of one cell with one anchor and one class. */
+    private fun smallest(vararg widths: Pair<OutputKind, Int>): Contract {
+        fun tensor(vararg shape: Int) = TensorSpec("t", 0, shape.toList(), DType.FLOAT32, 0f, 0)
+        return Contract(
+            name = "smallest",
+            arch = "a",
+            variant = "float32",
+            input = Input(tensor(1, 8, 8, 3), ResizeRule.STRETCH, LETTERBOX_FILL),
+            outputs = widths.map { (kind, width) -> Output(tensor(1, 1, 1, width), kind, "row", 8) },
+            anchors = mapOf("row" to floatArrayOf(10f, 10f)),
+            labels = listOf("a"),
+            modelSha256 = "",
+            nms = Nms(),
+            coding = YoloSigmoidExp4
+        ).also(::checkContract)
+    }
+
     private fun one(
         box: FloatArray = floatArrayOf(0.5f, 0.5f, 0.5f, 0.5f),
         objectness: Float = 1f,
         category: Float = 1f
-    ) = RawDecoder(listOf(head), 8, 8, 1, 10, 10)
-        .decode(listOf(Grids(box, floatArrayOf(objectness), floatArrayOf(category))), 0.25f, 0.6f)
+    ) = YoloSigmoidExp4
+        .decoder(smallest(OutputKind.BOXES to 4, OutputKind.OBJECTNESS to 1, OutputKind.CLASSES to 1))
+        .decode(listOf(box, floatArrayOf(objectness), floatArrayOf(category)), 0.25f, 0.6f)
 
     @Test
     fun `one box, clipped to the input`() {
@@ -77,13 +86,11 @@ class RawDecoderTest {
     }
 
     @Test
-    fun `grids that do not fit`() {
-        assertMessage("decode: needs grids of 1 heads, got 0") {
-            RawDecoder(listOf(head), 8, 8, 1, 10, 10).decode(emptyList(), 0.25f, 0.6f)
-        }
-        assertMessage("decode: grids of 4, 1 and 1 values do not fit 1 anchors and 2 classes of a") {
-            RawDecoder(listOf(head), 8, 8, 2, 10, 10)
-                .decode(listOf(Grids(FloatArray(4), FloatArray(1), FloatArray(1))), 0.25f, 0.6f)
-        }
+    fun `outputs come in any order`() {
+        val turned = smallest(OutputKind.CLASSES to 1, OutputKind.BOXES to 4, OutputKind.OBJECTNESS to 1)
+        val decoder = YoloSigmoidExp4.decoder(turned)
+        val found = decoder.decode(listOf(floatArrayOf(0.75f), FloatArray(4) { 0.5f }, floatArrayOf(0.5f)), 0.25f, 0.6f)
+        assertEquals(listOf(0.375f), found.scores.toList())
+        assertEquals(listOf(0f, 0f, 8f, 8f), found.boxes.toList())
     }
 }

@@ -1,0 +1,143 @@
+package org.microyolo.core
+
+/** Objects in an upright picture of size [picture], and how the last frames went; [threads] is null on a GPU. */
+class Outcome(
+    val found: Detections,
+    val labels: List<String>,
+    val picture: Size,
+    val times: Times,
+    val framesPerSecond: Double,
+    val modelName: String,
+    val modelBytes: Int,
+    val threads: Int?
+)
+
+/** Why the camera shows nothing, which decides what the user can do about it. */
+sealed interface Notice {
+    data object MayBeAsked : Notice
+
+    data object Denied : Notice
+
+    data object NoCamera : Notice
+
+    data class Lost(val why: String) : Notice
+}
+
+/** A camera that is on: the size of its frames, and how they lie on the screen. */
+data class CameraView(val frame: Size, val orientation: Orientation) {
+    /** Of a frame that was turned upright. */
+    val picture get() = frame.turned(orientation.upright)
+}
+
+/**
+ * What is shown, from what happens. It outlives the activity that shows it, so that nothing gets lost while the screen is
+ * turned; only its [listener] is of that activity. For the main thread.
+ *
+ * @param P a photo.
+ */
+class Screen<P : Any> {
+    interface Listener {
+        /** Something else is to be shown. */
+        fun onScreenChanged()
+
+        /** A photo could not be used, so the camera is shown again. */
+        fun onCameraWanted()
+    }
+
+    /** Null while no activity shows this. */
+    var listener: Listener? = null
+
+    /** A line for the user, "" for none. */
+    var status = ""
+        private set
+
+    /** Stands where the camera's picture would be. */
+    var notice: Notice? = null
+        private set
+
+    /** What was found in the picture that is shown. */
+    var outcome: Outcome? = null
+        private set
+
+    /** Whether a photo is shown, or will be as soon as it was searched. */
+    var isPhoto = false
+        private set
+
+    var photo: P? = null
+        private set
+
+    /** Null while no camera is on. For any thread. */
+    @Volatile
+    var camera: CameraView? = null
+        private set
+
+    fun onStatus(text: String) = change { status = text }
+
+    /** The model cannot be used: what it found may be wrong. */
+    fun onModelFailed(message: String) = change {
+        outcome = null
+        status = message
+    }
+
+    /** The camera is on, and how; or it is off. What was found before it turned lies elsewhere now. */
+    fun onCamera(now: CameraView?) {
+        if (now == camera) return
+        change {
+            camera = now
+            if (now != null) notice = null
+            if (!isPhoto) outcome = null
+        }
+    }
+
+    fun onNoCamera(why: Notice) {
+        onCamera(null)
+        change { notice = why }
+    }
+
+    /** [outcome] of a frame; it may have been under way since before the camera was turned off, or turned. */
+    fun onFrame(outcome: Outcome) {
+        if (!isPhoto && outcome.picture == camera?.picture) change { this.outcome = outcome }
+    }
+
+    /** Another photo that is shown stays until this one was searched. */
+    fun onPhotoChosen() = change {
+        if (!isPhoto) outcome = null
+        isPhoto = true
+        notice = null
+    }
+
+    /** [outcome] of the photo, unless the user went back to the camera meanwhile. */
+    fun onPhoto(photo: P, outcome: Outcome) {
+        if (!isPhoto) return
+        change {
+            this.photo = photo
+            this.outcome = outcome
+        }
+    }
+
+    fun onPhotoFailed(message: String) {
+        if (!isPhoto) return
+        onPhotoLeft()
+        onStatus(message)
+        listener?.onCameraWanted()
+    }
+
+    fun onPhotoLeft() = change {
+        isPhoto = false
+        photo = null
+        outcome = null
+    }
+
+    /** How the picture that was searched lies in a view of size [view]; null while nothing was, or nothing can be seen. */
+    fun toView(view: Size, mode: ScaleMode): Affine? {
+        val picture = outcome?.picture ?: return null
+        if (view.pixels == 0L) return null
+        if (isPhoto) return Orientation.place(picture, view, ScaleMode.FIT)
+        return camera?.orientation?.toView(picture, view, mode)
+    }
+
+    private fun change(what: () -> Unit) {
+        what()
+        listener?.onScreenChanged()
+    }
+}

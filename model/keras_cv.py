@@ -1,0 +1,16 @@
+"""The only place that imports keras-cv, whose development has ended: what of it we use, by name."""
+
+from __future__ import annotations
+
+from micro_yolo.model.keras import quiet
+
+with quiet():
+    import keras_cv
+
+CIoULoss = keras_cv.losses.CIoULoss
+Mosaic = keras_cv.layers.Mosaic
+AugmentationLayer = keras_cv.layers.VectorizedBaseImageAugmentationLayer
+to_dense = keras_cv.bounding_box.to_dense
+to_ragged = keras_cv.bounding_box.to_ragged
+# For benchmarks/augmentation.py, which measures ours beside theirs.
+layers = keras_cv.layers
