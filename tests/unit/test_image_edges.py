@@ -39,14 +39,18 @@ def test_the_limit_of_pixels_is_itself_allowed(monkeypatch: pytest.MonkeyPatch) 
 def test_messages_name_what_was_wrong(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"gone\.png: image cannot be read \(No such file or directory\)$"):
         load_image(tmp_path / "gone.png")
-    with pytest.raises(ValueError, match="^a: not an image; allowed: JPEG, PNG, BMP, WEBP, TIFF, GIF, PPM, MPO, AVIF$"):
+    with pytest.raises(
+        ValueError, match=r"^a: not an image; allowed: JPEG, PNG, BMP, WEBP, TIFF, GIF, PPM, MPO, AVIF$"
+    ):
         decode_image(b"hello", "a")
     whole = stored(Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)))
     with pytest.raises(ValueError, match=r"^a: image is damaged or truncated \(\w*(Error|Exception): .+\)$"):
         decode_image(whole[: len(whole) // 2], "a")
     with pytest.raises(ValueError, match=r"^resize: unknown rule, got 'crop'; allowed: stretch, letterbox, mediapipe$"):
         fit_to((4, 4), (8, 8), "crop")
-    with pytest.raises(ValueError, match=r"^resize: sizes must be positive \(height, width\), got \(4, 0\) -> \(8, 9\)$"):
+    with pytest.raises(
+        ValueError, match=r"^resize: sizes must be positive \(height, width\), got \(4, 0\) -> \(8, 9\)$"
+    ):
         fit_to((4, 0), (8, 9))
 
 
