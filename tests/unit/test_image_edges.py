@@ -78,6 +78,9 @@ def test_whole_numbers_out_of_range_are_clipped() -> None:
     assert pixels[0, :, 0].tolist() == [0, 255, 1]
     pixels = decode_image(stored(Image.fromarray(np.array([[-3, 7, 255]], np.int32)), "TIFF"), "a")
     assert pixels[0, :, 0].tolist() == [0, 7, 255]
+    # One value beyond a byte, and all are taken for sixteen bits.
+    pixels = decode_image(stored(Image.fromarray(np.array([[3, 256]], np.int32)), "TIFF"), "a")
+    assert pixels[0, :, 0].tolist() == [0, 1]
 
 
 def test_every_way_to_be_transparent_shows_black() -> None:
@@ -96,9 +99,21 @@ def test_every_way_to_be_transparent_shows_black() -> None:
     assert decode_image(stored(palette, transparency=1), "a").tolist() == [[[0, 0, 0], [90, 200, 40]]]
     assert decode_image(stored(palette), "a").tolist() == [[[1, 2, 3], [90, 200, 40]]]
 
+    both = Image.new("PA", (2, 1))
+    both.putpalette([90, 200, 40, 1, 2, 3])
+    both.putdata([(0, 0), (1, 255)])
+    assert decode_image(stored(both, "TIFF"), "a").tolist() == [[[0, 0, 0], [1, 2, 3]]]
+
     one = Image.new("L", (2, 1))
     one.putdata([90, 91])
     assert decode_image(stored(one, transparency=90), "a").tolist() == [[[0, 0, 0], [91, 91, 91]]]
+
+
+def test_a_colour_of_three_bytes_that_is_to_be_clear_is_shown() -> None:
+    """Unlike a palette's or a grey one."""
+    picture = Image.new("RGB", (2, 1))
+    picture.putdata([(90, 200, 40), (1, 2, 3)])
+    assert decode_image(stored(picture, transparency=(90, 200, 40)), "a").tolist() == [[[90, 200, 40], [1, 2, 3]]]
 
 
 def test_letterbox_by_hand() -> None:
@@ -120,3 +135,27 @@ def test_the_same_size_is_the_same_pixels() -> None:
         assert fit == fit_to((5, 7), (5, 7), rule)
     with pytest.raises(ValueError, match=r"got uint8 \(5, 7, 4\)$"):
         resize(np.zeros((5, 7, 4), np.uint8), (5, 7))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        # A quarter: blocks of four, (0 + 0 + 0 + 40) / 4 and (200 + 0 + 0 + 0) / 4.
+        ([0, 0, 0, 40, 200, 0, 0, 0], [10, 50]),
+        # Two of five: blocks of two (20, 0, and 200 alone), then read at (i + 0.5) * 1.25 - 0.5 = 0.125 and 1.375.
+        ([0, 40, 0, 0, 200], [17, 75]),
+    ],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_one_side_alone_is_averaged(values: list[int], expected: list[int], turned: bool) -> None:
+    image = np.broadcast_to(np.array(values, np.uint8)[None, :, None], (3, len(values), 3))
+    small, _ = resize(image.transpose(1, 0, 2) if turned else image, (2, 3) if turned else (3, 2))
+    assert (small.transpose(1, 0, 2) if turned else small)[..., 0].tolist() == [expected] * 3
+
+
+@pytest.mark.parametrize("rule", images.RULES)
+def test_a_resized_image_is_bytes_and_says_how(rule: str) -> None:
+    small, fit = resize(np.full((9, 31, 3), 7, np.uint8), (16, 17), rule)
+    assert (small.dtype, small.shape, fit.rule) == (np.uint8, (16, 17, 3), rule)
+    with pytest.raises(ValueError, match=r"sizes must be positive \(height, width\), got \(9, 31\) -> \(16, 0\)$"):
+        resize(np.full((9, 31, 3), 7, np.uint8), (16, 0), rule)
