@@ -22,14 +22,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import tyro
 
+from micro_yolo.pipeline.learn.options import Options
 from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.show.screen import Screen, Show
 from micro_yolo.pipeline.store import runs
 from micro_yolo.pipeline.store.finished import Trained, find
 
 if TYPE_CHECKING:
-    from micro_yolo.pipeline.learn.session import Retraining
-    from micro_yolo.pipeline.show.bars import TrainingProgress
+    from micro_yolo.pipeline.learn.session import Session
 
 PROG = "python benchmarks/distribution_shift.py"
 STUDY, TABLE, PICTURE = "study.json", "study.csv", "study.png"
@@ -102,15 +103,15 @@ def run(config: Config) -> Path:
     trained = find(config.run, config.from_stage)
     study = _Study(config, trained)
 
-    from micro_yolo.pipeline.show.bars import TrainingProgress
+    from micro_yolo.pipeline.learn.session import isolated
 
-    with TrainingProgress() as show:
+    with Screen("stdout") as show, isolated(config.seed):
         study.show = show
         # Before the slow work: it may refuse a setting.
-        retraining = study.retraining(cells)
+        session = study.session(cells)
         study.fit(cells)
-        if retraining is not None:
-            study.train(cells, retraining)
+        if session is not None:
+            study.train(cells, session)
     from micro_yolo.pipeline.show.plots import draw_shifts
 
     rows = _rows(study.done)
@@ -152,7 +153,7 @@ class _Study:
 
     def __init__(self, config: Config, trained: Trained) -> None:
         self.config, self.trained, self.file = config, trained, config.out / STUDY
-        self.show: TrainingProgress
+        self.show: Show
         runs.check_writable(config.out)
         facts: dict[str, Any] = {"weights_sha256": runs.sha256(trained.stage / runs.WEIGHTS)}
         if config.part != "weights":
@@ -188,42 +189,47 @@ class _Study:
             if "AP50" not in base:
                 base |= self._measure(model)
         missing = [cell for cell in cells if wanted - set(self._row(cell))]
-        for cell in self.show.work("fitting", iter(missing), len(missing)):
-            row = self._row(cell) | asdict(cell) | _quantized(model, target, cell)
-            if "before" in wanted:
-                row["before"] = self._measure(target)
-            self._keep(cell, row)
+        with self.show.bar("fitting", len(missing)) as advance:
+            for cell in missing:
+                row = self._row(cell) | asdict(cell) | _quantized(model, target, cell)
+                if "before" in wanted:
+                    row["before"] = self._measure(target)
+                self._keep(cell, row)
+                advance()
 
-    def retraining(self, cells: list[Cell]) -> Retraining | None:
+    def session(self, cells: list[Cell]) -> Session | None:
         """What the shifts are trained with; None if none are asked for, or all are trained."""
         if self.config.part != "shifts" or all("after" in self._row(cell) for cell in cells):
             return None
-        from micro_yolo.pipeline.learn.session import Retraining
+        from micro_yolo.pipeline.learn.session import Session
 
-        config = self.config
-        return Retraining(
-            self.trained,
+        config, trained = self.config, self.trained
+        return Session(
+            trained.arch,
+            self.dataset,
+            trained.resize,
+            Options(batch=config.batch, cache_gib=config.cache_gib, seed=config.seed),
             self.show,
-            data=config.data,
-            batch=config.batch,
-            cache_gib=config.cache_gib,
-            seed=config.seed,
+            loss=trained.loss,
             train_images=config.images,
             eval_images=config.eval_images,
         )
 
-    def train(self, cells: list[Cell], retraining: Retraining) -> None:
+    def train(self, cells: list[Cell], session: Session) -> None:
         """AP50 of a file of each cell once its shifts are trained."""
         from micro_yolo.model.quantization import network as quantize
         from micro_yolo.model.quantization.wrap import Quantization
+        from micro_yolo.pipeline.learn.loop import Task
 
         arch, model, recipe = self.trained.arch, self.trained.weighted(), _recipe(self.config)
         for cell in [cell for cell in cells if "after" not in self._row(cell)]:
             self.show.title = f"{cell.name} "
             how = Quantization(cell.bits, train="shifts", block=cell.block, activations=False)
-            begun, averaged = quantize.begin(arch, model, how, cell.method), quantize.wrapped(arch, how)
+            with session.scope():
+                begun = quantize.begin(arch, model, how, cell.method)
+            averaged = quantize.wrapped(arch, how)
             directory = self.config.out / TRAININGS / cell.name
-            retraining.train(begun, averaged, retraining.measure(averaged), recipe, directory)
+            session.train(Task(begun, averaged, session.losses, session.measure(averaged)), recipe, directory)
             averaged.load_weights(str(directory / runs.WEIGHTS))
             self._keep(cell, self._row(cell) | {"after": self._measure(quantize.plain(arch, averaged, how))})
             shutil.rmtree(directory)
@@ -234,11 +240,12 @@ class _Study:
     def _keep(self, cell: Cell, row: dict[str, Any]) -> None:
         self.done["cells"][cell.name] = row
         runs.write_json(self.file, self.done)
-        self.show.console.print(_line(row), soft_wrap=True, highlight=False, markup=False)
+        self.show.say(_line(row))
 
     def _measure(self, model: Any) -> dict[str, float]:
         """AP50 and AP, in points, of a float32 .tflite of `model`, measured through its interpreter."""
         from micro_yolo.model.build import deployable
+        from micro_yolo.model.heads import head_of
         from micro_yolo.model.keras import keras
         from micro_yolo.pipeline.convert import write
         from micro_yolo.pipeline.measure.metrics import evaluate_split
@@ -254,14 +261,16 @@ class _Study:
             name=self.trained.run.name,
             arch=arch.name,
             variant="float32",
-            heads=arch.detections,
+            rows=arch.detections,
+            coding=head_of(arch).coding,
             labels=self.trained.labels,
             resize=resize,
         )
         with tempfile.TemporaryDirectory(prefix="micro-yolo-") as folder:
             detector = Detector(write(Path(folder), data, described), threads=self.config.threads)
             predict = detector.predict_batch
-            metrics, _ = evaluate_split(predict, arch.detections, self.val, self.dataset, arch.size, resize, 1)
+            where = (self.val, self.dataset, arch.size, resize, 1)
+            metrics, _ = evaluate_split(predict, arch.detections, *where, coding=described.coding)
         # Each conversion leaves graphs behind, and there are many.
         keras.backend.clear_session()
         return {"AP50": metrics["AP50"], "AP": metrics["AP"]}

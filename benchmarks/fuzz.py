@@ -107,9 +107,9 @@ def mutate(data: bytes, number: int) -> tuple[str, bytes]:
 
 def _fields(data: bytes, random: np.random.Generator) -> bytes:
     """A well-formed file that says something else than the model did: what no check of the format can find."""
-    from micro_yolo.tflite import inspect
+    from micro_yolo.tflite import edit
 
-    graph = inspect.graph_of(data)
+    graph = edit.graph_of(data)
     for _ in range(random.integers(1, 4)):
         tensors, ops = graph.subgraphs[0].tensors, graph.subgraphs[0].operators
         tensor, op = tensors[random.integers(len(tensors))], ops[random.integers(len(ops))]
@@ -139,7 +139,7 @@ def _fields(data: bytes, random: np.random.Generator) -> bytes:
                 setattr(op.builtinOptions, name, not value)
             elif isinstance(value, int):
                 setattr(op.builtinOptions, name, int(random.choice([0, 1, 3, 100])))
-    return inspect.pack(graph)
+    return edit.pack(graph)
 
 
 def draw(path: Path) -> None:
@@ -155,12 +155,12 @@ def commands(folder: Path) -> dict[str, Callable[[], Any]]:
 
     model, picture = folder / "model.tflite", folder / "picture.png"
     return {
-        "inspect": lambda: inspect.run(inspect.Config(model, json=True, patience=PATIENCE)),
-        "predict": lambda: predict.run(predict.Config((picture,), model=model, out=folder / "out", overwrite=True)),
-        "predict without a contract": lambda: predict.run(
+        "inspect": lambda: inspect.command(inspect.Config(model, json=True, patience=PATIENCE)),
+        "predict": lambda: predict.command(predict.Config((picture,), model=model, out=folder / "out", overwrite=True)),
+        "predict without a contract": lambda: predict.command(
             predict.Config((picture,), model=folder / "alone.tflite", out=folder / "out", overwrite=True)
         ),
-        "benchmark": lambda: benchmark.run(benchmark.Config((model,), runs=1, memory=False, patience=PATIENCE)),
+        "benchmark": lambda: benchmark.command(benchmark.Config((model,), runs=1, memory=False, patience=PATIENCE)),
     }
 
 

@@ -6,8 +6,10 @@ Keras 2 (tf-keras), because tfmot and keras-cv refuse Keras 3 models.
 import contextlib
 import io
 import os
+import random
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -31,6 +33,7 @@ def quiet() -> Iterator[None]:
 with quiet():
     import tensorflow as tf
     import tf_keras as keras
+    from tf_keras.src.backend import _SEED_GENERATOR
 
 if "tf_keras" not in tf.keras.Model.__module__:
     # tensorflow.keras is resolved once a process, so a tensorflow used earlier has already chosen.
@@ -38,4 +41,33 @@ if "tf_keras" not in tf.keras.Model.__module__:
 
 tf.get_logger().setLevel("ERROR")
 
-__all__ = ["keras", "quiet", "tf"]
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Fresh weights are drawn by `seed`, from random numbers of their own: those of the process stay where they are."""
+    # What keras.utils.set_random_seed sets; else Keras draws from Python's.
+    before = getattr(_SEED_GENERATOR, "generator", None)
+    _SEED_GENERATOR.generator = random.Random(seed)
+    try:
+        yield
+    finally:
+        _SEED_GENERATOR.generator = before
+
+
+def nodes_of(model: keras.Model) -> list[Any]:
+    """Every call of a layer in a functional model: `layer`, and `parent_nodes` with the calls whose outputs it reads.
+
+    Not layer.input: tfmot hands unquantized layers from copy to copy, and they speak of the first.
+    """
+    return [node for level in model._nodes_by_depth.values() for node in level]
+
+
+def fix(layer: keras.layers.Layer, weight: tf.Variable) -> None:
+    """A trainable weight that `layer` made itself is no longer trained; of its others none changes its place."""
+    # Keras looks again at what each variable says, when it loads weights.
+    weight._trainable = False
+    layer._trainable_weights = [each for each in layer._trainable_weights if each is not weight]
+    layer._non_trainable_weights.append(weight)
+
+
+__all__ = ["fix", "keras", "nodes_of", "quiet", "seeded", "tf"]

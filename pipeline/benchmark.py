@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from micro_yolo.pipeline.show import cli
-from micro_yolo.pipeline.show.listing import listing
+from micro_yolo.pipeline.show.listing import lettered, listing
+from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.store import runs
 
 if TYPE_CHECKING:
@@ -63,19 +65,39 @@ class Config:
     """Replace files that are there."""
 
 
-def run(config: Config) -> list[Timing] | list[DeviceTiming]:
-    """Measure, print a table, and return the times. Raises ValueError or OSError for what a user can mend."""
+@dataclass(frozen=True)
+class Speeds:
+    """What was measured.
+
+    Attributes:
+        timings: here, of each file, number of threads and backend; none if a device was measured.
+        footprints: here, in fresh processes; none if they were not asked for.
+        device: likewise on an Android device.
+        written: --json and --plot.
+    """
+
+    timings: tuple[Timing, ...] = ()
+    footprints: tuple[Footprint, ...] = ()
+    device: tuple[DeviceTiming, ...] = ()
+    written: tuple[Path, ...] = ()
+
+
+def run(config: Config, show: Show = QUIET) -> Speeds:
+    """Measure, and write what is asked for. Raises ValueError or OSError for what a user can mend."""
     counts, options = _checked(config)
-    if config.adb is not None:
-        return _on_device(config, counts)
-    timings, footprints = _here(config, counts, options)
-    _show(timings, footprints)
-    _write(config, {"timings": [asdict(t) for t in timings], "footprints": [asdict(f) for f in footprints]})
+    found = _here(config, counts, options, show) if config.adb is None else _on_device(config, counts, show)
+    written = []
+    if config.json is not None:
+        if config.adb is not None:
+            measured: dict[str, object] = {"device": found.device}
+        else:
+            measured = {"timings": found.timings, "footprints": found.footprints}
+        written.append(runs.write_json(config.json, {**measured, "versions": runs.provenance()}))
     if config.plot is not None:
         from micro_yolo.pipeline.show.plots import draw_latency
 
-        print(f"wrote {draw_latency([asdict(timing) for timing in timings], config.plot)}", file=sys.stderr)
-    return timings
+        written.append(draw_latency([asdict(timing) for timing in found.timings], config.plot))
+    return replace(found, written=tuple(written))
 
 
 def _checked(config: Config) -> tuple[list[int], dict[str, str]]:
@@ -110,11 +132,8 @@ def _checked(config: Config) -> tuple[list[int], dict[str, str]]:
     return [int(count) for count in counts], {key: value for key, _, value in pairs}
 
 
-def _here(config: Config, counts: list[int], options: dict[str, str]) -> tuple[list[Timing], list[Footprint]]:
+def _here(config: Config, counts: list[int], options: dict[str, str], show: Show) -> Speeds:
     """Measure on this machine, in processes of their own: a damaged file takes none but its own down."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from micro_yolo.tflite import child
     from micro_yolo.tflite.benchmark import FRESH, Timing, footprint
     from micro_yolo.tflite.runtime import BUILTIN, XNNPACK
@@ -123,15 +142,13 @@ def _here(config: Config, counts: list[int], options: dict[str, str]) -> tuple[l
     backends += [config.delegate] if config.delegate is not None else []
     columns = len(config.models) * len(backends)
     total = len(counts) * columns * (config.runs + WARM_UP) + (columns * FRESH if config.memory else 0)
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("measuring", total=total)
+    with show.bar("measuring", total) as advance:
         told = child.call(
             "micro_yolo.tflite.benchmark:timings_apart",
             name=config.models[0] if len(config.models) == 1 else "benchmark",
             patience=config.patience,
             limit_memory=config.delegate is None,
-            advance=lambda: progress.advance(task),
+            advance=advance,
             models=[str(model) for model in config.models],
             threads=counts,
             backends=backends,
@@ -146,27 +163,23 @@ def _here(config: Config, counts: list[int], options: dict[str, str]) -> tuple[l
                 backend=backend,
                 options=options,
                 patience=config.patience,
-                advance=lambda: progress.advance(task),
+                advance=advance,
             )
             for backend in backends
             for model in (config.models if config.memory else ())
         ]
-    return [Timing(**{**timing, "times_ms": tuple(timing["times_ms"])}) for timing in told], footprints
+    timings = [Timing(**{**timing, "times_ms": tuple(timing["times_ms"])}) for timing in told]
+    return Speeds(tuple(timings), tuple(footprints))
 
 
-def _on_device(config: Config, counts: list[int]) -> list[DeviceTiming]:
-    from rich.console import Console
-    from rich.progress import Progress
-
+def _on_device(config: Config, counts: list[int], show: Show) -> Speeds:
     from micro_yolo.tflite import adb
 
     if config.adb is None:
         raise ValueError("adb: needs the benchmark binary")
     if config.xnnpack == "both":
         raise ValueError("xnnpack: must be on or off with --adb, got both")
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("measuring on the device", total=len(counts) * TURNS * len(config.models))
+    with show.bar("measuring on the device", len(counts) * TURNS * len(config.models)) as advance:
         timings = adb.benchmark(
             config.models,
             config.adb,
@@ -176,27 +189,27 @@ def _on_device(config: Config, counts: list[int]) -> list[DeviceTiming]:
             runs=config.runs,
             turns=TURNS,
             timeout=max(config.patience, config.runs),
-            advance=lambda: progress.advance(task),
+            advance=advance,
         )
-    letters = _letters([timing.model for timing in timings])
-    table = listing("", "threads", "mean ms", "min", "max", "load ms", "MiB", "ratio", title=timings[0].device)
-    for timing in timings:
-        figures = (timing.mean_ms, timing.min_ms, timing.max_ms, timing.load_ms, timing.memory_bytes / 2**20)
-        row = [_digits(value) for value in figures]
-        table.add_row(letters[timing.model], str(timing.threads), *row, f"{timing.ratio:.2f}x")
-    _print(letters, {str(model): model.stat().st_size for model in config.models}, table)
-    _write(config, {"device": [asdict(timing) for timing in timings]})
-    return timings
+    return Speeds(device=tuple(timings))
 
 
-def _write(config: Config, measured: dict[str, object]) -> None:
-    if config.json is not None:
-        written = runs.write_json(config.json, {**measured, "versions": runs.provenance()})
-        print(f"wrote {written}", file=sys.stderr)
+def tell(found: Speeds, show: Show) -> None:
+    """What people want to know of it."""
+    letters = lettered([timing.model for timing in found.timings or found.device])
+    sizes = {timing.model: timing.n_bytes for timing in found.timings}
+    sizes |= {timing.model: Path(timing.model).stat().st_size for timing in found.device}
+    for model, letter in letters.items():
+        show.say(f"{letter}  {model} ({sizes[model] / 2**20:.2f} MiB)")
+    if found.timings:
+        show.draw(_timings(found.timings, letters))
+    if found.device:
+        show.draw(_device_timings(found.device, letters))
+    if found.footprints:
+        show.draw(_footprints(found.footprints, letters))
 
 
-def _show(timings: list[Timing], footprints: list[Footprint]) -> None:
-    letters = _letters([timing.model for timing in timings])
+def _timings(timings: Sequence[Timing], letters: Mapping[str, str]) -> Table:
     table = listing("", "threads", "on", "median", "p90", "p99", "min", "spread", "ratio", "(95 %)", title=MS)
     for timing in timings:
         times = (timing.median_ms, timing.p90_ms, timing.p99_ms, timing.min_ms, timing.spread_ms)
@@ -208,14 +221,24 @@ def _show(timings: list[Timing], footprints: list[Footprint]) -> None:
             f"{timing.ratio:.2f}x",
             f"{timing.ratio_low:.2f}-{timing.ratio_high:.2f}",
         )
-    _print(letters, {timing.model: timing.n_bytes for timing in timings}, table)
-    if footprints:
-        table = listing("", "on", "load ms", "first ms", "process MiB", "of the model MiB", title="in a fresh process")
-        for each in footprints:
-            sizes = (each.load_ms, each.first_ms, each.resident_bytes / 2**20, each.model_bytes / 2**20)
-            backend = Path(each.backend).name[:16]
-            table.add_row(letters[each.model], backend, *(f"{value:.1f}" for value in sizes))
-        _print({}, {}, table)
+    return table
+
+
+def _device_timings(timings: Sequence[DeviceTiming], letters: Mapping[str, str]) -> Table:
+    table = listing("", "threads", "mean ms", "min", "max", "load ms", "MiB", "ratio", title=timings[0].device)
+    for timing in timings:
+        figures = (timing.mean_ms, timing.min_ms, timing.max_ms, timing.load_ms, timing.memory_bytes / 2**20)
+        row = [_digits(value) for value in figures]
+        table.add_row(letters[timing.model], str(timing.threads), *row, f"{timing.ratio:.2f}x")
+    return table
+
+
+def _footprints(footprints: Sequence[Footprint], letters: Mapping[str, str]) -> Table:
+    table = listing("", "on", "load ms", "first ms", "process MiB", "of the model MiB", title="in a fresh process")
+    for each in footprints:
+        sizes = (each.load_ms, each.first_ms, each.resident_bytes / 2**20, each.model_bytes / 2**20)
+        table.add_row(letters[each.model], Path(each.backend).name[:16], *(f"{value:.1f}" for value in sizes))
+    return table
 
 
 def _digits(ms: float) -> str:
@@ -223,26 +246,18 @@ def _digits(ms: float) -> str:
     return f"{ms:.2f}" if ms < 100 else f"{ms:.1f}"
 
 
-def _letters(models: list[str]) -> dict[str, str]:
-    """A letter (or two) for each file, as paths are too long for a table."""
-    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-    return {model: alphabet[n % 26] * (1 + n // 26) for n, model in enumerate(dict.fromkeys(models))}
-
-
-def _print(letters: dict[str, str], sizes: dict[str, int], table: Table) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-
-    console = Console()
-    for model, letter in letters.items():
-        size = f" ({sizes[model] / 2**20:.2f} MiB)" if model in sizes else ""
-        console.print(escape(f"{letter}  {model}{size}"), soft_wrap=True, highlight=False)
-    console.print(table)
+def command(config: Config) -> None:
+    """Measure and tell."""
+    with Screen() as show:
+        found = run(config, show)
+        tell(found, show)
+    for path in found.written:
+        print(f"wrote {path}", file=sys.stderr)
 
 
 def main() -> None:
     """The command line."""
-    cli.main(Config, run, prog=PROG, description=__doc__)
+    cli.main(Config, command, prog=PROG, description=__doc__)
 
 
 if __name__ == "__main__":

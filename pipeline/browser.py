@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 
 if TYPE_CHECKING:
     from micro_yolo.tflite.contract import Contract
@@ -58,14 +59,14 @@ class Config:
     """Folder of MediaPipe's web package; by default the one that `npm ci` in pipeline/web, or here, installed."""
 
 
-def run(config: Config) -> None:
+def run(config: Config, show: Show = QUIET) -> None:
     """Serve until Ctrl-C. Raises ValueError or OSError, in one line, for what a user can mend."""
     server = serve(config)
-    print(f"http://localhost:{server.server_port} finds objects with {config.model}; Ctrl-C ends it", flush=True)
+    show.say(f"http://localhost:{server.server_port} finds objects with {config.model}; Ctrl-C ends it")
     try:
         server.serve_forever()
     except KeyboardInterrupt:
-        print("ended")
+        show.say("ended")
     finally:
         server.server_close()
 
@@ -175,9 +176,15 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing: the user looks at the browser."""
 
 
+def command(config: Config) -> None:
+    """Serve and tell where."""
+    with Screen() as show:
+        run(config, show)
+
+
 def main() -> None:
     """The command line."""
-    cli.main(Config, run, prog=PROG, description=__doc__)
+    cli.main(Config, command, prog=PROG, description=__doc__)
 
 
 if __name__ == "__main__":

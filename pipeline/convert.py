@@ -8,10 +8,8 @@ See docs/convert.md.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,16 +21,17 @@ import tyro
 from micro_yolo.pipeline import android
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import listing
+from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.store import runs
 from micro_yolo.pipeline.store.finished import From, Trained, find
 from micro_yolo.tflite import contract as contracts
 from micro_yolo.tflite.contract import Contract
+from micro_yolo.tflite.convert import VARIANTS
 from micro_yolo.tflite.metadata import About
 from micro_yolo.tflite.package import label_file, seal
 
 if TYPE_CHECKING:
-    from micro_yolo.pipeline.data import Split
-    from micro_yolo.tflite.head import Head
+    from micro_yolo.tflite.heads import GridLike
 
 PROG = "python -m pipeline.convert"
 LABELS = "labels.txt"
@@ -79,9 +78,50 @@ class Config:
     overwrite: bool = False
     """Replace files of the same name."""
 
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """The variants asked for, in the order of VARIANTS."""
+        return tuple(variant for variant in VARIANTS if getattr(self, variant)) or VARIANTS[:1]
 
-def run(config: Config) -> Path:
-    """Convert as `config` says, print a table, and return the export directory.
+
+@dataclass(frozen=True)
+class File:
+    """A file that was converted.
+
+    Attributes:
+        path: of the .tflite.
+        contract: beside it.
+        n_bytes: its size.
+        differences: mean |difference| to Keras of each output, 0..1.
+        seconds: that it took.
+    """
+
+    path: Path
+    contract: Contract
+    n_bytes: int
+    differences: dict[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What a conversion made.
+
+    Attributes:
+        stage: directory of the stage it was made of.
+        arch: name of the network.
+        export: folder of the files.
+        files: in the order of VARIANTS.
+    """
+
+    stage: Path
+    arch: str
+    export: Path
+    files: tuple[File, ...]
+
+
+def run(config: Config, show: Show = QUIET) -> Converted:
+    """Convert as `config` says.
 
     Raises ValueError or OSError, in one line, for what a user can mend; then nothing is written.
     """
@@ -90,7 +130,7 @@ def run(config: Config) -> Path:
     trained = find(config.run, config.from_stage)
     if config.squeeze == "pool" and not any(row.se for row in trained.arch.rows):
         raise ValueError(f"squeeze: pool is for networks with gates, {trained.arch.name} has none; allowed: mean")
-    variants = [v for v in ("float32", "float16", "dynamic", "int16x8", "int8") if getattr(config, v)] or ["float32"]
+    variants = config.variants
     export = trained.run / runs.EXPORT if config.out is None else config.out
     parents = {f"{trained.stage.name}/{name}": runs.sha256(trained.stage / name) for name in (runs.ARCH, runs.WEIGHTS)}
     names = {variant: file_name(variant, config.head) for variant in variants}
@@ -102,13 +142,15 @@ def run(config: Config) -> Path:
             _refuse_existing(export / names[variant], parents)
     runs.check_writable(export)
     aware = {"int8"} if trained.quantization is not None else set()
-    samples = _samples(trained, config, needed=bool(({"int8", "int16x8"} - aware) & set(variants)))
+    samples = _samples(trained, config, show, needed=bool(({"int8", "int16x8"} - aware) & set(variants)))
 
+    from micro_yolo.model.heads import head_of
     from micro_yolo.tflite import convert as converting
     from micro_yolo.tflite import squeeze
 
+    coding = head_of(trained.arch).coding
     weighted = trained.weighted()
-    rows = []
+    files = []
     for variant in variants:
         start = time.perf_counter()
         model = trained.deployable(variant, weighted)
@@ -118,14 +160,16 @@ def run(config: Config) -> Path:
         data = squeeze.pooled(data) if config.squeeze == "pool" else data
         differences = converting.check(data, variant, model, samples[:COMPARED])
         if config.head == "detections":
-            data = with_detections(data, trained.arch.detections, len(trained.labels), samples[:COMPARED])
+            rows, n_classes = trained.arch.detections, len(trained.labels)
+            data = with_detections(data, rows, n_classes, samples[:COMPARED], coding=coding)
         contract = contracts.describe(
             data,
             head=config.head,
             name=trained.run.name,
             arch=trained.arch.name,
             variant=variant,
-            heads=trained.arch.detections,
+            rows=trained.arch.detections,
+            coding=coding,
             labels=trained.labels,
             resize=trained.resize,
             parents=parents,
@@ -136,9 +180,8 @@ def run(config: Config) -> Path:
         path = write(export, data, contract)
         if variant in app:
             android.write(app[variant], data, contract)
-        rows.append((path, len(data), float(np.mean(list(differences.values()))), time.perf_counter() - start))
-    _show(trained, rows)
-    return export
+        files.append(File(path, contract, len(data), differences, time.perf_counter() - start))
+    return Converted(trained.stage, trained.arch.name, export, tuple(files))
 
 
 def write(export: Path, data: bytes, contract: Contract) -> Path:
@@ -167,24 +210,27 @@ def file_name(variant: str, head: str) -> str:
     return f"model_{variant}{'' if head == 'detections' else '_raw'}.tflite"
 
 
-def with_detections(data: bytes, heads: Sequence[Head], n_classes: int, samples: Sequence[np.ndarray]) -> bytes:
+def with_detections(
+    data: bytes, rows: Sequence[GridLike], n_classes: int, samples: Sequence[np.ndarray], *, coding: str
+) -> bytes:
     """A raw .tflite -> the same with the detections head, which was run on `samples` and says what the grids say.
 
     Raises ValueError if it does not.
     """
-    from micro_yolo.tflite import head
     from micro_yolo.tflite.convert import check_detections
+    from micro_yolo.tflite.suppression import attach
 
     nms = contracts.Nms()
-    made = head.attach(
+    made = attach(
         data,
-        heads,
+        rows,
         n_classes,
+        coding=coding,
         score_threshold=nms.lowest_score,
         iou_threshold=nms.iou_threshold,
         max_detections=nms.max_detections,
     )
-    check_detections(made, data, heads, samples)
+    check_detections(made, data, rows, samples, coding=coding)
     return made
 
 
@@ -199,7 +245,7 @@ def _refuse_existing(path: Path, parents: dict[str, str]) -> None:
     raise ValueError(f"{path}: already exists, {made}; allowed: --overwrite")
 
 
-def _samples(trained: Trained, config: Config, *, needed: bool) -> list[np.ndarray]:
+def _samples(trained: Trained, config: Config, show: Show, *, needed: bool) -> list[np.ndarray]:
     """Training images at the network's size; noise if only float variants are made and the data is gone."""
     try:
         split = trained.dataset(config.data).splits["train"]
@@ -208,32 +254,14 @@ def _samples(trained: Trained, config: Config, *, needed: bool) -> list[np.ndarr
             raise
         rng = np.random.default_rng(0)
         return [rng.integers(0, 256, (*trained.arch.size, 3), np.uint8) for _ in range(COMPARED)]
+
+    from micro_yolo.pipeline.data.sample import sample_images
+
+    def unreadable(fault: str) -> None:
+        show.warn(f"not used for calibration: {fault}")
+
     wanted = config.samples if needed else COMPARED
-    chosen = np.sort(np.random.default_rng(0).permutation(len(split))[:wanted])
-    return calibration_images(split, chosen.tolist(), trained.arch.size, trained.resize)
-
-
-def calibration_images(split: Split, indices: Sequence[int], size: tuple[int, int], rule: str) -> list[np.ndarray]:
-    """Images of a split as the model sees them, uint8 (h, w, 3); unreadable ones are named on stderr and left out.
-
-    Raises ValueError if none can be read.
-    """
-
-    def read(index: int) -> np.ndarray | str:
-        try:
-            return split.picture(index, size, rule)[0]
-        except ValueError as error:
-            return str(error)
-
-    with ThreadPoolExecutor(2) as pool:
-        loaded = list(pool.map(read, indices))
-    faults = [item for item in loaded if isinstance(item, str)]
-    images = [item for item in loaded if not isinstance(item, str)]
-    for fault in faults:
-        print(f"warning: not used for calibration: {fault}", file=sys.stderr)
-    if not images:
-        raise ValueError(f"convert: no training image can be read to calibrate on; {faults[0] if faults else 'none'}")
-    return images
+    return sample_images(split, wanted, trained.arch.size, trained.resize, unreadable=unreadable)
 
 
 def _about(trained: Trained, config: Config) -> About:
@@ -247,24 +275,28 @@ def _about(trained: Trained, config: Config) -> About:
     )
 
 
-def _show(trained: Trained, rows: list[tuple[Path, int, float, float]]) -> None:
-    from rich.console import Console
+def tell(made: Converted, show: Show) -> None:
+    """What people want to know of it."""
     from rich.markup import escape
 
-    console = Console()
     table = listing("file", "MiB", "mean |difference| to Keras", "s")
-    for path, n_bytes, difference, seconds in rows:
-        table.add_row(escape(path.name), f"{n_bytes / 2**20:.2f}", f"{difference:.5f}", f"{seconds:.0f}")
-    console.print(
-        f"{escape(str(trained.stage))} ({trained.arch.name}) -> {escape(str(rows[0][0].parent))}", soft_wrap=True
-    )
-    console.print(table)
-    console.print(f"next: python -m pipeline.evaluate --model {escape(str(rows[-1][0]))}", soft_wrap=True)
+    for file in made.files:
+        difference = float(np.mean(list(file.differences.values())))
+        table.add_row(escape(file.path.name), f"{file.n_bytes / 2**20:.2f}", f"{difference:.5f}", f"{file.seconds:.0f}")
+    show.say(f"{made.stage} ({made.arch}) -> {made.export}")
+    show.draw(table)
+    show.say(f"next: python -m pipeline.evaluate --model {made.files[-1].path}")
+
+
+def command(config: Config) -> None:
+    """Convert and tell."""
+    with Screen() as show:
+        tell(run(config, show), show)
 
 
 def main() -> None:
     """The command line."""
-    cli.main(Config, run, prog=PROG, description=__doc__)
+    cli.main(Config, command, prog=PROG, description=__doc__)
 
 
 if __name__ == "__main__":

@@ -7,34 +7,27 @@ See docs/debug.md.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
-import math
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
-import numpy as np
 import tyro
 
+from micro_yolo.pipeline.data.sample import sample_images
 from micro_yolo.pipeline.show import cli
-from micro_yolo.pipeline.show.listing import listing
+from micro_yolo.pipeline.show.listing import decibels, listing
+from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.stages import files_of
 from micro_yolo.pipeline.store import runs
-from micro_yolo.pipeline.store.finished import From, Trained, find
+from micro_yolo.pipeline.store.finished import From, find
 
 if TYPE_CHECKING:
-    from micro_yolo.pipeline.data import Dataset
     from micro_yolo.tflite.debugger import LayerError
 
 PROG = "python -m pipeline.debug"
-DEBUG = "debug"
-RESULT = "debug.json"
 PICTURE = "debug.png"
-_EXACT_DB = 100
 
 
 @dataclass(frozen=True)
@@ -57,8 +50,48 @@ class Config:
     """Replace files in export/STAGE/ that were made from other weights."""
 
 
-def run(config: Config) -> Path:
-    """Compare, measure, print, write debug/ into the run, and return the path of its JSON.
+@dataclass(frozen=True)
+class Score:
+    """What a file reached.
+
+    Attributes:
+        name: float32, int8, or keepN.
+        path: of the .tflite.
+        kept: layers that it has in float though its others are int8.
+        AP: points on validation.
+        AP50: points on validation.
+    """
+
+    name: str
+    path: Path
+    kept: tuple[str, ...]
+    AP: float
+    AP50: float
+
+
+@dataclass(frozen=True)
+class Debugged:
+    """Where an int8 file loses accuracy.
+
+    Attributes:
+        title: what was compared.
+        layers: in the order of the network.
+        worst: ten of them, the worst first.
+        scores: of the files.
+        written: debug.json.
+        picture: debug.png.
+    """
+
+    title: str
+    layers: tuple[LayerError, ...]
+    worst: tuple[LayerError, ...]
+    scores: tuple[Score, ...]
+    written: Path
+    picture: Path
+
+
+def run(config: Config, show: Show = QUIET) -> Debugged:
+    """Compare, measure, and write debug/ into the run.
 
     Raises ValueError or OSError, in one line, for what a user can mend.
     """
@@ -68,35 +101,38 @@ def run(config: Config) -> Path:
         raise ValueError(f"keep: must be at least 1, got {', '.join(map(str, config.keep))}")
     trained = find(config.run, config.from_stage)
     dataset = trained.dataset(config.data)
-    out = trained.run / DEBUG
+    out = trained.run / runs.DEBUG
     runs.check_writable(out)
     stage = cast(From, trained.stage.name)
     variants = ("float32", "int8")
-    found = files_of(trained.run, stage, variants, head="raw", data=config.data, overwrite=config.overwrite)
+    overwrite = config.overwrite
+    found = files_of(trained.run, stage, variants, head="raw", data=config.data, overwrite=overwrite, show=show)
     files = dict(zip(variants, found, strict=True))
-    images = _images(dataset, trained, config.images)
+    images = sample_images(
+        dataset.splits["val"],
+        config.images,
+        trained.arch.size,
+        trained.resize,
+        unreadable=lambda fault: show.warn(f"not compared on: {fault}"),
+    )
 
     from micro_yolo.tflite import debugger
 
     whole, integer = _pair(files)
-    with _progress(f"comparing {files['int8']}", len(images)) as advance:
+    with show.bar(f"comparing {files['int8']}", len(images)) as advance:
         errors = debugger.measure(whole, integer, images, threads=config.threads, advance=advance)
-    most = max(10, *config.keep) if config.keep else 10
-    worst = debugger.worst(errors, most)
+    worst = debugger.worst(errors, max(10, *config.keep) if config.keep else 10)
     kept = {f"keep{count}": [error.name for error in worst[:count]] for count in sorted(set(config.keep))}
     made = {name: _keep_in_float(files, names, out / f"model_{name}.tflite", name) for name, names in kept.items()}
-    measured = []
-    for name, path in {**files, **made}.items():
-        metrics = _measure(path, config, out)
-        measured.append(
-            {"name": name, "path": path, "kept": kept.get(name, []), "AP": metrics["AP"], "AP50": metrics["AP50"]}
-        )
+    scores = [_score(name, path, kept.get(name, ()), config, out, show) for name, path in {**files, **made}.items()]
+    worst = worst[:10]
+    title = f"{trained.run.name}: int8 against float32, {trained.stage.name}, {len(images)} validation images"
+
     from micro_yolo.pipeline.show.plots import draw_debug
 
-    title = f"{trained.run.name}: int8 against float32, {trained.stage.name}, {len(images)} validation images"
-    draw_debug([asdict(error) for error in errors], [error.name for error in worst[:10]], title, out / PICTURE)
+    picture = draw_debug([asdict(error) for error in errors], [each.name for each in worst], title, out / PICTURE)
     written = runs.write_json(
-        out / RESULT,
+        out / runs.DEBUGGED,
         {
             "run": trained.run,
             "stage": trained.stage.name,
@@ -105,28 +141,12 @@ def run(config: Config) -> Path:
             "data": dataset.root.absolute(),
             "images": len(images),
             "layers": errors,
-            "worst": [error.name for error in worst[:10]],
-            "measured": measured,
+            "worst": [error.name for error in worst],
+            "measured": scores,
             "versions": runs.provenance(),
         },
     )
-    _show(title, worst[:10], measured)
-    print(f"wrote {written} and {out / PICTURE}")
-    return written
-
-
-def _images(dataset: Dataset, trained: Trained, count: int) -> list[np.ndarray]:
-    """Validation images as the network sees them, drawn by a fixed seed."""
-    split = dataset.splits["val"]
-    found = []
-    for index in np.random.default_rng(0).permutation(len(split))[:count].tolist():
-        try:
-            found.append(split.picture(index, trained.arch.size, trained.resize)[0])
-        except ValueError as error:
-            print(f"warning: not compared on: {error}", file=sys.stderr)
-    if not found:
-        raise ValueError(f"{dataset.root}: no validation image can be read; `python -m pipeline.data {dataset.root}`")
-    return found
+    return Debugged(title, tuple(errors), tuple(worst), tuple(scores), written, picture)
 
 
 def _pair(files: dict[str, Path]) -> tuple[bytes, bytes]:
@@ -158,43 +178,22 @@ def _keep_in_float(files: dict[str, Path], names: Sequence[str], path: Path, var
     return path
 
 
-def _measure(path: Path, config: Config, out: Path) -> dict[str, Any]:
+def _score(name: str, path: Path, kept: Sequence[str], config: Config, out: Path, show: Show) -> Score:
     from micro_yolo.pipeline import evaluate
 
-    print(f"measuring {path}", flush=True)
-    # The table of this command says all that matters here.
-    with contextlib.redirect_stdout(io.StringIO()):
-        return evaluate.run(evaluate.Config(model=path, data=config.data, threads=config.threads, out=out))
+    show.say(f"measuring {path}")
+    asked = evaluate.Config(model=path, data=config.data, threads=config.threads, out=out)
+    metrics = evaluate.run(asked, show).metrics
+    return Score(name, path, tuple(kept), metrics["AP"], metrics["AP50"])
 
 
-def _progress(title: str, total: int) -> Any:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-
-    @contextlib.contextmanager
-    def bar() -> Any:
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-            task = progress.add_task(title, total=total)
-            yield lambda: progress.advance(task)
-
-    return bar()
-
-
-def decibels(value: float | None) -> str:
-    """A signal to error ratio for people: above 100 dB there is only float32's own rounding."""
-    return "-" if value is None else "exact" if value > _EXACT_DB else f"{value:.1f}" if math.isfinite(value) else "-"
-
-
-def _show(title: str, worst: Sequence[LayerError], measured: Sequence[dict[str, Any]]) -> None:
-    from rich.console import Console
+def tell(found: Debugged, show: Show) -> None:
+    """What people want to know of it."""
     from rich.markup import escape
 
-    console = Console()
-    console.print(escape(title), soft_wrap=True)
+    show.say(found.title)
     table = listing("layer", "own dB", "dB", "cosine", "saturated", "unused", "likely cause", words=(0, -1))
-    for error in worst:
+    for error in found.worst:
         table.add_row(
             escape(error.name),
             decibels(error.own_snr_db),
@@ -204,16 +203,23 @@ def _show(title: str, worst: Sequence[LayerError], measured: Sequence[dict[str, 
             f"{error.unused:.0%}",
             error.cause,
         )
-    console.print(table)
+    show.draw(table)
     table = listing("file", "in float", "AP", "AP50", words=(0, 1))
-    for row in measured:
-        table.add_row(row["name"], ", ".join(row["kept"]) or "-", f"{row['AP']:.1f}", f"{row['AP50']:.1f}")
-    console.print(table)
+    for score in found.scores:
+        table.add_row(score.name, ", ".join(score.kept) or "-", f"{score.AP:.1f}", f"{score.AP50:.1f}")
+    show.draw(table)
+    show.say(f"wrote {found.written} and {found.picture}")
+
+
+def command(config: Config) -> None:
+    """Debug and tell."""
+    with Screen() as show:
+        tell(run(config, show), show)
 
 
 def main() -> None:
     """The command line."""
-    cli.main(Config, run, prog=PROG, description=__doc__)
+    cli.main(Config, command, prog=PROG, description=__doc__)
 
 
 if __name__ == "__main__":

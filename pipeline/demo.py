@@ -11,10 +11,16 @@ import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from micro_yolo.pipeline import train
+from micro_yolo.pipeline.learn import quick
 from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.store import runs
+
+if TYPE_CHECKING:
+    from micro_yolo.pipeline.predict import Predicted
+    from micro_yolo.pipeline.stages import Compared
 
 PROG = "python -m pipeline.demo"
 # Cut this much of the two widest rows, in one step each.
@@ -29,9 +35,9 @@ class Config:
     """Directory of the run; one that is there is replaced."""
     arch: str = "micro_yolo"
     """Network: a name that `python -m pipeline.summary` lists."""
-    size: int = train.QUICK_SIZE
+    size: int = quick.SIZE
     """Side of the network's input in pixels."""
-    images: int = train.QUICK_IMAGES
+    images: int = quick.IMAGES
     """Images to train on; a fifth as many to measure with."""
     epochs: int = 14
     """Passes over them in the first training."""
@@ -45,20 +51,40 @@ class Config:
     """Of everything random."""
 
 
-def run(config: Config) -> Path:
-    """Go the whole chain, print the table, and return the folder of pictures. Raises ValueError or OSError."""
+@dataclass(frozen=True)
+class Shown:
+    """What the chain made.
+
+    Attributes:
+        run: directory of the run.
+        model: the int8 file of the last stage.
+        stages: the files of all stages, measured and timed.
+        predicted: what `model` found in validation images.
+    """
+
+    run: Path
+    model: Path
+    stages: Compared
+    predicted: Predicted
+
+
+def run(config: Config, show: Show = QUIET) -> Shown:
+    """Go the whole chain. Raises ValueError or OSError."""
     for name in ("size", "images", "epochs", "prune_epochs", "qat_epochs", "pictures"):
         if getattr(config, name) < 1:
             raise ValueError(f"{name}: must be at least 1, got {getattr(config, name)}")
-    from micro_yolo.pipeline import convert, predict, prune, qat, stages
+    from micro_yolo.pipeline import convert, predict, prune, qat, stages, train
     from micro_yolo.pipeline.data import load
     from micro_yolo.pipeline.learn.recipe import Recipe
 
+    def step(what: str) -> None:
+        show.say(f"\n== {what}")
+
     batch = min(8, config.images)
-    _step("drawing images")
-    data = train.drawn(config.images, (config.size, config.size), config.seed)
-    _step("training")
-    made = train.run(
+    step("drawing images")
+    data = quick.drawn(config.images, (config.size, config.size), config.seed)
+    step("training")
+    trained = train.run(
         train.Config(
             data=data,
             arch=config.arch,
@@ -66,13 +92,16 @@ def run(config: Config) -> Path:
             run=config.run,
             batch=batch,
             recipe=Recipe(epochs=config.epochs),
-            augment=train.QUICK_AUGMENT,
+            augment=quick.AUGMENT,
             seed=config.seed,
             overwrite=True,
-        )
+        ),
+        show,
     )
-    _step("pruning")
-    prune.run(
+    train.tell(trained, show)
+    made = trained.run
+    step("pruning")
+    pruned = prune.run(
         prune.Config(
             run=made,
             rows=_widest(config.arch),
@@ -80,31 +109,38 @@ def run(config: Config) -> Path:
             most=PRUNED,
             recipe=Recipe(epochs=config.prune_epochs, learning_rate=0.001, warmup_epochs=0.5),
             batch=batch,
-            augment=train.QUICK_AUGMENT,
+            augment=quick.AUGMENT,
             seed=config.seed,
-        )
+        ),
+        show,
     )
-    _step("quantization-aware training")
+    prune.tell(pruned, show)
+    step("quantization-aware training")
     how = qat.Config()
-    qat.run(
+    quantized = qat.run(
         qat.Config(
             run=made,
             recipe=dataclasses.replace(how.recipe, epochs=config.qat_epochs),
             batch=batch,
-            augment=train.QUICK_AUGMENT,
+            augment=quick.AUGMENT,
             seed=config.seed,
-        )
+        ),
+        show,
     )
-    _step("converting")
-    export = convert.run(convert.Config(run=made, int8=True))
-    _step("measuring each stage's files")
-    stages.run(stages.Config(run=made))
-    _step("predicting")
+    qat.tell(quantized, show)
+    step("converting")
+    converted = convert.run(convert.Config(run=made, int8=True), show)
+    convert.tell(converted, show)
+    step("measuring each stage's files")
+    compared = stages.run(stages.Config(run=made), show)
+    stages.tell(compared, show)
+    step("predicting")
     validation = load(data).splits["val"].files[: config.pictures]
-    pictures, file = made / "pictures", export / "model_int8.tflite"
-    predict.run(predict.Config(model=file, images=tuple(validation), out=pictures, overwrite=True))
-    print(f"boxes found by {file}: {pictures / validation[0].name}")
-    return pictures
+    pictures, (file,) = made / "pictures", converted.files
+    asked = predict.Config(model=file.path, images=tuple(validation), out=pictures, overwrite=True)
+    predicted = predict.run(asked, show)
+    predict.tell(predicted, show)
+    return Shown(made, file.path, compared, predicted)
 
 
 def _widest(arch: str) -> tuple[str, ...]:
@@ -116,8 +152,11 @@ def _widest(arch: str) -> tuple[str, ...]:
     return tuple(sorted(widths, key=widths.__getitem__, reverse=True)[:PRUNED_ROWS])
 
 
-def _step(what: str) -> None:
-    print(f"\n== {what}", flush=True)
+def command(config: Config) -> None:
+    """Go the whole chain and tell."""
+    with Screen() as show:
+        shown = run(config, show)
+        show.say(f"boxes found by {shown.model}: {shown.predicted.out / shown.predicted.images[0]['picture']}")
 
 
 def main() -> None:
@@ -127,7 +166,7 @@ def main() -> None:
 
         browser.main()
     else:
-        cli.main(Config, run, prog=PROG, description=__doc__)
+        cli.main(Config, command, prog=PROG, description=__doc__)
 
 
 if __name__ == "__main__":

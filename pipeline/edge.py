@@ -11,14 +11,15 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tyro
 
 from micro_yolo.pipeline.show import cli
-from micro_yolo.pipeline.show.listing import listing
+from micro_yolo.pipeline.show.listing import lettered, listing
+from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.store import runs
 
 if TYPE_CHECKING:
@@ -73,8 +74,21 @@ class Coral:
     missing: tuple[str, ...]
 
 
-def run(config: Config) -> dict[str, dict[str, Estimate | Coral]]:
-    """Compile or predict for each file and target, print it, and return it: file -> target -> what was found.
+@dataclass(frozen=True)
+class Asked:
+    """What the compilers said.
+
+    Attributes:
+        found: file -> target -> what was found.
+        written: --json; None if it was not asked for.
+    """
+
+    found: dict[str, dict[str, Estimate | Coral]]
+    written: Path | None
+
+
+def run(config: Config, show: Show = QUIET) -> Asked:
+    """Compile or predict for each file and target, and write what is asked for.
 
     Raises ValueError or OSError for what a user can mend; ModuleNotFoundError without Vela.
     """
@@ -85,16 +99,16 @@ def run(config: Config) -> dict[str, dict[str, Estimate | Coral]]:
     for model in config.models:
         inspect.read(model)
     found: dict[str, dict[str, Estimate | Coral]] = {}
-    for model, target in _shown([(model, target) for model in config.models for target in targets]):
-        here = found.setdefault(str(model), {})
-        here[target] = _coral(model, config) if target == EDGE_TPU else _vela(model, target, config)
-    _show(found)
+    with show.bar("compiling", len(config.models) * len(targets)) as advance:
+        for model in config.models:
+            here = found.setdefault(str(model), {})
+            for target in targets:
+                here[target] = _coral(model, config) if target == EDGE_TPU else _vela(model, target, config)
+                advance()
+    written = None
     if config.json is not None:
-        written = {model: {target: asdict(each) for target, each in here.items()} for model, here in found.items()}
-        print(
-            f"wrote {runs.write_json(config.json, {'edge': written, 'versions': runs.provenance()})}", file=sys.stderr
-        )
-    return found
+        written = runs.write_json(config.json, {"edge": found, "versions": runs.provenance()})
+    return Asked(found, written)
 
 
 def _targets(text: str, known: tuple[str, ...]) -> list[str]:
@@ -152,12 +166,12 @@ def _coral(model: Path, config: Config) -> Coral:
     if library is None:
         return found
     try:
-        return replace(found, median_ms=_measured(program, library, model, config))
+        return replace(found, median_ms=_median_ms(program, library, model, config))
     except ValueError as error:
         return replace(found, missing=(*found.missing, f"no Edge TPU could be used: {error}"))
 
 
-def _measured(program: str, library: str, model: Path, config: Config) -> float:
+def _median_ms(program: str, library: str, model: Path, config: Config) -> float:
     """Median of 50 inferences on a device, of the file as compiled for it."""
     import tempfile
 
@@ -179,38 +193,27 @@ def _measured(program: str, library: str, model: Path, config: Config) -> float:
     return float(timing["median_ms"])
 
 
-def _shown(pairs: list[tuple[Path, str]]) -> Any:
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return track(pairs, "compiling", console=console, transient=True, disable=not console.is_terminal)
-
-
-def _show(found: dict[str, dict[str, Estimate | Coral]]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-
-    console = Console()
-    letters = {model: chr(ord("A") + n % 26) * (1 + n // 26) for n, model in enumerate(found)}
+def tell(asked: Asked, show: Show) -> None:
+    """What people want to know of it."""
+    found, letters = asked.found, lettered(asked.found)
     for model, letter in letters.items():
-        console.print(escape(f"{letter}  {model}"), soft_wrap=True, highlight=False)
+        show.say(f"{letter}  {model}")
     for target in dict.fromkeys(target for here in found.values() for target in here if target != EDGE_TPU):
         estimates = {
             letters[model]: each for model, here in found.items() if not isinstance(each := here[target], Coral)
         }
         for each in list(estimates.values())[:1]:
             system = f"{each.system}, {each.memory_mode}, {each.clock_hz / 1e6:.0f} MHz"
-            console.print(escape(f"{target}, estimated for {system}"), soft_wrap=True, highlight=False)
-        console.print(_vela_table(estimates))
+            show.say(f"{target}, estimated for {system}")
+        show.draw(_vela_table(estimates))
     for model, here in found.items():
         for target, each in here.items():
             lines = _coral_lines(each) if isinstance(each, Coral) else _vela_lines(each)
             for line in lines:
-                console.print(escape(f"{letters[model]} {target}: {line}"), soft_wrap=True, highlight=False)
+                show.say(f"{letters[model]} {target}: {line}")
     corals = [each for here in found.values() for each in here.values() if isinstance(each, Coral)]
     for need in dict.fromkeys(need for coral in corals for need in coral.missing):
-        console.print(escape(f"{EDGE_TPU}: not here: {need}"), soft_wrap=True, highlight=False)
+        show.say(f"{EDGE_TPU}: not here: {need}")
 
 
 def _vela_table(estimates: dict[str, Estimate]) -> Table:
@@ -270,9 +273,18 @@ def _coral_lines(coral: Coral) -> list[str]:
     return lines
 
 
+def command(config: Config) -> None:
+    """Ask and tell."""
+    with Screen() as show:
+        asked = run(config, show)
+        tell(asked, show)
+    if asked.written is not None:
+        print(f"wrote {asked.written}", file=sys.stderr)
+
+
 def main() -> None:
     """The command line."""
-    cli.main(Config, run, prog=PROG, description=__doc__)
+    cli.main(Config, command, prog=PROG, description=__doc__)
 
 
 if __name__ == "__main__":

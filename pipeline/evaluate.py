@@ -9,36 +9,22 @@ See docs/evaluate.md.
 from __future__ import annotations
 
 import json
-import math
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from micro_yolo.pipeline.measure.metrics import (
-    SCORE_THRESHOLD,
-    coco_metrics,
-    coco_results,
-    evaluate_split,
-    measure_split,
-)
 from micro_yolo.pipeline.show import cli
-from micro_yolo.pipeline.show.listing import listing
+from micro_yolo.pipeline.show.listing import listing, points
+from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.store import runs
 from micro_yolo.pipeline.store.finished import From, check_names, find
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from micro_yolo.pipeline.data import Dataset
-    from micro_yolo.tflite.decode import Detections
+    from micro_yolo.pipeline.measure.predictor import Ours, Predictor, Theirs
 
-__all__ = ["Config", "coco_metrics", "coco_results", "evaluate_split", "run"]
 PROG = "python -m pipeline.evaluate"
 _TOTALS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR100")
 
@@ -69,24 +55,47 @@ class Config:
     """Print the metrics as JSON instead of tables."""
 
 
+@dataclass(frozen=True, repr=False)
+class Evaluation:
+    """What was measured.
+
+    Attributes:
+        metrics: as metrics_NAME.json has them, NaN where there is no ground truth.
+        written: coco_NAME.json and metrics_NAME.json, none if they are not kept.
+    """
+
+    metrics: dict[str, Any]
+    written: tuple[Path, ...]
+
+    @property
+    def AP(self) -> float:
+        """COCO's mean over IoU 0.50:0.95, in points."""
+        return float(self.metrics["AP"])
+
+    @property
+    def AP50(self) -> float:
+        """At IoU 0.50, in points."""
+        return float(self.metrics["AP50"])
+
+    def __repr__(self) -> str:
+        return f"Evaluation(AP={self.AP:.1f}, AP50={self.AP50:.1f}, images={self.metrics['images']})"
+
+
 @dataclass(frozen=True)
 class _Subject:
-    """What is measured, whatever it is made of."""
+    """What is measured, whatever it is made of; `classes` as of `measure_split`, None if they are the data set's."""
 
     name: str
     title: str
     sha256: str
-    measure: Callable[..., tuple[dict[str, Any], list[dict[str, Any]]]]
-    size: tuple[int, int]
-    resize: str
-    iou_threshold: float
-    batch: int
+    predictor: Predictor
     dataset: Dataset
     out: Path | None
+    classes: dict[int, int] | None = None
 
 
-def run(config: Config) -> dict[str, Any]:
-    """Measure, print, write the results beside the run, and return the metrics.
+def run(config: Config, show: Show = QUIET) -> Evaluation:
+    """Measure, and write the results beside the run.
 
     Raises ValueError or OSError, in one line, for what a user can mend.
     """
@@ -96,29 +105,33 @@ def run(config: Config) -> dict[str, Any]:
         raise ValueError(f"iou: must be in 0..1, got {config.iou}")
     if config.model is not None and (config.run is not None or config.from_stage is not None):
         raise ValueError("--model measures a file, --run a Keras model: allowed is one of them")
-    subject = _file(config) if config.model is not None else _keras(config)
-    dataset = subject.dataset
+    subject = _keras(config) if config.model is None else _file(config, config.model)
+    dataset, facts = subject.dataset, subject.predictor.facts
     if config.split not in dataset.splits:
         raise ValueError(f"split: {dataset.root} has no {config.split!r}; allowed: {', '.join(dataset.splits)}")
     if subject.out is not None:
         runs.check_writable(subject.out)
-    if dataset.warning():
-        print(f"warning: {dataset.warning()}", file=sys.stderr)
+    if warning := dataset.warning():
+        show.warn(warning)
+    foreign = _foreign_facts(subject)
+    if foreign and foreign["missing"]:
+        show.warn(f"{config.model} knows no {', '.join(foreign['missing'])}: their boxes count as missed")
     split = dataset.splits[config.split]
-    with _bar(f"{subject.title}, {config.split}", len(split)) as advance:
-        measured, results = subject.measure(
-            split, dataset, subject.size, subject.resize, subject.batch, advance=advance
-        )
+    from micro_yolo.pipeline.measure.metrics import measure_split
+
+    with show.bar(f"{subject.title}, {config.split}", len(split)) as advance:
+        measured, results = measure_split(subject.predictor, split, dataset, classes=subject.classes, advance=advance)
     for message in measured["skipped"]:
-        print(f"warning: left out of the measurement: {message}", file=sys.stderr)
+        show.warn(f"left out of the measurement: {message}")
     metrics = {
         "model": subject.title,
         "sha256": subject.sha256,
         "data": str(dataset.root.absolute()),
         "split": config.split,
-        "size": subject.size,
-        "resize": subject.resize,
-        "iou_threshold": subject.iou_threshold,
+        "size": facts.size,
+        "resize": facts.resize,
+        "iou_threshold": facts.iou_threshold,
+        **({"foreign": foreign} if foreign else {}),
         **measured,
         "versions": runs.provenance(),
     }
@@ -127,105 +140,133 @@ def run(config: Config) -> dict[str, Any]:
         suffix = subject.name if config.split == "val" else f"{subject.name}_{config.split}"
         written.append(runs.write_atomic(subject.out / f"coco_{suffix}.json", json.dumps(results) + "\n"))
         written.append(runs.write_json(subject.out / f"metrics_{suffix}.json", metrics))
-    if config.json:
-        print(json.dumps(runs.plain(metrics), indent=2, ensure_ascii=False))
-    else:
-        _show(metrics)
-        print(f"wrote {' and '.join(map(str, written))}" if written else "not kept; --out FOLDER keeps the results")
-    return metrics
+    return Evaluation(metrics, tuple(written))
 
 
 def _keras(config: Config) -> _Subject:
     trained = find(config.run, config.from_stage)
     dataset = trained.dataset(config.data)
+    from micro_yolo.model.heads import head_of
     from micro_yolo.pipeline.learn.loop import keras_predict
+    from micro_yolo.pipeline.measure.metrics import SCORE_THRESHOLD
+    from micro_yolo.pipeline.measure.predictor import Facts, Network
     from micro_yolo.tflite.contract import Nms
 
     iou = Nms().iou_threshold if config.iou is None else config.iou
+    arch, facts = trained.arch, Facts(trained.arch.size, trained.resize, SCORE_THRESHOLD, iou)
     predict = keras_predict(trained.weighted())
     return _Subject(
         name=trained.stage.name,
-        title=f"{trained.stage} ({trained.arch.name}, Keras)",
+        title=f"{trained.stage} ({arch.name}, Keras)",
         sha256=runs.sha256(trained.stage / runs.WEIGHTS),
-        measure=partial(evaluate_split, predict, trained.arch.detections, iou_threshold=iou),
-        size=trained.arch.size,
-        resize=trained.resize,
-        iou_threshold=iou,
-        batch=config.batch,
+        predictor=Network(predict, arch.detections, trained.labels, facts, config.batch, head_of(arch).coding),
         dataset=dataset,
         out=config.out or trained.run,
     )
 
 
-def _file(config: Config) -> _Subject:
-    from micro_yolo.pipeline.data import load
-    from micro_yolo.tflite.detector import Detector
+def _file(config: Config, path: Path) -> _Subject:
+    from micro_yolo.pipeline.measure.metrics import SCORE_THRESHOLD
+    from micro_yolo.pipeline.measure.predictor import Ours, open_file
 
-    path = Path(config.model or "")
-    detector = Detector(path, threads=config.threads)
-    contract = detector.contract
-    detector.check_iou(config.iou)
-    iou = contract.nms.iou_threshold if config.iou is None else config.iou
+    predictor = open_file(path, score=SCORE_THRESHOLD, iou=config.iou, threads=config.threads)
+    return _ours(config, path, predictor) if isinstance(predictor, Ours) else _theirs(config, path, predictor)
+
+
+def _ours(config: Config, path: Path, predictor: Ours) -> _Subject:
+    from micro_yolo.pipeline.data import load
+
+    contract = predictor.detector.contract
     data = config.data or (Path(contract.data.path) if contract.data.path else None)
     if data is None:
         raise ValueError(f"{path}: its contract names no data set; pass --data PATH")
     if not data.exists():
         raise FileNotFoundError(f"{data}: no such data set; pass --data PATH")
     dataset = load(data, val_fraction=contract.data.val_fraction, seed=contract.data.seed)
-    check_names(dataset, detector.labels, path)
-
-    def detect_batch(pixels: np.ndarray) -> list[Detections]:
-        return [detector.found(image, SCORE_THRESHOLD, iou) for image in pixels]
-
+    check_names(dataset, predictor.labels, path)
     return _Subject(
         name=path.stem.removeprefix("model_") if path.stem.startswith("model_") else contract.variant,
         title=f"{path} ({contract.arch}, {contract.variant})",
-        sha256=contract.model_sha256,
-        measure=partial(measure_split, detect_batch),
-        size=contract.size,
-        resize=contract.input.resize,
-        iou_threshold=iou,
-        batch=1,
+        sha256=predictor.sha256,
+        predictor=predictor,
         dataset=dataset,
         out=config.out or (path.absolute().parent.parent if path.absolute().parent.name == runs.EXPORT else None),
     )
 
 
-@contextmanager
-def _bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def _theirs(config: Config, path: Path, predictor: Theirs) -> _Subject:
+    from micro_yolo.pipeline.data import load
+    from micro_yolo.pipeline.measure.classes import matched
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(title, total=total)
-        yield lambda done: progress.advance(task, done)
+    if config.data is None:
+        raise ValueError(f"{path}: is not of ours and names no data set; pass --data PATH")
+    dataset = load(config.data)
+    classes = matched(predictor.labels, dataset.names)
+    if not classes:
+        known = ", ".join(predictor.labels)[:120] or "no names, as there is no one text file behind the model"
+        raise ValueError(
+            f"{path}: has none of the classes of {dataset.root}, which are {', '.join(dataset.names)[:120]}; "
+            f"its own: {known}"
+        )
+    return _Subject(
+        name=path.stem.removeprefix("model_"),
+        title=f"{path} (somebody else's)",
+        sha256=predictor.sha256,
+        predictor=predictor,
+        dataset=dataset,
+        out=config.out,
+        classes=classes,
+    )
 
 
-def _show(metrics: dict[str, Any]) -> None:
-    from rich.console import Console
+def _foreign_facts(subject: _Subject) -> dict[str, Any] | None:
+    """How the classes of somebody else's detector were taken; None for ours."""
+    if subject.classes is None:
+        return None
+    labels, names = subject.predictor.labels, subject.dataset.names
+    return {
+        "classes": {labels[ours]: names[number] for ours, number in subject.classes.items()},
+        "left_out": len(labels) - len(subject.classes),
+        "missing": [name for number, name in enumerate(names) if number not in subject.classes.values()],
+    }
+
+
+def tell(found: Evaluation, show: Show) -> None:
+    """What people want to know of it."""
     from rich.markup import escape
 
-    console = Console()
-    title = f"{metrics['model']}: {metrics['images']} images of {metrics['split']} in {metrics['data']}"
-    console.print(escape(title), soft_wrap=True)
+    metrics = found.metrics
+    show.say(f"{metrics['model']}: {metrics['images']} images of {metrics['split']} in {metrics['data']}")
+    if "foreign" in metrics:
+        foreign = metrics["foreign"]
+        show.say(
+            f"classes matched by name: {len(foreign['classes'])}; left out: {foreign['left_out']}, "
+            f"with {metrics['detections_left_out']} detections"
+        )
     totals = listing(*(name.removeprefix("AP_") for name in _TOTALS), "images/s", words=())
-    totals.add_row(*(_points(metrics[name]) for name in _TOTALS), f"{metrics['images_per_second']:.1f}")
-    console.print(totals)
+    totals.add_row(*(points(metrics[name]) for name in _TOTALS), f"{metrics['images_per_second']:.1f}")
+    show.draw(totals)
     classes = listing("class", "AP", "AP50", "boxes")
     for name, row in metrics["per_class"].items():
-        classes.add_row(escape(name), _points(row["AP"]), _points(row["AP50"]), str(row["boxes"]))
-    console.print(classes)
+        classes.add_row(escape(name), points(row["AP"]), points(row["AP50"]), str(row["boxes"]))
+    show.draw(classes)
+    written = " and ".join(map(str, found.written))
+    show.say(f"wrote {written}" if written else "not kept; --out FOLDER keeps the results")
 
 
-def _points(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.1f}"
+def command(config: Config) -> None:
+    """Measure and tell."""
+    with Screen() as show:
+        found = run(config, show)
+        if config.json:
+            print(json.dumps(runs.plain(found.metrics), indent=2, ensure_ascii=False))
+        else:
+            tell(found, show)
 
 
 def main() -> None:
     """The command line."""
-    cli.main(Config, run, prog=PROG, description=__doc__)
+    cli.main(Config, command, prog=PROG, description=__doc__)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import tyro
 
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import listing
+from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.store import runs
 
 if TYPE_CHECKING:
@@ -46,20 +47,23 @@ class Config:
     """Print everything as JSON."""
 
 
-def run(config: Config) -> Model:
-    """Print what is in the file. Raises FileNotFoundError, or ValueError if it is no .tflite."""
+@dataclass(frozen=True)
+class Inspected:
+    """What is in a file, and all that is known of it, as JSON has it."""
+
+    model: Model
+    report: dict[str, Any]
+
+
+def run(config: Config, show: Show = QUIET) -> Inspected:
+    """Look at the file. Raises FileNotFoundError, or ValueError if it is no .tflite."""
     from micro_yolo.tflite import inspect
 
     if not config.patience > 0:
         raise ValueError(f"patience: must be above 0, got {config.patience}")
     data = inspect.read_bytes(config.model)
     model = inspect.read(data, config.model)
-    found = report(config, data, model)
-    if config.json:
-        print(json.dumps(runs.plain(found), indent=1))
-    else:
-        _show(config, model, found)
-    return model
+    return Inspected(model, report(config, data, model))
 
 
 def report(config: Config, data: bytes, model: Model) -> dict[str, Any]:
@@ -96,17 +100,16 @@ def _loaded(config: Config) -> tuple[list[bool] | None, str]:
         return None, str(error)
 
 
-def _show(config: Config, model: Model, found: dict[str, Any]) -> None:
-    from rich.console import Console
-
-    console = Console()
+def tell(inspected: Inspected, show: Show, *, layers: bool = False, tensors: bool = False) -> None:
+    """What people want to know of it; `layers` and `tensors` list them all."""
+    model, found = inspected.model, inspected.report
 
     def say(text: str) -> None:
-        console.print(_plain(text), soft_wrap=True, markup=False, highlight=False)
+        show.say(_plain(text))
 
     types = Counter(tensor.dtype for tensor in model.tensors)
     arena = found["arena"]
-    say(f"{config.model}: {model.n_bytes / 2**20:.2f} MiB; {found['contract']}")
+    say(f"{found['file']}: {model.n_bytes / 2**20:.2f} MiB; {found['contract']}")
     say("operators: " + ", ".join(f"{count} {name}" for name, count in model.op_counts().items()))
     say("tensors: " + ", ".join(f"{count} {name}" for name, count in types.most_common()))
     say(
@@ -119,15 +122,15 @@ def _show(config: Config, model: Model, found: dict[str, Any]) -> None:
         if model.runtime
         else "runtime: the file does not say which it needs"
     )
-    console.print(_contract_table(model))
-    console.print(_placed_table(found["placed"]))
-    if config.layers:
-        console.print(_layers_table(found["layers"]))
-    if config.tensors:
+    show.draw(_contract_table(model))
+    show.draw(_placed_table(found["placed"]))
+    if layers:
+        show.draw(_layers_table(found["layers"]))
+    if tensors:
         table = listing(*_TENSOR, words=range(len(_TENSOR)))
         for tensor in model.tensors:
             table.add_row("const" if tensor.constant else "", _cell(_name(tensor.name)), *_row(tensor))
-        console.print(table)
+        show.draw(table)
     for warning in found["warnings"]:
         say(f"! {warning}")
 
@@ -202,9 +205,19 @@ def _contract(path: Path, data: bytes) -> str:
     )
 
 
+def command(config: Config) -> None:
+    """Look and tell."""
+    with Screen() as show:
+        inspected = run(config, show)
+        if config.json:
+            print(json.dumps(runs.plain(inspected.report), indent=1))
+        else:
+            tell(inspected, show, layers=config.layers, tensors=config.tensors)
+
+
 def main() -> None:
     """The command line."""
-    cli.main(Config, run, prog=PROG, description=__doc__)
+    cli.main(Config, command, prog=PROG, description=__doc__)
 
 
 if __name__ == "__main__":

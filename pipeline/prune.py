@@ -17,21 +17,24 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from micro_yolo.pipeline.learn.cuts import goal, one_box_points
-from micro_yolo.pipeline.learn.progressive import Progressive, measured, save_network
-from micro_yolo.pipeline.learn.recipe import Recipe, Strength
+from micro_yolo.pipeline.learn import devices
+from micro_yolo.pipeline.learn.cuts import Cuts, Measured, goal, one_box_points, table
+from micro_yolo.pipeline.learn.options import Options
+from micro_yolo.pipeline.learn.progressive import Plan, Progressive, measured, save_network
+from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.store import resume, runs
 from micro_yolo.pipeline.store.finished import Trained, find
 
 if TYPE_CHECKING:
-    from micro_yolo.pipeline.learn.session import Retraining
+    from micro_yolo.pipeline.learn.session import Session
 
 PROG = "python -m pipeline.prune"
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Options):
     """Make a trained network narrower, a few channels at a time, as long as its accuracy holds."""
 
     run: Path | None = None
@@ -59,26 +62,37 @@ class Config:
     """Passes over the training images after the last cut, to recover what short trainings left."""
     eval_images: int | None = None
     """Measure steps on so many of the validation images; by default on all."""
-    data: Path | None = None
-    """Labelled images; by default those of the training."""
-    batch: int = 8
-    """Images a step."""
-    augment: Strength = field(default_factory=Strength)
-    cache_gib: float = 2.0
-    """Memory for decoded images; a larger data set is decoded anew each epoch."""
-    seed: int = 0
-    """Of everything random."""
-    resume: bool = False
-    """Continue a pruning that was stopped, with the settings it recorded."""
-    overwrite: bool = False
-    """Replace a pruning of the run, and the stages made from it."""
 
 
-def run(config: Config) -> Path:
-    """Prune as `config` says and return the run's directory.
+@dataclass(frozen=True)
+class Result:
+    """What a pruning leaves.
+
+    Attributes:
+      run: directory of the run.
+      stage: its `prune`.
+      unpruned: the network it began with.
+      network: the one it ended with.
+      cuts: every step; none of the 2:4 pattern.
+      zeros: share of the weights that are zero, of the 2:4 pattern.
+      convolutions: how many have that pattern.
+    """
+
+    run: Path
+    stage: Path
+    unpruned: Measured
+    network: Measured
+    cuts: Cuts | None = None
+    zeros: float | None = None
+    convolutions: int = 0
+
+
+def run(config: Config, show: Show = QUIET) -> Result:
+    """Prune as `config` says.
 
     Raises ValueError or OSError, in one line, for what a user can mend.
     """
+    devices.check_alone("a pruning")
     trained = find(config.run, before="prune")
     stage = trained.run / "prune"
     if config.resume:
@@ -87,39 +101,53 @@ def run(config: Config) -> Path:
     if not config.resume:
         runs.check_new_run(trained.run, stage="prune", overwrite=config.overwrite)
 
-    from micro_yolo.pipeline.learn.session import Retraining
-    from micro_yolo.pipeline.show.bars import TrainingProgress
+    from micro_yolo.pipeline.learn.session import Session, isolated, recorded_loss
 
-    with TrainingProgress() as show:
-        work = Retraining(
-            trained,
-            show,
-            data=config.data,
-            batch=config.batch,
-            augment=config.augment,
-            cache_gib=config.cache_gib,
-            seed=config.seed,
-            eval_images=config.eval_images,
+    dataset = trained.dataset(config.data)
+    with isolated(config.seed):
+        loss = recorded_loss(stage) if config.resume else trained.loss
+        session = Session(
+            trained.arch, dataset, trained.resize, config, show, loss=loss, eval_images=config.eval_images
         )
-        _warn_if_coarse(config, work)
+        _warn_if_coarse(config, session)
         # Nothing that a user can have done wrong is left: only now is there a new stage, or the old one gone.
         if not config.resume:
             runs.new_run(trained.run, stage="prune", overwrite=config.overwrite)
-            facts = {**trained.facts(), "category_ids": work.dataset.category_ids}
-            runs.write_json(stage / runs.CONFIG, runs.record(config, parent=trained.stage, **facts))
+            facts = {**trained.facts(config.data), "category_ids": dataset.category_ids, "loss": session.loss}
+            runs.begin(stage, config, parent=trained.stage, **facts)
         if config.pattern == "2:4":
-            _leave_two_of_four(config, work, stage)
-        else:
-            Progressive(config, work, stage).run()
-    print(f"{trained.run}; next: python -m pipeline.qat --run {trained.run}, or pipeline.convert --int8")
-    return trained.run
+            return _leave_two_of_four(config, trained, session, stage)
+        cuts, network = Progressive(_plan(config, trained), trained, session, stage).run()
+    return Result(trained.run, stage, cuts.unpruned, network, cuts)
+
+
+def _plan(config: Config, trained: Trained) -> Plan:
+    from micro_yolo.model.channels import channels_of
+    from micro_yolo.model.count import count
+
+    total = count(trained.arch)
+    asked = config.target_params is not None or config.target_macs is not None
+    params = goal(config.target_params, total.params, "target_params")
+    macs = goal(config.target_macs, total.macs, "target_macs")
+    return Plan(
+        units=config.rows or tuple(channels_of(trained.arch).units),
+        step=config.step,
+        most=config.most,
+        tolerance=config.tolerance,
+        by=config.by,
+        goals=(params, macs) if asked else None,
+        recipe=config.recipe,
+        distill=config.distill,
+        final_epochs=config.final_epochs,
+    )
 
 
 def _check(config: Config, trained: Trained) -> None:
-    """Raise ValueError for what is wrong with the settings alone, before any slow work."""
+    """Raise ValueError for what is wrong with the settings and the table alone, before any slow work."""
     from micro_yolo.model.channels import check_unit
     from micro_yolo.model.count import count
 
+    config.check()
     for name in ("step", "most"):
         if not 0 < getattr(config, name) < 1:
             raise ValueError(f"{name}: must be between 0 and 1, got {getattr(config, name)}; allowed: such as 0.0625")
@@ -139,29 +167,34 @@ def _check(config: Config, trained: Trained) -> None:
         raise ValueError(f"rows: each at most once, got {' '.join(config.rows)}")
 
 
-def _warn_if_coarse(config: Config, work: Retraining) -> None:
-    counts = np.bincount(work.val.classes[~work.val.crowd], minlength=len(work.dataset.names))
+def _warn_if_coarse(config: Config, session: Session) -> None:
+    val, names = session.val, session.dataset.names
+    counts = np.bincount(val.classes[~val.crowd], minlength=len(names))
     if not counts.any():
-        raise ValueError(f"{work.dataset.root}: the validation images have no boxes to measure with")
-    name, points = one_box_points(dict(zip(work.dataset.names, counts.tolist(), strict=True)))
+        raise ValueError(f"{session.dataset.root}: the validation images have no boxes to measure with")
+    name, points = one_box_points(dict(zip(names, counts.tolist(), strict=True)))
     if config.pattern == "channels" and points > config.tolerance:
-        print(
-            f"warning: one box of {name} is worth {points:.1f} points of AP50 on {len(work.val)} validation images, "
+        session.show.warn(
+            f"one box of {name} is worth {points:.1f} points of AP50 on {len(val)} validation images, "
             f"more than the tolerance of {config.tolerance:g}: a cut may be kept or refused by chance; more images or "
-            "a larger --tolerance would tell more",
-            flush=True,
+            "a larger --tolerance would tell more"
         )
 
 
-def _leave_two_of_four(config: Config, work: Retraining, stage: Path) -> None:
+def _leave_two_of_four(config: Config, trained: Trained, session: Session, stage: Path) -> Result:
     """Have tfmot's 2:4 sparsity in one training, in which the network keeps its shape."""
     from micro_yolo.model.build import build, weights_of
-    from micro_yolo.model.sparsity import UpdatePruningStep, masks_of, strip_pruning, two_of_four
+    from micro_yolo.model.sparsity import masks_of, strip_pruning, two_of_four
+    from micro_yolo.model.tfmot import UpdatePruningStep
+    from micro_yolo.pipeline.learn.loop import Task
 
-    plain = work.trained.weighted()
-    unpruned = measured(work.trained.arch, work.measure(plain)())
-    averaged, wrapped = build(work.trained.arch), two_of_four(plain)
-    measure = work.measure(averaged)
+    arch = trained.arch
+    with session.scope():
+        plain = trained.weighted()
+        wrapped = two_of_four(plain)
+    unpruned = measured(arch, session.measure(plain)())
+    averaged = build(arch)
+    measure = session.measure(averaged)
 
     def masked() -> None:
         # The average remembers weights from before the masks.
@@ -173,38 +206,57 @@ def _leave_two_of_four(config: Config, work: Retraining, stage: Path) -> None:
         masked()
         return measure()
 
-    metrics = work.train(
+    task = Task(
         wrapped,
         averaged,
+        session.losses,
         evaluate,
-        config.recipe,
-        stage / "training",
         plain=plain,
         callbacks=[UpdatePruningStep()],
-        penalty=work.taught(config.distill),
+        penalty=session.taught(trained, config.distill),
         rank_by="AP50",
     )
+    metrics = session.train(task, config.recipe, stage / "training").best
     strip_pruning(wrapped)
     averaged.load_weights(str(stage / "training" / runs.WEIGHTS))
     weights = weights_of(averaged)
     sizes = [(np.count_nonzero(weights[name][0]), mask.size) for name, mask in masks_of(wrapped).items()]
-    zero = 1 - sum(n for n, _ in sizes) / sum(n for _, n in sizes)
+    zeros = 1 - sum(n for n, _ in sizes) / sum(n for _, n in sizes)
     shutil.copyfile(stage / "training" / runs.HISTORY, stage / runs.HISTORY)
-    network = measured(work.trained.arch, metrics)
-    save_network(
-        stage, work.trained.arch, weights, {**dataclasses.asdict(network), "unpruned": unpruned, "zeros": zero}
-    )
+    network = measured(arch, metrics)
+    save_network(stage, arch, weights, {**dataclasses.asdict(network), "unpruned": unpruned, "zeros": zeros})
     shutil.rmtree(stage / "training")
-    print(
-        f"{100 * zero:.1f} % of the weights of {len(sizes)} convolutions are zero; AP50 {network.AP50:.1f} of "
-        f"{unpruned.AP50:.1f}. The file keeps its size, though it packs better; only runtimes with 2:4 kernels gain "
-        "speed"
-    )
+    return Result(trained.run, stage, unpruned, network, zeros=zeros, convolutions=len(sizes))
+
+
+def tell(result: Result, show: Show) -> None:
+    """What people want to know of it."""
+    whole, network = result.unpruned, result.network
+    if result.cuts is not None:
+        show.draw(table(result.cuts))
+        show.say(
+            f"{network.params:,} of {whole.params:,} parameters ({100 * network.params / whole.params - 100:+.1f} "
+            f"%), {network.macs / 1e6:,.1f} of {whole.macs / 1e6:,.1f} MMAC "
+            f"({100 * network.macs / whole.macs - 100:+.1f} %), AP50 {network.AP50:.1f} of {whole.AP50:.1f}"
+        )
+    if result.zeros is not None:
+        show.say(
+            f"{100 * result.zeros:.1f} % of the weights of {result.convolutions} convolutions are zero; AP50 "
+            f"{network.AP50:.1f} of {whole.AP50:.1f}. The file keeps its size, though it packs better; only "
+            "runtimes with 2:4 kernels gain speed"
+        )
+    show.say(f"{result.run}; next: python -m pipeline.qat --run {result.run}, or pipeline.convert --int8")
+
+
+def command(config: Config) -> None:
+    """Prune, and tell people."""
+    with Screen("stdout") as show:
+        tell(run(config, show), show)
 
 
 def main() -> None:
     """The command line."""
-    cli.main(Config, run, prog=PROG, description=__doc__)
+    cli.main(Config, command, prog=PROG, description=__doc__)
 
 
 if __name__ == "__main__":

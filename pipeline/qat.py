@@ -5,9 +5,7 @@ See docs/qat.md.
 
 from __future__ import annotations
 
-import csv
 import math
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,21 +13,25 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from micro_yolo.pipeline.learn.recipe import Recipe, Strength
+from micro_yolo.pipeline.learn import devices
+from micro_yolo.pipeline.learn.options import Options
+from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.store import resume, runs
 from micro_yolo.pipeline.store.finished import Trained, find
 
 if TYPE_CHECKING:
     from micro_yolo.model.quantization.wrap import Quantization
-    from micro_yolo.pipeline.learn.session import Retraining
+    from micro_yolo.pipeline.learn.loop import Outcome
+    from micro_yolo.pipeline.learn.session import Session
 
 PROG = "python -m pipeline.qat"
 STAGE: Literal["qat"] = "qat"
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Options):
     """Train a network on as the integers it will be, so that rounding costs little."""
 
     run: Path | None = None
@@ -47,32 +49,35 @@ class Config:
     recipe: Recipe = field(
         default_factory=lambda: Recipe(epochs=12, learning_rate=5e-4, weight_decay=0.0, warmup_epochs=1.0, ema=0.99)
     )
-    augment: Strength = field(default_factory=Strength)
     rank_by: Literal["AP", "AP50"] = "AP"
     """Measure on the validation split by which the best epoch is kept."""
     freeze_epochs: int | None = None
     """Last epochs with ranges and batch-norm statistics frozen; by default a quarter of all."""
     samples: int = 64
     """Training images that the first ranges of the activations are taken from."""
-    data: Path | None = None
-    """Labelled images; by default those of the training."""
-    batch: int = 8
-    """Images a step."""
-    cache_gib: float = 2.0
-    """Memory for decoded images; a larger data set is decoded anew each epoch."""
-    seed: int = 0
-    """Of everything random."""
-    resume: bool = False
-    """Continue a quantization that was stopped, with the settings it recorded."""
-    overwrite: bool = False
-    """Replace a quantization of this run."""
 
 
-def run(config: Config) -> Path:
-    """Train as `config` says and return the run's directory.
+@dataclass(frozen=True)
+class Result:
+    """What a quantization leaves.
+
+    Attributes:
+      run: directory of the run.
+      stage: its `qat`.
+      metrics: of the epoch that was kept, measured on the validation images.
+    """
+
+    run: Path
+    stage: Path
+    metrics: dict[str, Any]
+
+
+def run(config: Config, show: Show = QUIET) -> Result:
+    """Train on as `config` says.
 
     Raises ValueError or OSError, in one line, for what a user can mend.
     """
+    devices.check_alone("a quantization")
     directory = runs.resolve_run(config.run)
     stage = directory / STAGE
     if config.resume:
@@ -84,35 +89,28 @@ def run(config: Config) -> Path:
     if config.resume:
         _check_parent(trained, stage)
     from micro_yolo.model.quantization.wrap import Quantization
-    from micro_yolo.pipeline.learn.session import Retraining
-    from micro_yolo.pipeline.show.bars import TrainingProgress
+    from micro_yolo.pipeline.learn.session import Session, finish, isolated, recorded_loss
 
     how = Quantization(config.bits, config.train)
-    with TrainingProgress() as show:
-        work = Retraining(
-            trained,
-            show,
-            data=config.data,
-            batch=config.batch,
-            augment=config.augment,
-            cache_gib=config.cache_gib,
-            seed=config.seed,
-        )
+    dataset = trained.dataset(config.data)
+    with isolated(config.seed):
+        loss = recorded_loss(stage) if config.resume else trained.loss
+        session = Session(trained.arch, dataset, trained.resize, config, show, loss=loss)
         # Nothing that a user can have done wrong is left: only now is there a new stage, or the old one gone.
         if not config.resume:
             runs.new_run(directory, stage=STAGE, overwrite=config.overwrite)
-            _record(config, trained, how, stage)
-        best = _train(config, trained, how, work, stage)
-    _finish(best, stage)
-    print(f"best: epoch {best['epoch']}, AP {best['AP']:.1f}, AP50 {best['AP50']:.1f}")
-    print(f"{directory}; next: python -m pipeline.convert --run {directory} --int8")
-    return directory
+            facts = {**trained.facts(config.data), "quantization": how, "loss": session.loss}
+            runs.begin(stage, config, arch=trained.arch.to_json(), parent=trained.stage, **facts)
+        outcome = _train(config, trained, how, session, stage)
+    finish(stage, outcome)
+    return Result(directory, stage, outcome.best)
 
 
 def _check(config: Config) -> None:
     """Raise ValueError for what is wrong with the settings alone, before any slow work."""
     from micro_yolo.model.quantization.shift import limits
 
+    config.check()
     limits(config.bits)
     if config.samples < 1:
         raise ValueError(f"samples: must be at least 1, got {config.samples}")
@@ -131,57 +129,53 @@ def _check_parent(trained: Trained, stage: Path) -> None:
         raise ValueError(f"{stage}: began with other weights than {trained.stage} has now; allowed: --overwrite")
 
 
-def _record(config: Config, trained: Trained, how: Quantization, stage: Path) -> None:
-    try:
-        runs.write_json(stage / runs.ARCH, trained.arch.to_json())
-        facts = {**trained.facts(), "quantization": how}
-        if config.data is not None:
-            facts["data"] = config.data.absolute()
-        runs.write_json(stage / runs.CONFIG, runs.record(config, parent=trained.stage, **facts))
-    except OSError:
-        shutil.rmtree(stage)
-        raise
-
-
-def _train(config: Config, trained: Trained, how: Quantization, work: Retraining, stage: Path) -> dict[str, Any]:
-    from micro_yolo.model.distill import distillation
+def _train(config: Config, trained: Trained, how: Quantization, session: Session, stage: Path) -> Outcome:
     from micro_yolo.model.quantization import network as quantize
-    from micro_yolo.pipeline.convert import calibration_images
+    from micro_yolo.pipeline.data.sample import sample_images
+    from micro_yolo.pipeline.learn.loop import Task
 
     source = trained.weighted()
-    model = quantize.begin(trained.arch, source, how, config.init)
+    with session.scope():
+        model = quantize.begin(trained.arch, source, how, config.init)
     averaged = quantize.wrapped(trained.arch, how)
-    split = work.dataset.splits["train"]
-    chosen = np.sort(np.random.default_rng(config.seed).permutation(len(split))[: config.samples])
-    images = calibration_images(split, chosen.tolist(), trained.arch.size, trained.resize)
+    images = sample_images(
+        session.dataset.splits["train"],
+        config.samples,
+        trained.arch.size,
+        trained.resize,
+        seed=config.seed,
+        unreadable=lambda fault: session.show.warn(f"not used for calibration: {fault}"),
+    )
     quantize.calibrate(model, source, [np.stack(images[i : i + 8]) for i in range(0, len(images), 8)])
     last = math.ceil(config.recipe.epochs / 4) if config.freeze_epochs is None else config.freeze_epochs
-    return work.train(
+    task = Task(
         model,
         averaged,
-        work.measure(averaged),
-        config.recipe,
-        stage,
+        session.losses,
+        session.measure(averaged),
         callbacks=[quantize.Freeze(model, config.recipe.epochs - last + 1)],
-        penalty=distillation(trained.arch, source, config.distill) if config.distill else None,
+        penalty=session.taught(trained, config.distill),
         rank_by=config.rank_by,
     )
+    return session.train(task, config.recipe, stage)
 
 
-def _finish(best: dict[str, Any], stage: Path) -> None:
-    """The picture, and the metrics, which make the stage finished."""
-    from micro_yolo.pipeline.show.plots import draw_history
+def tell(result: Result, show: Show) -> None:
+    """What people want to know of it."""
+    best = result.metrics
+    show.say(f"best: epoch {best['epoch']}, AP {best['AP']:.1f}, AP50 {best['AP50']:.1f}")
+    show.say(f"{result.run}; next: python -m pipeline.convert --run {result.run} --int8")
 
-    with open(stage / runs.HISTORY, newline="") as file:
-        rows = [{key: float(text) if text else None for key, text in row.items()} for row in csv.DictReader(file)]
-    draw_history(rows, stage / "history.png")
-    runs.write_json(stage / runs.METRICS, best)
-    shutil.rmtree(stage / "checkpoint")
+
+def command(config: Config) -> None:
+    """Quantize, and tell people."""
+    with Screen("stdout") as show:
+        tell(run(config, show), show)
 
 
 def main() -> None:
     """The command line."""
-    cli.main(Config, run, prog=PROG, description=__doc__)
+    cli.main(Config, command, prog=PROG, description=__doc__)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +23,9 @@ from micro_yolo.pipeline.page.charts import Series
 from micro_yolo.pipeline.page.findings import File
 from micro_yolo.pipeline.page.pictures import samples as drawn_samples
 from micro_yolo.pipeline.show import cli
-from micro_yolo.pipeline.store import runs
+from micro_yolo.pipeline.show.listing import decibels, points
+from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
+from micro_yolo.pipeline.store import history, runs
 
 if TYPE_CHECKING:
     from micro_yolo.pipeline.data import Dataset, Split
@@ -55,8 +56,16 @@ class Config:
     """Replace a page that is at --out already."""
 
 
-def run(config: Config) -> Path:
-    """Gather, draw, write, and return the path of the page.
+@dataclass(frozen=True)
+class Reported:
+    """The page that was written, and its size in bytes."""
+
+    page: Path
+    n_bytes: int
+
+
+def run(config: Config, show: Show = QUIET) -> Reported:
+    """Gather, draw, and write the page.
 
     Raises ValueError or OSError, in one line, for what a user can mend.
     """
@@ -69,13 +78,11 @@ def run(config: Config) -> Path:
     trained = find(config.run)
     out = config.out or trained.run / PAGE
     runs.check_writable(out.parent)
-    html = page(trained, config.data, config.samples)
-    runs.write_atomic(out, html)
-    print(f"wrote {out} ({len(html.encode()) / 1024:,.0f} KiB): open it in a browser")
-    return out
+    html = page(trained, config.data, config.samples, show)
+    return Reported(runs.write_atomic(out, html), len(html.encode()))
 
 
-def page(trained: Trained, data: Path | None = None, samples: int = 6) -> str:
+def page(trained: Trained, data: Path | None = None, samples: int = 6, show: Show = QUIET) -> str:
     """The HTML of a run's page.
 
     Raises ValueError or OSError for files of the run that cannot be read; that its data set is gone is no error unless
@@ -85,7 +92,7 @@ def page(trained: Trained, data: Path | None = None, samples: int = 6) -> str:
 
     directory = trained.run
     found = findings.files(directory)
-    dataset, absent = _dataset(trained, data)
+    dataset, absent = _dataset(trained, data, show)
     best = findings.shown(found)
     entries, doubts = findings.table(directory, found)
     errors, stale = findings.layers(directory, found)
@@ -96,7 +103,7 @@ def page(trained: Trained, data: Path | None = None, samples: int = 6) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"points": _points, "db": _db, "short": lambda sha256: (sha256 or "")[:12]}
+    environment.filters |= {"points": points, "db": decibels, "short": lambda sha256: (sha256 or "")[:12]}
     environment.filters["tojson_plain"] = lambda value: json.dumps(runs.plain(value), indent=2, ensure_ascii=False)
     return environment.get_template(TEMPLATE).render(
         run=directory,
@@ -115,7 +122,7 @@ def page(trained: Trained, data: Path | None = None, samples: int = 6) -> str:
         pruning=_pruning(directory),
         layers=_layers(errors),
         stale=stale,
-        samples=drawn_samples(best, dataset, samples) if dataset else [],
+        samples=drawn_samples(best, dataset, samples, show) if dataset else [],
         edge=findings.edge(directory),
         compile_with=_compile_with(found, directory),
         lineage=findings.lineage(directory),
@@ -123,14 +130,14 @@ def page(trained: Trained, data: Path | None = None, samples: int = 6) -> str:
     )
 
 
-def _dataset(trained: Trained, data: Path | None) -> tuple[Dataset | None, str]:
+def _dataset(trained: Trained, data: Path | None, show: Show) -> tuple[Dataset | None, str]:
     """The data set, or why it is not there."""
     try:
         return trained.dataset(data), ""
     except (ValueError, OSError) as error:
         if data is not None:
             raise
-        print(f"warning: {cli.message(error)}", file=sys.stderr)
+        show.warn(cli.message(error))
         return None, cli.message(error)
 
 
@@ -175,7 +182,7 @@ def _compile_with(found: Sequence[File], directory: Path) -> str:
     latest = max(usable, key=lambda file: runs.STAGES.index(file.stage or ""), default=None)
     if latest is None:
         return f"python -m pipeline.convert --run {directory} --int8 --head raw"
-    return f"python -m pipeline.edge {latest.path} --json {directory / findings.EDGE}"
+    return f"python -m pipeline.edge {latest.path} --json {directory / runs.EDGE}"
 
 
 def _curves(best: dict[str, File], dataset: Dataset) -> dict[str, Any]:
@@ -193,7 +200,7 @@ def _curves(best: dict[str, File], dataset: Dataset) -> dict[str, Any]:
             if np.isnan(own).all():
                 continue
             if said is None or abs(100 * own.mean() - said) > 0.05:
-                doubts.append(f"{file.title}, {name}: measured {_points(said)}, here {_points(100 * own.mean())}")
+                doubts.append(f"{file.title}, {name}: measured {points(said)}, here {points(100 * own.mean())}")
             drawn[name].append(
                 Series(f"{file.title}, AP50 {100 * own.mean():.1f}", recall.tolist(), own.tolist(), colour)
             )
@@ -235,7 +242,7 @@ def _training(directory: Path) -> list[dict[str, Any]]:
     """Losses and APs of each stage that has a history."""
     found = []
     for name, stage in findings.stages(directory).items():
-        rows = findings.history(stage.path)
+        rows = history.read(stage.path / runs.HISTORY)
         if not rows:
             continue
         epochs = [float(row["epoch"] or 0) for row in rows]
@@ -253,7 +260,7 @@ def _training(directory: Path) -> list[dict[str, Any]]:
                 [row[key] for _, row in measured],
                 colour,
                 "dots",
-                [f"epoch {epoch:g}: {_points(row[key])}" for epoch, row in measured],
+                [f"epoch {epoch:g}: {points(row[key])}" for epoch, row in measured],
             )
             for colour, (key, label) in enumerate((("AP50", "AP50"), ("AP", "AP")))
         ]
@@ -280,17 +287,17 @@ def _pruning(directory: Path) -> dict[str, Any] | None:
         series = [
             Series(
                 name,
-                [getattr(network, key) / unit for _, network in points],
-                [network.AP50 for _, network in points],
+                [getattr(network, key) / unit for _, network in networks],
+                [network.AP50 for _, network in networks],
                 colour,
                 style,
-                [f"{unit_name}: AP50 {_points(network.AP50)}" for unit_name, network in points],
+                [f"{unit_name}: AP50 {points(network.AP50)}" for unit_name, network in networks],
             )
-            for name, points, colour, style in (
+            for name, networks, colour, style in (
                 ("cut kept", stands, 0, "dots"),
                 ("cut refused", refused, 1, "crosses"),
             )
-            if points
+            if networks
         ]
         alt = f"AP50 over {label} along {len(cuts.steps)} cuts, {len(stands) - 1} of them kept"
         figures.append(charts.lines(series, alt, x=label, y="AP50 on validation", falling=True))
@@ -320,19 +327,16 @@ def _layers(errors: dict[str, Any] | None) -> dict[str, Any] | None:
     return {**errors, "chart": chart, "worst": worst}
 
 
-def _points(value: float | None) -> str:
-    return "-" if value is None or np.isnan(value) else f"{value:.1f}"
-
-
-def _db(value: float | None) -> str:
-    from micro_yolo.pipeline.debug import decibels
-
-    return decibels(value)
+def command(config: Config) -> None:
+    """Report and tell."""
+    with Screen() as show:
+        made = run(config, show)
+        show.say(f"wrote {made.page} ({made.n_bytes / 1024:,.0f} KiB): open it in a browser")
 
 
 def main() -> None:
     """The command line."""
-    cli.main(Config, run, prog=PROG, description=__doc__)
+    cli.main(Config, command, prog=PROG, description=__doc__)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ Each candidate is a run of its own in ``RUN/search/``, measured on its float32 .
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import dataclasses
 import difflib
@@ -21,20 +20,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from micro_yolo.pipeline import train
-from micro_yolo.pipeline.learn.recipe import Recipe, Strength
+from micro_yolo.pipeline.data.strength import Strength
+from micro_yolo.pipeline.learn import devices, quick
+from micro_yolo.pipeline.learn.options import parse_size
+from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import listing
+from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.store import resume, runs
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from micro_yolo.model.spec import Arch
 
 PROG = "python -m pipeline.search"
-# Whose k is a convolution's kernel; a pool's is its window.
-OPS_WITH_KERNEL = ("conv", "separable", "mbconv", "pep")
-BEST, RANKING = "best.json", "search.json"
+BEST, RANKING, SHEET, PICTURE = "best.json", "search.json", "search.csv", "search.png"
 
-Result = dict[str, Any]
+# What search.json says of one: `_blank` with what it reached.
+Candidate = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -48,48 +52,68 @@ class Config(train.Config):
     recipe: Recipe = field(default_factory=lambda: Recipe(epochs=20))
 
 
-def run(config: Config) -> Path:
-    """Search as `config` says, print the ranking, and return the run's directory.
+@dataclass(frozen=True)
+class Result:
+    """What a search leaves.
+
+    Attributes:
+      run: directory of the run.
+      stage: its `search`.
+      candidates: best first; those that failed come last, with the reason as their `error`.
+      best: table of the winner; None if none could be measured.
+      data: the images it was searched on.
+    """
+
+    run: Path
+    stage: Path
+    candidates: list[Candidate]
+    best: Path | None
+    data: Path
+
+    @property
+    def failed(self) -> list[Candidate]:
+        """Those that could not be trained or measured; ``resume`` tries them again."""
+        return [each for each in self.candidates if each["AP50"] is None]
+
+
+def run(config: Config, show: Show = QUIET) -> Result:
+    """Search as `config` says.
 
     A candidate that fails is recorded with its reason and the search goes on.
 
     Raises:
-      ValueError: what a user can mend, before any training; or, when all is done, that candidates failed.
+      ValueError: what a user can mend, before any training.
       OSError: such as a full disk, at once: it would fail the next candidate too. ``resume`` goes on.
     """
     from micro_yolo.model import zoo
     from micro_yolo.pipeline.data import load
 
-    _check_alone()
+    devices.check_alone("a search")
     if config.resume:
         config = _recorded(config)
         arch = zoo.find(_stage(config) / runs.ARCH)
     else:
         arch = zoo.find(config.arch)
     if config.data is None:
+        show.say(f"no --data: searching on drawn shapes; your own images: {PROG} --data FOLDER")
         config = _quick(config)
     if config.size is not None:
-        arch = arch.resized(train.parse_size(config.size))
+        arch = arch.resized(parse_size(config.size))
     tables = candidates(arch, config.rows, config.kernels)
     _check(config)
     if config.data is None:
-        config = dataclasses.replace(config, data=train.drawn(train.QUICK_IMAGES, arch.size, config.seed))
+        config = dataclasses.replace(config, data=quick.drawn(quick.IMAGES, arch.size, config.seed))
     dataset = load(config.data or "", val_fraction=config.val_fraction, seed=config.seed)
-    if config.batch > len(dataset.splits["train"]):
-        raise ValueError(
-            f"batch: must not exceed the {len(dataset.splits['train'])} training images, got {config.batch}; "
-            "use a smaller --batch"
-        )
+    config.check_batch(len(dataset.splits["train"]))
     if not (~dataset.splits["val"].crowd).any():
         raise ValueError(f"{dataset.root}: the validation images must have boxes to rank by, got none; another --data")
     if not config.resume:
         config = dataclasses.replace(
             config, run=runs.new_run(config.run, stage=runs.SEARCH, overwrite=config.overwrite), overwrite=False
         )
-        runs.write_json(_stage(config) / runs.ARCH, arch.to_json())
-        runs.write_json(_stage(config) / runs.CONFIG, runs.record(config, data=dataset.root.absolute()))
-    results = _search(config, {key: table.with_classes(len(dataset.names)) for key, table in tables.items()})
-    return _finish(config, results)
+        runs.begin(_stage(config), config, arch=arch.to_json(), data=dataset.root.absolute())
+    found = _search(config, {key: table.with_classes(len(dataset.names)) for key, table in tables.items()}, show)
+    return _finish(config, found)
 
 
 def candidates(arch: Arch, rows: Sequence[str], kernels: Sequence[int]) -> dict[str, Arch]:
@@ -103,7 +127,9 @@ def candidates(arch: Arch, rows: Sequence[str], kernels: Sequence[int]) -> dict[
         raise ValueError(
             f"kernels: must be two or more different sizes above 0, got {' '.join(map(str, kernels)) or 'none'}"
         )
-    allowed = [row.name for row in arch.rows if row.op in OPS_WITH_KERNEL]
+    from micro_yolo.model.ops import has_kernel
+
+    allowed = [row.name for row in arch.rows if has_kernel(row)]
     names = [row.name for row in arch.rows]
     for name in rows:
         if name not in names:
@@ -125,7 +151,7 @@ def candidates(arch: Arch, rows: Sequence[str], kernels: Sequence[int]) -> dict[
     }
 
 
-def ranked(results: Sequence[Result]) -> list[Result]:
+def ranked(results: Sequence[Candidate]) -> list[Candidate]:
     """Best first: by AP50, then AP, then fewer MACs; failed ones last."""
     return sorted(
         results,
@@ -141,17 +167,9 @@ def _stage(config: Config) -> Path:
     return Path(config.run or "") / runs.SEARCH
 
 
-def _check_alone() -> None:
-    from micro_yolo.pipeline.learn import devices
-
-    if devices.cluster()[1] > 1:
-        raise ValueError("TF_CONFIG: a search runs on one machine, got a cluster; allowed: unset it")
-
-
 def _check(config: Config) -> None:
     """Raise ValueError or OSError for what is wrong with the settings alone, before any slow work."""
-    # What each candidate's training would refuse, but for its directory.
-    train._check(dataclasses.replace(config, run=None))
+    config.check()
     if not config.resume:
         if config.run is not None and _stage(config).exists() and not config.overwrite:
             raise ValueError(
@@ -172,15 +190,14 @@ def _recorded(config: Config) -> Config:
 
 
 def _quick(config: Config) -> Config:
-    print(f"no --data: searching on drawn shapes; your own images: {PROG} --data FOLDER")
     return dataclasses.replace(
         config,
-        size=config.size or str(train.QUICK_SIZE),
-        augment=train.QUICK_AUGMENT if config.augment == Strength() else config.augment,
+        size=config.size or str(quick.SIZE),
+        augment=quick.AUGMENT if config.augment == Strength() else config.augment,
     )
 
 
-def _search(config: Config, tables: dict[str, Arch]) -> list[Result]:
+def _search(config: Config, tables: dict[str, Arch], show: Show) -> list[Candidate]:
     """Train and measure every candidate that has no result yet; each result is written at once."""
     # Without these nothing can be trained: not the fault of a candidate.
     import matplotlib  # noqa: F401
@@ -190,26 +207,25 @@ def _search(config: Config, tables: dict[str, Arch]) -> list[Result]:
 
     results = _known(config, tables)
     left = [key for key, result in results.items() if result["AP50"] is None]
-    print(f"{len(tables)} combinations of kernel sizes for {', '.join(config.rows)}; {len(left)} to train")
+    show.say(f"{len(tables)} combinations of kernel sizes for {', '.join(config.rows)}; {len(left)} to train")
     started = time.perf_counter()
     for number, key in enumerate(left):
         total = count(tables[key])
         remaining = (
             f", {_minutes((time.perf_counter() - started) / number * (len(left) - number))} left" if number else ""
         )
-        print(
+        show.say(
             f"\n== {key} ({number + 1} of {len(left)}): {total.params:,} parameters, {total.macs / 1e6:,.0f} MMAC"
-            f"{remaining}",
-            flush=True,
+            f"{remaining}"
         )
         begun = time.perf_counter()
         try:
-            outcome = _measure(config, key, tables[key])
+            outcome = _measure(config, key, tables[key], show)
         except (OSError, ImportError):
             raise
         except Exception as error:
             outcome = {"error": cli.message(error)}
-            print(f"{key} failed: {outcome['error']}", flush=True)
+            show.say(f"{key} failed: {outcome['error']}")
         finally:
             # Graphs and decoded images of a candidate would otherwise stay until the last.
             keras.backend.clear_session()
@@ -219,33 +235,30 @@ def _search(config: Config, tables: dict[str, Arch]) -> list[Result]:
     return ranked(list(results.values()))
 
 
-def _measure(config: Config, key: str, table: Arch) -> Result:
+def _measure(config: Config, key: str, table: Arch, show: Show) -> Candidate:
     """Train one candidate, or what is left to train of it, and measure its float32 file."""
-    from micro_yolo.model.keras import keras
     from micro_yolo.pipeline import convert, evaluate
+    from micro_yolo.pipeline.learn.session import isolated
 
     directory = _stage(config) / key
     stage = directory / "train"
     if not runs.is_finished(stage):
         if (stage / runs.CONFIG).is_file():
-            train.run(train.Config(run=directory, resume=True))
+            train.run(train.Config(run=directory, resume=True), show)
         else:
-            file = runs.write_json(_stage(config) / "tables" / f"{key}.json", table.to_json())
+            written = runs.write_json(_stage(config) / "tables" / f"{key}.json", table.to_json())
             given = {option.name: getattr(config, option.name) for option in dataclasses.fields(train.Config)}
-            train.run(
-                train.Config(**{**given, "arch": str(file), "run": directory, "resume": False, "overwrite": True})
-            )
-    # A file is made in float32 whatever it was trained in.
-    keras.mixed_precision.set_global_policy("float32")
-    with contextlib.redirect_stdout(io.StringIO()):
-        export = convert.run(convert.Config(run=directory, float32=True, overwrite=True))
-        metrics = evaluate.run(evaluate.Config(model=export / "model_float32.tflite", data=config.data))
+            given |= {"arch": str(written), "run": directory, "resume": False, "overwrite": True}
+            train.run(train.Config(**given), show)
+    with isolated(config.seed):
+        (file,) = convert.run(convert.Config(run=directory, float32=True, overwrite=True)).files
+        metrics = evaluate.run(evaluate.Config(model=file.path, data=config.data)).metrics
     epoch = runs.read_json(stage / runs.METRICS)["epoch"]
-    print(f"{key}: AP50 {metrics['AP50']:.1f}, AP {metrics['AP']:.1f} of the float32 file", flush=True)
+    show.say(f"{key}: AP50 {metrics['AP50']:.1f}, AP {metrics['AP']:.1f} of the float32 file")
     return {"AP50": metrics["AP50"], "AP": metrics["AP"], "epoch": epoch}
 
 
-def _blank(key: str, table: Arch, rows: Sequence[str]) -> Result:
+def _blank(key: str, table: Arch, rows: Sequence[str]) -> Candidate:
     from micro_yolo.model.count import count
 
     total = count(table)
@@ -262,7 +275,7 @@ def _blank(key: str, table: Arch, rows: Sequence[str]) -> Result:
     }
 
 
-def _known(config: Config, tables: dict[str, Arch]) -> dict[str, Result]:
+def _known(config: Config, tables: dict[str, Arch]) -> dict[str, Candidate]:
     """A result for every candidate, those measured before with what they reached."""
     results = {key: _blank(key, table, config.rows) for key, table in tables.items()}
     file = _stage(config) / RANKING
@@ -279,7 +292,7 @@ def _known(config: Config, tables: dict[str, Arch]) -> dict[str, Result]:
     return results
 
 
-def _write(config: Config, results: dict[str, Result]) -> None:
+def _write(config: Config, results: dict[str, Candidate]) -> None:
     """The ranking so far, as JSON and as a sheet."""
     order = ranked(list(results.values()))
     runs.write_json(_stage(config) / RANKING, {"rows": config.rows, "kernels": config.kernels, "candidates": order})
@@ -288,41 +301,30 @@ def _write(config: Config, results: dict[str, Result]) -> None:
     sheet = csv.DictWriter(text, [*columns, *config.rows])
     sheet.writeheader()
     sheet.writerows({**{name: each[name] for name in columns}, **each["kernels"]} for each in order)
-    runs.write_atomic(_stage(config) / "search.csv", text.getvalue())
+    runs.write_atomic(_stage(config) / SHEET, text.getvalue())
 
 
-def _finish(config: Config, results: list[Result]) -> Path:
-    """Draw, name the winner, print the ranking; ValueError if candidates failed."""
+def _finish(config: Config, found: list[Candidate]) -> Result:
+    """Draw the ranking, and put the winner's table beside it."""
     from micro_yolo.pipeline.show.plots import draw_search
 
     stage = _stage(config)
-    picture = draw_search(results, stage / "search.png")
-    _show(config, results)
-    print(f"wrote {stage / RANKING}, search.csv and {picture.name}")
-    best = results[0]
-    if best["AP50"] is not None:
-        table = runs.read_json(stage / best["key"] / "train" / runs.ARCH)
-        file = runs.write_json(stage / BEST, table)
-        print(f"best: {best['key']}, AP50 {best['AP50']:.1f}")
-        print(f"{file}; next: python -m pipeline.train --arch {file} --data {config.data}")
-    failed = [each for each in results if each["AP50"] is None]
-    if failed:
-        reasons = "; ".join(f"{each['key']}: {each['error']}" for each in failed[:3])
-        raise ValueError(
-            f"{config.run}: {len(failed)} of {len(results)} candidates failed ({reasons}); --resume tries them again"
-        )
-    return Path(config.run or "")
+    draw_search(found, stage / PICTURE)
+    best = None
+    if found[0]["AP50"] is not None:
+        best = runs.write_json(stage / BEST, runs.read_json(stage / found[0]["key"] / "train" / runs.ARCH))
+    return Result(Path(config.run or ""), stage, found, best, Path(config.data or ""))
 
 
-def _show(config: Config, results: list[Result]) -> None:
-    from rich.console import Console
+def _table(found: Sequence[Candidate]) -> Table:
     from rich.markup import escape
 
-    table = listing("", *config.rows, "params", "MMAC", "AP50", "AP", "epoch", "s", "", words=(-1,))
-    for rank, each in enumerate(results, 1):
+    rows = tuple(found[0]["kernels"])
+    table = listing("", *rows, "params", "MMAC", "AP50", "AP", "epoch", "s", "", words=(-1,))
+    for rank, each in enumerate(found, 1):
         table.add_row(
             str(rank) if each["AP50"] is not None else "",
-            *(str(each["kernels"][name]) for name in config.rows),
+            *(str(each["kernels"][name]) for name in rows),
             f"{each['params']:,}",
             f"{each['macs'] / 1e6:,.1f}",
             *("-" if each[name] is None else f"{each[name]:.1f}" for name in ("AP50", "AP")),
@@ -330,16 +332,34 @@ def _show(config: Config, results: list[Result]) -> None:
             f"{each['seconds']:.0f}",
             escape(each["error"] or ""),
         )
-    Console().print(table)
+    return table
 
 
 def _minutes(seconds: float) -> str:
     return f"{int(seconds // 60)}:{int(seconds % 60):02d}"
 
 
+def command(config: Config) -> None:
+    """Search, and tell people; ValueError if candidates failed."""
+    with Screen("stdout") as show:
+        result = run(config, show)
+        show.draw(_table(result.candidates))
+        show.say(f"wrote {result.stage / RANKING}, {SHEET} and {PICTURE}")
+        if result.best is not None:
+            best = result.candidates[0]
+            show.say(f"best: {best['key']}, AP50 {best['AP50']:.1f}")
+            show.say(f"{result.best}; next: {train.PROG} --arch {result.best} --data {result.data}")
+    if result.failed:
+        reasons = "; ".join(f"{each['key']}: {each['error']}" for each in result.failed[:3])
+        raise ValueError(
+            f"{result.run}: {len(result.failed)} of {len(result.candidates)} candidates failed ({reasons}); --resume "
+            "tries them again"
+        )
+
+
 def main() -> None:
     """The command line."""
-    cli.main(Config, run, prog=PROG, description=__doc__)
+    cli.main(Config, command, prog=PROG, description=__doc__)
 
 
 if __name__ == "__main__":

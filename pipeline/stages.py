@@ -8,15 +8,14 @@ process. The table is kept as stages.json in the run.
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import listing
+from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.store import runs
 from micro_yolo.pipeline.store.finished import From, find
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 PROG = "python -m pipeline.stages"
-TABLE = "stages.json"
 # A stage of quantization-aware training is about its integers.
 VARIANTS: dict[From, tuple[str, ...]] = {
     "train": ("float32", "int8"),
@@ -78,13 +76,19 @@ class Entry:
     path: str
 
 
-def run(config: Config) -> list[Entry]:
-    """Convert, measure, time; print the table, write it, and return it.
+@dataclass(frozen=True)
+class Compared:
+    """The files of a run side by side, and stages.json that holds them."""
+
+    entries: tuple[Entry, ...]
+    written: Path
+
+
+def run(config: Config, show: Show = QUIET) -> Compared:
+    """Convert, measure, time, and write the table.
 
     Raises ValueError or OSError, in one line, for what a user can mend.
     """
-    from rich.console import Console
-
     if config.threads < 1 or config.runs < 1:
         raise ValueError(f"threads, runs: must be at least 1, got {config.threads} and {config.runs}")
     directory = runs.resolve_run(config.run)
@@ -94,13 +98,11 @@ def run(config: Config) -> list[Entry]:
     files = [
         (stage, file)
         for stage in stages
-        for file in files_of(directory, stage, VARIANTS[stage], data=config.data, overwrite=config.overwrite)
+        for file in files_of(directory, stage, VARIANTS[stage], data=config.data, overwrite=config.overwrite, show=show)
     ]
-    entries = _measured(directory, files, config)
-    runs.write_json(directory / TABLE, {"stages": [asdict(entry) for entry in entries], "versions": runs.provenance()})
-    Console().print(table(entries))
-    print(f"wrote {directory / TABLE}")
-    return entries
+    entries = _entries(directory, files, config, show)
+    written = runs.write_json(directory / runs.COMPARED, {"stages": entries, "versions": runs.provenance()})
+    return Compared(tuple(entries), written)
 
 
 def files_of(
@@ -111,6 +113,7 @@ def files_of(
     head: Literal["detections", "raw"] = "detections",
     data: Path | None = None,
     overwrite: bool = False,
+    show: Show = QUIET,
 ) -> list[Path]:
     """The files of a stage, converted into export/STAGE/ where they are missing, else left as they are.
 
@@ -121,6 +124,7 @@ def files_of(
         head: what comes out of them.
         data: labelled images to calibrate on; by default those of the training.
         overwrite: replace files of other weights.
+        show: is told what is converted.
 
     Raises:
         ValueError: as pipeline.convert.
@@ -132,18 +136,17 @@ def files_of(
     places = {variant: _place(export, stage, convert.file_name(variant, head), weights, head) for variant in variants}
     missing = [variant for variant, path in places.items() if not _is_of(path, weights, head)]
     if missing:
-        convert.run(
-            convert.Config(
-                run=directory,
-                from_stage=stage,
-                float32="float32" in missing,
-                int8="int8" in missing,
-                head=head,
-                data=data,
-                out=export / stage,
-                overwrite=overwrite,
-            )
+        config = convert.Config(
+            run=directory,
+            from_stage=stage,
+            float32="float32" in missing,
+            int8="int8" in missing,
+            head=head,
+            data=data,
+            out=export / stage,
+            overwrite=overwrite,
         )
+        convert.tell(convert.run(config, show), show)
     return list(places.values())
 
 
@@ -161,18 +164,16 @@ def _is_of(path: Path, weights: str, head: str) -> bool:
     return weights in contract.parents.values() and contract.head == head
 
 
-def _measured(directory: Path, files: list[tuple[From, Path]], config: Config) -> list[Entry]:
+def _entries(directory: Path, files: list[tuple[From, Path]], config: Config, show: Show) -> list[Entry]:
     from micro_yolo.model.count import count
     from micro_yolo.pipeline import evaluate
     from micro_yolo.tflite.benchmark import benchmark
 
     scores = []
     for _, path in files:
-        print(f"measuring {path}", flush=True)
+        show.say(f"measuring {path}")
         out = None if path.parent == directory / runs.EXPORT else path.parent
-        # The table says all that matters here.
-        with contextlib.redirect_stdout(io.StringIO()):
-            scores.append(evaluate.run(evaluate.Config(model=path, data=config.data, out=out)))
+        scores.append(evaluate.run(evaluate.Config(model=path, data=config.data, out=out), show).metrics)
     timings = benchmark([path for _, path in files], threads=[config.threads], runs=config.runs)
     entries = []
     for (stage, path), score, timing in zip(files, scores, timings, strict=True):
@@ -194,7 +195,7 @@ def _measured(directory: Path, files: list[tuple[From, Path]], config: Config) -
     return entries
 
 
-def table(entries: list[Entry]) -> Table:
+def table(entries: Sequence[Entry]) -> Table:
     """The entries as people read them."""
     found = listing("stage", "file", "params", "MMAC", "KiB", "ms", "speed", "AP", "AP50", words=(0, 1))
     for entry in entries:
@@ -212,9 +213,21 @@ def table(entries: list[Entry]) -> Table:
     return found
 
 
+def tell(compared: Compared, show: Show) -> None:
+    """What people want to know of them."""
+    show.draw(table(compared.entries))
+    show.say(f"wrote {compared.written}")
+
+
+def command(config: Config) -> None:
+    """Compare and tell."""
+    with Screen() as show:
+        tell(run(config, show), show)
+
+
 def main() -> None:
     """The command line."""
-    cli.main(Config, run, prog=PROG, description=__doc__)
+    cli.main(Config, command, prog=PROG, description=__doc__)
 
 
 if __name__ == "__main__":

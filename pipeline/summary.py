@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.show.listing import listing, wide_console
+from micro_yolo.pipeline.show.screen import QUIET, Show
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from micro_yolo.model.count import Count
-    from micro_yolo.model.spec import Arch, Row
+    from micro_yolo.model.spec import Arch
+    from micro_yolo.pipeline.paper.published import Line
 
 PROG = "python -m pipeline.summary"
 
@@ -42,14 +42,30 @@ class Config:
     """Print JSON: a list of objects with arch, size, classes, params, macs, rows; or an object of the tables."""
 
 
-def run(config: Config) -> None:
-    """Print the networks, or the paper's tables.
+@dataclass(frozen=True)
+class Counted:
+    """What networks are made of, or the paper's tables.
+
+    Attributes:
+        networks: each with its counts.
+        tables: as `pipeline.paper.published.tables`; None if they were not asked for.
+    """
+
+    networks: tuple[tuple[Arch, Count], ...] = ()
+    tables: dict[str, list[Line]] | None = None
+
+
+def run(config: Config, show: Show = QUIET) -> Counted:
+    """Count the networks, or what the paper's tables hold.
 
     Raises ValueError for an unknown network, a size or class count that does not fit, or a run that is none.
     """
     if config.tables:
-        _show_tables(config)
-        return
+        if config.arch or config.size is not None or config.classes is not None:
+            raise ValueError("tables: are those of the paper, at its sizes and classes; leave the other options out")
+        from micro_yolo.pipeline.paper.published import tables
+
+        return Counted(tables=tables(config.run))
     if config.run:
         raise ValueError("run: only --tables reads runs; allowed: --tables --run RUN")
     from micro_yolo.model import zoo
@@ -59,36 +75,13 @@ def run(config: Config) -> None:
     for name in config.arch or zoo.ARCHS:
         arch = zoo.find(name)
         if config.size is not None:
-            from micro_yolo.pipeline.train import parse_size
+            from micro_yolo.pipeline.learn.options import parse_size
 
             arch = arch.resized(parse_size(config.size))
         if config.classes is not None:
             arch = arch.with_classes(config.classes)
         counted.append((arch, count(arch)))
-    if config.json:
-        _print_json([as_json(arch, total) for arch, total in counted])
-        return
-    for arch, total in counted:
-        _show(arch, total)
-
-
-def _show_tables(config: Config) -> None:
-    if config.arch or config.size is not None or config.classes is not None:
-        raise ValueError("tables: are those of the paper, at its sizes and classes; leave the other options out")
-    from micro_yolo.pipeline.paper.published import tables
-
-    made = tables(config.run)
-    if config.json:
-        _print_json(made)
-    else:
-        from micro_yolo.pipeline.paper.text import show
-
-        show(made, _console())
-
-
-def _print_json(value: Any) -> None:
-    json.dump(value, sys.stdout, indent=1)
-    print()
+    return Counted(tuple(counted))
 
 
 def as_json(arch: Arch, total: Count) -> dict[str, Any]:
@@ -108,65 +101,53 @@ def as_json(arch: Arch, total: Count) -> dict[str, Any]:
     }
 
 
-def _show(arch: Arch, total: Count) -> None:
-    from rich import box
-    from rich.table import Table
+def tell(counted: Counted) -> None:
+    """What people want to know of it."""
+    from rich.markup import escape
 
-    table = Table(
-        title=f"{arch.name}, {arch.size[0]}x{arch.size[1]}, {arch.classes} classes",
-        caption=arch.source or None,
-        box=box.SIMPLE_HEAD,
-        show_footer=True,
-        title_justify="left",
-        caption_justify="left",
-    )
-    table.add_column("row", "total")
-    table.add_column("layer")
-    table.add_column("output")
-    table.add_column("params", f"{total.params:,}", justify="right")
-    table.add_column("MMAC", f"{total.macs / 1e6:,.1f}", justify="right")
-    for row, counts in zip(arch.rows, total.rows, strict=True):
-        table.add_row(
-            row.name,
-            _describe(row),
-            "x".join(map(str, counts.shape)),
-            f"{counts.params:,}" if counts.params else "",
-            f"{counts.macs / 1e6:,.1f}" if counts.macs else "",
+    from micro_yolo.model.ops import in_words
+
+    console = wide_console()
+    if counted.tables is not None:
+        from micro_yolo.pipeline.paper.text import print_tables
+
+        print_tables(counted.tables, console)
+    for arch, total in counted.networks:
+        table = listing(
+            *("row", "layer", "output", "params", "MMAC"),
+            words=(0, 1, 2),
+            title=f"{arch.name}, {arch.size[0]}x{arch.size[1]}, {arch.classes} classes",
+            totals=("total", "", "", f"{total.params:,}", f"{total.macs / 1e6:,.1f}"),
+            caption=escape(arch.source) or None,
         )
-    console = _console()
-    console.print(table)
-    console.print(
-        f"{total.params:,} parameters ({total.params - total.trainable:,} of them batch-norm statistics), "
-        f"{total.macs / 1e9:.4f} GMAC (1 GMAC is 2 GFLOP)\n"
-    )
+        for row, counts in zip(arch.rows, total.rows, strict=True):
+            table.add_row(
+                row.name,
+                in_words(row),
+                "x".join(map(str, counts.shape)),
+                f"{counts.params:,}" if counts.params else "",
+                f"{counts.macs / 1e6:,.1f}" if counts.macs else "",
+            )
+        console.print(table)
+        console.print(
+            f"{total.params:,} parameters ({total.params - total.trainable:,} of them batch-norm statistics), "
+            f"{total.macs / 1e9:.4f} GMAC (1 GMAC is 2 GFLOP)\n"
+        )
 
 
-def _console() -> Console:
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    # A file or a pipe has no edge to break lines at.
-    return console if console.is_terminal else Console(highlight=False, width=160)
-
-
-def _describe(row: Row) -> str:
-    """A row's fields in a few words: ``mbconv 5x5 mid 64 se 2``."""
-    words = [row.op]
-    if row.k > 1:
-        words.append(f"{row.k}x{row.k}")
-    if row.s > 1:
-        words.append(f"x{row.s}" if row.op == "upsample" else f"/{row.s}")
-    words += [f"{name} {getattr(row, name)}" for name in ("pre", "mid", "se") if getattr(row, name)]
-    if row.skip:
-        words.append("skip")
-    if row.src:
-        words.append(f"of {', '.join(row.src)}")
-    return " ".join(words)
+def command(config: Config) -> None:
+    """Count and tell."""
+    counted = run(config)
+    if not config.json:
+        tell(counted)
+        return
+    found = [as_json(arch, total) for arch, total in counted.networks] if counted.tables is None else counted.tables
+    print(json.dumps(found, indent=1))
 
 
 def main() -> None:
     """The command line."""
-    cli.main(Config, run, prog=PROG)
+    cli.main(Config, command, prog=PROG)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ class Timing:
     ratio_low: float
     ratio_high: float
     n_bytes: int
-    times_ms: tuple[float, ...]
+    times_ms: tuple[float, ...] = field(repr=False)
 
 
 @dataclass(frozen=True)

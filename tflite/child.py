@@ -23,7 +23,7 @@ def call(
     *,
     name: object = "model",
     patience: float = PATIENCE,
-    advance: Callable[[], None] | None = None,
+    advance: Callable[[], object] | None = None,
     limit_memory: bool = True,
     **arguments: Any,
 ) -> Any:

@@ -8,6 +8,7 @@ The model runs in a process of its own, since there is no hash by which it could
 from __future__ import annotations
 
 import io
+import time
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,11 +19,12 @@ import numpy as np
 
 from micro_yolo.tflite import child, inspect
 from micro_yolo.tflite.decode import Detections
+from micro_yolo.tflite.edit import graph_of
 from micro_yolo.tflite.image import load_image, resize
 from micro_yolo.tflite.inspect import Model, Tensor
+from micro_yolo.tflite.metadata import BUFFER
 
 OPERATOR = "CUSTOM:TFLite_Detection_PostProcess"
-METADATA = "TFLITE_METADATA"
 SCORE_THRESHOLD = 0.5
 _KINDS = ("boxes", "classes", "scores", "count")
 # Names by which metadata and the TensorFlow object detection API call them.
@@ -81,15 +83,16 @@ def describe(data: bytes, name: str | Path = "model") -> Foreign:
 
 def detect(
     path: str | Path,
-    files: Sequence[Path],
+    pictures: Sequence[tuple[Path, tuple[int, int] | None]],
     *,
     score_threshold: float = SCORE_THRESHOLD,
     threads: int = 1,
     patience: float = child.PATIENCE,
-    advance: Callable[[], None] | None = None,
-) -> dict[Path, Detections | str]:
-    """Objects in pictures, boxes in their pixels; for a picture that cannot be read, why.
+    advance: Callable[[], object] | None = None,
+) -> list[tuple[Detections, float] | str]:
+    """Objects in pictures, boxes in their pixels, and the ms it took; for a picture that cannot be read, why.
 
+    `pictures` are files, each with the (height, width) that its boxes are recorded for, None for its own.
     Raises ValueError if the file is no such detector, or the runtime refuses it or crashes on it.
     """
     found = child.call(
@@ -98,43 +101,49 @@ def detect(
         patience=patience,
         advance=advance,
         path=str(path),
-        files=[str(file) for file in files],
+        pictures=[(str(file), size) for file, size in pictures],
         score_threshold=score_threshold,
         threads=threads,
     )
-    return {
-        file: each
-        if isinstance(each, str)
-        else Detections(
-            np.array(each[0], np.float32).reshape(-1, 4), np.array(each[1], np.float32), np.array(each[2], np.int32)
-        )
-        for file, each in zip(files, found, strict=True)
-    }
+    return [each if isinstance(each, str) else (_detections(*each[:3]), float(each[3])) for each in found]
+
+
+def _detections(boxes: list[list[float]], scores: list[float], classes: list[int]) -> Detections:
+    boxes_xyxy = np.array(boxes, np.float32).reshape(-1, 4)
+    return Detections(boxes_xyxy, np.array(scores, np.float32), np.array(classes, np.int32))
 
 
 def detect_apart(
-    *, path: str, files: Sequence[str], score_threshold: float, threads: int, advance: Callable[[], None]
+    *,
+    path: str,
+    pictures: Sequence[tuple[str, Sequence[int] | None]],
+    score_threshold: float,
+    threads: int,
+    advance: Callable[[], None],
 ) -> list[Any]:
-    """`detect` for tflite.child: per picture boxes, scores and classes, or what is wrong with it."""
+    """`detect` for tflite.child: per picture boxes, scores, classes and ms, or what is wrong with it."""
     from micro_yolo.tflite.runtime import Runtime
 
     data = inspect.read_bytes(path)
     foreign = describe(data, path)
     runtime = Runtime(data, threads=threads, name=path)
     found: list[Any] = []
-    for file in files:
+    for file, size in pictures:
         advance()
+        recorded = (size[0], size[1]) if size else None
         try:
-            pixels, fit = resize(load_image(Path(file)), foreign.size, "stretch")
+            pixels, fit = resize(load_image(Path(file), recorded), foreign.size, "stretch")
         except ValueError as error:
             found.append(str(error))
             continue
+        start = time.perf_counter()
         runtime.set(runtime.model.inputs[0], _values(foreign, pixels)[None])
         runtime.invoke()
         boxes, classes, scores, count = (runtime.get(index) for index in foreign.outputs)
         detections = _kept(foreign, boxes[0], classes[0], scores[0], float(count.ravel()[0]), score_threshold)
-        boxes_xyxy = fit.boxes_to_image(detections.boxes_xyxy)
-        found.append([boxes_xyxy.tolist(), detections.scores.tolist(), detections.classes.tolist()])
+        ms = 1000 * (time.perf_counter() - start)
+        boxes_xyxy = fit.boxes_to_recorded(detections.boxes_xyxy, recorded)
+        found.append([boxes_xyxy.tolist(), detections.scores.tolist(), detections.classes.tolist(), ms])
     return found
 
 
@@ -216,10 +225,10 @@ class _Said:
 
 def _metadata(data: bytes) -> _Said:
     """Of TFLite metadata (metadata_schema.fbs of TFLite Support), nothing if there is none or it is damaged."""
-    graph = inspect.graph_of(data)
+    graph = graph_of(data)
     buffers = {bytes(entry.name or b"").decode(errors="replace"): entry.buffer for entry in graph.metadata or []}
     try:
-        buffer = bytes(graph.buffers[buffers[METADATA]].data)
+        buffer = bytes(graph.buffers[buffers[BUFFER]].data)
         subgraph = _Table.root(buffer).tables(3)[0]
         names = tuple(tensor.text(0) for tensor in subgraph.tables(3))
         units = [unit for tensor in subgraph.tables(2)[:1] for unit in tensor.tables(4)]

@@ -65,6 +65,14 @@ class Fit:
         boxes = (np.asarray(boxes_xyxy, np.float64).reshape(-1, 4) - pad) / scale
         return np.clip(boxes, 0, (width, height, width, height)).astype(np.float32)
 
+    def boxes_to_recorded(self, boxes_xyxy: np.ndarray, recorded: tuple[int, int] | None) -> np.ndarray:
+        """`boxes_to_image` in pixels of the (height, width) that an image, perhaps saved since, is recorded with."""
+        boxes = self.boxes_to_image(boxes_xyxy)
+        if recorded is None:
+            return boxes
+        ratio_y, ratio_x = np.asarray(recorded, np.float64) / self.source
+        return boxes * np.array([ratio_x, ratio_y, ratio_x, ratio_y])
+
     def _per_edge(self) -> tuple[np.ndarray, np.ndarray]:
         scale = np.array([self.scale_x, self.scale_y, self.scale_x, self.scale_y])
         return scale, np.array([self.pad_x, self.pad_y, self.pad_x, self.pad_y])

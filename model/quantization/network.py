@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from micro_yolo.model.build import Network, build
+from micro_yolo.model.build import Network, build, reads_image
 from micro_yolo.model.keras import keras, tf
 from micro_yolo.model.quantization.graph import CONVS, Graph, inner
 from micro_yolo.model.quantization.shift import expand, fit
@@ -25,7 +25,7 @@ from micro_yolo.model.quantization.wrap import (
     switches,
     wrap,
 )
-from micro_yolo.model.spec import INPUT, Arch
+from micro_yolo.model.spec import Arch
 
 layers = keras.layers
 
@@ -149,10 +149,9 @@ def deployable(arch: Arch, model: keras.Model, how: Quantization) -> Network:
         )
     made = wrap(build(arch, deploy=True, pixels=layers.Activation("linear", name=PIXELS)), how, pixels=255.0)
     _copy_unquantized(arch, model, made)
-    reads_image = {f"{row.name}_conv" for row in arch.rows if INPUT in arch.sources[row.name]}
-    found = kernels(model)
+    found, first = kernels(model), reads_image(arch)
     for layer, kernel, variables in stored_kernels(made):
-        kds = found[layer.name].kds / (255 if layer.name in reads_image else 1)
+        kds = found[layer.name].kds / (255 if layer.name in first else 1)
         kernel.assign((found[layer.name].vqk * kds).reshape(kernel.shape))
         variables["kds"].assign(kds.reshape(-1))
     ends = {layer.name: quantizer.ends() for layer, quantizer, _ in learned_ranges(model)}
@@ -163,7 +162,7 @@ def deployable(arch: Arch, model: keras.Model, how: Quantization) -> Network:
 
 
 class Freeze(keras.callbacks.Callback):
-    """From an epoch on, ranges and batch-norm statistics stay as they are.
+    """From an epoch on, ranges and batch-norm statistics stay as they are, and those of all devices are the same.
 
     Args:
       model: of `wrapped`.
@@ -176,6 +175,10 @@ class Freeze(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Freeze or not."""
+        # What each device followed by itself begins an epoch as their mean, as it does when a run is continued.
+        for weight in self.wrapped.non_trainable_weights:
+            if weight.synchronization == tf.VariableSynchronization.ON_READ:
+                weight.assign(tf.identity(weight))
         for switch in switches(self.wrapped):
             switch.frozen.assign(epoch >= self.first)
 

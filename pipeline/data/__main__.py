@@ -9,6 +9,7 @@ from pathlib import Path
 import tyro
 
 from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.show.listing import wide_console
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,6 @@ class Config:
 
 def run(config: Config) -> Path:
     """Prints the report and returns the path of the contact sheet. ValueError if there is nothing usable."""
-    from rich.console import Console
-
     from micro_yolo.pipeline.data import load
     from micro_yolo.pipeline.data.dataset import UnusableError
     from micro_yolo.pipeline.data.report import check_images, print_problems, print_report
@@ -40,9 +39,7 @@ def run(config: Config) -> Path:
     sheet = config.out / "contact_sheet.png"
     if sheet.exists() and not config.overwrite:
         raise ValueError(f"{sheet}: is there already; choose another --out or add --overwrite")
-    console = Console()
-    if not console.is_terminal:
-        console.width = 160
+    console = wide_console()
     try:
         dataset = load(config.path, val_fraction=config.val_fraction, seed=config.seed)
     except UnusableError as error:

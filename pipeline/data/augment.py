@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from micro_yolo.model import keras_cv
 from micro_yolo.model.keras import tf
-from micro_yolo.pipeline.learn.recipe import Strength
+from micro_yolo.pipeline.data.strength import Strength
 
 Batch = dict[str, tf.Tensor]
 _GREY = 114.0

@@ -37,19 +37,16 @@ class Images:
         fits = len(split) * size[0] * size[1] * 3 <= cache_bytes
         self._held = np.empty((len(split), *size, 3), np.uint8) if fits else None
 
-    def hold(self, progress: Callable[[Iterator[int], int], Iterator[int]] = lambda steps, _: steps) -> None:
-        """Decode all images into memory. `progress` wraps an iterator of known length, to show how far it is.
+    def hold(self, advance: Callable[[], object] = lambda: None) -> None:
+        """Decode all images into memory, if they fit; `advance` is called after each.
 
         Raises ValueError if no image can be decoded.
         """
         if self._held is None:
             return
-        for index, image in zip(
-            progress(iter(range(len(self.split))), len(self.split)),
-            self._pool.map(self._load, range(len(self.split))),
-            strict=True,
-        ):
+        for index, image in enumerate(self._pool.map(self._load, range(len(self.split)))):
             self._held[index] = image
+            advance()
         names = {str(path): index for index, path in enumerate(self.split.files)}
         self.usable = np.setdiff1d(self.usable, [names[file] for file in self.unreadable])
         if not len(self.usable):

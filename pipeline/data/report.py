@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from micro_yolo.pipeline.data.dataset import Dataset, Problem, Split, relative
+from micro_yolo.pipeline.show.listing import listing
 from micro_yolo.tflite.image import load_image
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
@@ -74,10 +75,9 @@ def print_problems(problems: Sequence[Problem], console: Console) -> None:
     )
 
 
-def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> RenderableType:
-    table = Table(title=title, title_justify="left")
-    for place, head in enumerate(heads):
-        table.add_column(head, justify="right" if place and head != "what" else "left", overflow="fold")
+def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    words = [number for number, head in enumerate(heads) if number == 0 or head == "what"]
+    table = listing(*heads, words=words, title=title)
     for row in rows:
         table.add_row(*map(Text, row))
     return table

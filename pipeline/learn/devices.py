@@ -30,6 +30,12 @@ def cluster() -> tuple[int, int]:
     return worker, workers
 
 
+def check_alone(what: str) -> None:
+    """Raise ValueError if TF_CONFIG names several machines; `what` runs on one."""
+    if cluster()[1] > 1:
+        raise ValueError(f"TF_CONFIG: {what} runs on one machine, got a cluster; allowed: unset it")
+
+
 def strategy() -> tf.distribute.Strategy:
     """The tf.distribute strategy for what is there."""
     from micro_yolo.model.keras import tf

@@ -6,13 +6,12 @@ finished epoch and ends where an uninterrupted one would.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,15 @@ from micro_yolo.model.keras import keras, tf
 from micro_yolo.pipeline.data.input import Batches
 from micro_yolo.pipeline.learn.devices import cluster
 from micro_yolo.pipeline.learn.recipe import OPTIMIZERS, Recipe
-from micro_yolo.pipeline.measure.metrics import PredictBatch
-from micro_yolo.pipeline.store import runs
-from micro_yolo.tflite.decode import Grids
+from micro_yolo.pipeline.measure.predictor import PredictBatch
+from micro_yolo.pipeline.show.screen import QUIET, Show
+from micro_yolo.pipeline.store import history, runs
+from micro_yolo.pipeline.store.history import Row
 
 Metrics = dict[str, Any]
-# (images, logits) -> scalar
+# (outputs of the model, boxes, classes) -> scalars by name
+LossOf = Callable[[Outputs, tf.Tensor, tf.Tensor], Losses]
+# (images, outputs of the model) -> scalar
 Penalty = Callable[[tf.Tensor, Outputs], tf.Tensor]
 PENALTY = "distillation"
 
@@ -71,69 +73,80 @@ def evaluation_epochs(recipe: Recipe) -> set[int]:
     return {*range(every, recipe.epochs + 1, every), *list(late)[:: max(1, every // 2)], recipe.epochs}
 
 
+@dataclass(frozen=True)
+class Task:
+    """What is trained.
+
+    Attributes:
+      model: built in the scope of the strategy that it is trained with.
+      averaged: the same network, built outside of it; it takes the moving average of the weights.
+      losses: of the model's outputs, boxes (B, M, 4) xyxy in pixels and classes (B, M), -1 where there is no box:
+        scalars by name; the one called `total` is minimized.
+      evaluate: measures `averaged`; gives at least AP and AP50 in points.
+      plain: the model whose weights are averaged, where `model` is wrapped around it.
+      callbacks: Keras' own, told of the beginning of training, of each epoch (from 1) and step, and of an epoch's end.
+      penalty: added to the total, called `PENALTY` in the history.
+      rank_by: metric by which the best epoch is chosen.
+    """
+
+    model: keras.Model
+    averaged: keras.Model
+    losses: LossOf
+    evaluate: Callable[[], Metrics]
+    plain: keras.Model | None = None
+    callbacks: Sequence[keras.callbacks.Callback] = ()
+    penalty: Penalty | None = None
+    rank_by: str = "AP"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A training that is done: the line of the history that scored best, and all of them."""
+
+    best: Metrics
+    history: list[Row]
+
+
 class Trainer:
-    """Trains `model` in `directory`, keeping the average of its weights that scored best in `runs.WEIGHTS`.
+    """Trains in `directory`, keeping the average of the weights that scored best in `runs.WEIGHTS`.
 
     Args:
-      model: outputs the logits of each detection row, built in `strategy`'s scope.
-      averaged: the same network, built outside of it; it takes the moving average.
-      losses: (logits, boxes, classes) -> "total" and what it is made of; see `model.heads.loss_of`.
-      batches: training batches.
-      evaluate: measures `averaged`; gives at least AP and AP50 in points.
-      recipe: how to train.
+      task: what is trained.
+      recipe: how.
+      batches: of images to train on.
       directory: of the stage.
       strategy: of tf.distribute.
-      show: progress display with `epoch(...)` and `step(...)`; see `pipeline.show.bars`.
-      plain: the model whose weights are averaged into `averaged`, where `model` is wrapped around it.
-      variables: those to train; by default all trainable ones of `model`.
-      callbacks: Keras' own, told of the beginning of training, of each epoch (from 1) and step, and of an epoch's end.
-      penalty: added to the loss, called `PENALTY` in the history.
-      rank_by: metric by which the best epoch is chosen.
+      show: told of each step and epoch.
     """
 
     def __init__(
         self,
-        model: keras.Model,
-        averaged: keras.Model,
-        losses: Callable[[Outputs, tf.Tensor, tf.Tensor], Losses],
-        batches: Batches,
-        evaluate: Callable[[], Metrics],
+        task: Task,
         recipe: Recipe,
+        batches: Batches,
         directory: Path,
         *,
         strategy: tf.distribute.Strategy,
-        show: Any,
-        plain: keras.Model | None = None,
-        variables: Sequence[tf.Variable] | None = None,
-        callbacks: Sequence[keras.callbacks.Callback] = (),
-        penalty: Penalty | None = None,
-        rank_by: str = "AP",
+        show: Show = QUIET,
     ) -> None:
-        self.model, self.averaged, self.losses, self.batches = model, averaged, losses, batches
-        self.evaluate, self.recipe, self.directory, self.strategy, self.show = (
-            evaluate,
-            recipe,
-            directory,
-            strategy,
-            show,
-        )
+        self.task, self.recipe, self.batches, self.directory = task, recipe, batches, directory
+        self.strategy, self.show = strategy, show
         self.is_chief = cluster()[0] == 0
-        self.plain = model if plain is None else plain
-        self.variables = model.trainable_variables if variables is None else list(variables)
-        self.penalty, self.rank_by = penalty, rank_by
-        averaged.set_weights(self.plain.get_weights())
+        self.plain = task.model if task.plain is None else task.plain
+        self.variables = task.model.trainable_variables
+        task.averaged.set_weights(self.plain.get_weights())
         with strategy.scope():
             self.optimizer = make_optimizer(recipe, self.variables, batches.steps)
         # Where Keras' callbacks look for the number of steps done.
-        model.optimizer = self.optimizer
-        self.callbacks = keras.callbacks.CallbackList(list(callbacks), model=model)
+        task.model.optimizer = self.optimizer
+        self.callbacks = keras.callbacks.CallbackList(list(task.callbacks), model=task.model)
         self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.checkpoints = tf.train.CheckpointManager(
-            tf.train.Checkpoint(model=model, averaged=averaged, optimizer=self.optimizer, epoch=self.epoch),
+            tf.train.Checkpoint(model=task.model, averaged=task.averaged, optimizer=self.optimizer, epoch=self.epoch),
             str(directory / "checkpoint"),
             max_to_keep=1,
         )
-        self.history: list[dict[str, Any]] = []
+        self.history: list[Row] = []
         self.step = tf.function(self._distributed_step, reduce_retracing=True)
 
     def resume(self) -> int:
@@ -150,16 +163,12 @@ class Trainer:
                 "start again"
             ) from None
         done = int(self.epoch.numpy())
-        path = self.directory / runs.HISTORY
-        if path.is_file():
-            # A row can be one epoch ahead of the checkpoint; that epoch is trained again.
-            with open(path, newline="") as file:
-                rows = [{name: _number(text) for name, text in row.items()} for row in csv.DictReader(file)]
-            self.history = [row for row in rows if int(row["epoch"] or 0) <= done]
+        # A row can be one epoch ahead of the checkpoint; that epoch is trained again.
+        self.history = [row for row in history.read(self.directory / runs.HISTORY) if row["epoch"] <= done]
         return done
 
-    def train(self) -> Metrics:
-        """Train to the recipe's last epoch and return the best evaluation.
+    def train(self) -> Outcome:
+        """Train to the recipe's last epoch.
 
         Raises DivergedError when the loss is no longer a number; the best weights so far are kept.
         """
@@ -177,28 +186,28 @@ class Trainer:
             if self.is_chief
             else tf.summary.create_noop_writer()
         )
-        self.callbacks.on_train_begin()
+        self._tell("on_train_begin")
         for epoch in range(done + 1, self.recipe.epochs + 1):
             row = self._epoch(epoch, datasets[epoch <= plain])
             self._check_space()
             if epoch in evaluated and self.is_chief:
-                self._keep_if_best(row, self.evaluate())
+                self._keep_if_best(row, self.task.evaluate())
             self._save(row, writer)
             self.show.epoch(row, self.recipe.epochs)
-        return self.best()
+        return Outcome(self.best(), self.history)
 
     def best(self) -> Metrics:
         """The row of the history that scored highest."""
-        rank = self.rank_by
+        rank = self.task.rank_by
         return max((row for row in self.history if row[rank] is not None), key=lambda row: row[rank], default={})
 
     def _epoch(self, epoch: int, dataset: Any) -> dict[str, Any]:
         self.batches.start_epoch(epoch)
-        self.callbacks.on_epoch_begin(epoch)
+        self._tell("on_epoch_begin", epoch)
         started = time.perf_counter()
         sums: dict[str, float] = {}
         for step, batch in enumerate(dataset, 1):
-            self.callbacks.on_train_batch_begin(step)
+            self._tell("on_train_batch_begin", step)
             losses = {name: float(value) for name, value in self.step(batch).items()}
             if not math.isfinite(losses["total"]):
                 raise DivergedError(
@@ -209,7 +218,7 @@ class Trainer:
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + value
             self.show.step(epoch, step, self.batches.steps, {name: value / step for name, value in sums.items()})
-        self.callbacks.on_epoch_end(epoch)
+        self._tell("on_epoch_end", epoch)
         seconds = time.perf_counter() - started
         count = self.batches.steps * self.batches.batch
         inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
@@ -224,6 +233,11 @@ class Trainer:
             "images_per_second": count / seconds,
         }
 
+    def _tell(self, event: str, *number: int) -> None:
+        # In the scope, or what a callback assigns would reach one device.
+        with self.strategy.scope():
+            getattr(self.callbacks, event)(*number)
+
     def _distributed_step(self, batch: Any) -> dict[str, tf.Tensor]:
         losses = self.strategy.run(self._replica_step, args=batch)
         self._average()
@@ -231,10 +245,10 @@ class Trainer:
 
     def _replica_step(self, images: tf.Tensor, boxes: tf.Tensor, classes: tf.Tensor) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:
-            logits = self.model(images, training=True)
-            losses = self.losses(logits, boxes, classes)
-            if self.penalty is not None:
-                losses[PENALTY] = self.penalty(images, logits)
+            outputs = self.task.model(images, training=True)
+            losses = dict(self.task.losses(outputs, boxes, classes))
+            if self.task.penalty is not None:
+                losses[PENALTY] = self.task.penalty(images, outputs)
                 losses["total"] += losses[PENALTY]
             objective = losses["total"] / self.strategy.num_replicas_in_sync
             scaled = self.optimizer.get_scaled_loss(objective) if _scales(self.optimizer) else objective
@@ -250,20 +264,20 @@ class Trainer:
         # Early on the average follows closely, or it would remember the random start.
         step = tf.cast(self.optimizer.iterations, tf.float32)
         decay = tf.minimum(self.recipe.ema, (1.0 + step) / (10.0 + step))
-        for mean, weight in zip(self.averaged.weights, self.plain.weights, strict=True):
+        for mean, weight in zip(self.task.averaged.weights, self.plain.weights, strict=True):
             mean.assign(decay * mean + (1.0 - decay) * weight if mean.dtype.is_floating else weight)
 
     def _keep_if_best(self, row: dict[str, Any], metrics: Metrics) -> None:
         row["AP"], row["AP50"] = metrics["AP"], metrics["AP50"]
         best = self.best()
-        if not best or metrics[self.rank_by] > best[self.rank_by]:
+        if not best or metrics[self.task.rank_by] > best[self.task.rank_by]:
             with runs.writing(self.directory / runs.WEIGHTS) as beside:
-                self.averaged.save_weights(str(beside))
+                self.task.averaged.save_weights(str(beside))
 
     def _check_space(self) -> None:
         # Asked for beforehand, as HDF5 ends in a wall of text when the disk is full. Weights, and a checkpoint of two
         # copies and the optimizer's two moments, while the one before is still there.
-        n_bytes = 6 * sum(weight.shape.num_elements() * weight.dtype.size for weight in self.averaged.weights)
+        n_bytes = 6 * sum(weight.shape.num_elements() * weight.dtype.size for weight in self.task.averaged.weights)
         if shutil.disk_usage(self.directory).free < n_bytes:
             raise _full(self.directory, f"less than {n_bytes >> 20} MiB left")
 
@@ -278,11 +292,7 @@ class Trainer:
     def _save(self, row: dict[str, Any], writer: tf.summary.SummaryWriter) -> None:
         self.history.append(row)
         if self.is_chief:
-            table = io.StringIO()
-            sheet = csv.DictWriter(table, list(row))
-            sheet.writeheader()
-            sheet.writerows(self.history)
-            runs.write_atomic(self.directory / runs.HISTORY, table.getvalue())
+            history.write(self.directory / runs.HISTORY, self.history)
             with writer.as_default(step=row["epoch"]):
                 for name, value in row.items():
                     if value is not None and name not in ("epoch", "images"):
@@ -294,10 +304,6 @@ class Trainer:
 
 def _full(directory: Path, reason: str) -> OSError:
     return OSError(f"{directory}: the epoch cannot be saved ({reason}); make room, then --resume goes on before it")
-
-
-def _number(text: str) -> float | int | None:
-    return None if text == "" else int(text) if text.isdecimal() else float(text)
 
 
 def _scales(optimizer: keras.optimizers.Optimizer) -> bool:
@@ -314,9 +320,9 @@ def keras_predict(model: keras.Model) -> PredictBatch:
             row: {part: tf.sigmoid(tf.cast(x, tf.float32)) for part, x in its.items()} for row, its in logits.items()
         }
 
-    def predict(images: np.ndarray) -> list[Grids]:
-        its = forward(tf.constant(images)).values()
-        return [(grids["boxes"].numpy(), grids["objectness"].numpy(), grids["classes"].numpy()) for grids in its]
+    def predict(images: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+        found = forward(tf.constant(images))
+        return {row: {part: grid.numpy() for part, grid in its.items()} for row, its in found.items()}
 
     return predict
 

@@ -4,66 +4,103 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from micro_yolo.model.channels import channels_of, cut, importance
 from micro_yolo.model.count import count
 from micro_yolo.model.spec import Arch
-from micro_yolo.pipeline.learn.cuts import CHANNELS, PICTURE, Cuts, Measured, Step, draw, goal, table
+from micro_yolo.pipeline.learn.cuts import CHANNELS, PICTURE, Cuts, Measured, Step, draw
+from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.store import runs
+from micro_yolo.pipeline.store.finished import Trained
 
 if TYPE_CHECKING:
-    from micro_yolo.pipeline.learn.session import Retraining
-    from micro_yolo.pipeline.prune import Config
+    from micro_yolo.pipeline.learn.session import Session
 
 Weights = dict[str, list[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is cut, and how it is judged.
+
+    Attributes:
+      units: what may be cut, in the order it is tried; see model.channels.
+      step: share of a unit's channels that goes at a time.
+      most: largest share of them that may go in all.
+      tolerance: points of AP50 that a cut may be below the unpruned network.
+      by: "l1" or "gamma", see model.channels.importance.
+      goals: parameters and MACs to stop at; None to cut as long as a cut stands.
+      recipe: of the training of each step.
+      distill: weight of the unpruned network as a teacher.
+      final_epochs: of a training after the last cut.
+    """
+
+    units: tuple[str, ...]
+    step: float
+    most: float
+    tolerance: float
+    by: Literal["l1", "gamma"]
+    goals: tuple[float, float] | None
+    recipe: Recipe
+    distill: float
+    final_epochs: int
 
 
 class Progressive:
     """The loop: what is cut next, its training, the verdict. All of it is on disk after each step."""
 
-    def __init__(self, config: Config, work: Retraining, stage: Path) -> None:
-        self.config, self.work, self.stage = config, work, stage
-        self.arch: Arch = work.trained.arch
+    def __init__(self, plan: Plan, trained: Trained, session: Session, stage: Path) -> None:
+        self.plan, self.trained, self.session, self.stage = plan, trained, session, stage
+        self.arch: Arch = trained.arch
         self.weights: Weights = {}
-        self.units = config.rows or tuple(channels_of(self.arch).units)
 
-    def run(self) -> None:
-        """Cut until nothing more stands, or the targets are met, and finish the stage."""
+    def run(self) -> tuple[Cuts, Measured]:
+        """Cut until nothing more stands, or the goals are met, and finish the stage; the steps, and the network."""
+        try:
+            return self._run()
+        finally:
+            self.session.show.title = ""
+
+    def _run(self) -> tuple[Cuts, Measured]:
         cuts = self._begin()
-        goals = (
-            goal(self.config.target_params, cuts.unpruned.params, "target_params"),
-            goal(self.config.target_macs, cuts.unpruned.macs, "target_macs"),
-        )
-        asked = self.config.target_params is not None or self.config.target_macs is not None
-        while not (asked and cuts.network.params <= goals[0] and cuts.network.macs <= goals[1]):
-            cut = cuts.next_cut(self.units, self.config.step, self.config.most)
+        while not self._is_reached(cuts.network):
+            cut = cuts.next_cut(self.plan.units, self.plan.step, self.plan.most)
             if cut is None:
-                if asked:
-                    self._say("warning: the target is not reached: every row was refused or is cut to --most")
+                if self.plan.goals is not None:
+                    self.session.show.warn("the target is not reached: every row was refused or is cut to --most")
                 break
             self._try(cuts, *cut)
         network = self._finish(cuts)
         self._write(cuts, network)
+        return cuts, network
+
+    def _is_reached(self, network: Measured) -> bool:
+        if self.plan.goals is None:
+            return False
+        params, macs = self.plan.goals
+        return network.params <= params and network.macs <= macs
 
     def _begin(self) -> Cuts:
         """The record so far, with `arch` and `weights` as it left them."""
         from micro_yolo.model.build import weights_of
 
         cuts = Cuts.load(self.stage)
-        model = self.work.trained.weighted()
+        model = self.trained.weighted()
         self.weights = weights_of(model)
         if cuts is None:
-            unpruned = measured(self.arch, self.work.measure(model)())
+            unpruned = measured(self.arch, self.session.measure(model)())
             cuts = Cuts(unpruned, channels_of(self.arch).widths())
             cuts.save(self.stage)
         elif cuts.last is not None:
             self.arch, self.weights = load_network(self.stage / _name(cuts.last.number))
         AP50 = cuts.unpruned.AP50
-        self._say(f"unpruned: AP50 {AP50:.1f}; a cut stands at {(AP50 or 0.0) - self.config.tolerance:.1f} or more")
+        floor = (AP50 or 0.0) - self.plan.tolerance
+        self.session.show.say(f"unpruned: AP50 {AP50:.1f}; a cut stands at {floor:.1f} or more")
         return cuts
 
     def _try(self, cuts: Cuts, unit: str, after: int) -> None:
@@ -72,12 +109,12 @@ class Progressive:
 
         number, before = len(cuts.steps) + 1, cuts.network
         folder = self.stage / _name(number)
-        scores = importance(self.arch, self.weights, unit, self.config.by)
+        scores = importance(self.arch, self.weights, unit, self.plan.by)
         # Least important first; equal ones by number, so that a resumed search chooses the same.
         order = np.lexsort((np.arange(len(scores)), scores))
         doomed, keep = order[: len(order) - after], np.sort(order[len(order) - after :])
         smaller, _ = cut(self.arch, self.weights, {unit: keep.tolist()})
-        self.work.show.title = f"step {number}, {unit} {len(order)} -> {after}: "
+        self.session.show.title = f"step {number}, {unit} {len(order)} -> {after}: "
         reason = ""
         try:
             metrics, weights = self._train_cut(smaller, unit, doomed, keep, folder / "training", number)
@@ -85,7 +122,7 @@ class Progressive:
             metrics, weights, reason = {"AP": None, "AP50": None}, {}, "training diverged"
         network = measured(smaller, metrics)
         lost = (cuts.unpruned.AP50 or 0.0) - (network.AP50 or 0.0)
-        if not reason and lost > self.config.tolerance:
+        if not reason and lost > self.plan.tolerance:
             reason = f"{lost:.1f} points below unpruned"
         step = Step(
             number,
@@ -106,9 +143,9 @@ class Progressive:
         cuts.steps.append(step)
         cuts.save(self.stage)
         shutil.rmtree(folder / "training" if step.accepted else folder, ignore_errors=True)
-        draw(cuts, self.config.tolerance, self.stage / PICTURE, f"{self.work.trained.run.name}: progressive pruning")
+        draw(cuts, self.plan.tolerance, self.stage / PICTURE, f"{self.trained.run.name}: progressive pruning")
         points = "-" if network.AP50 is None else f"{network.AP50:.1f}"
-        self._say(
+        self.session.show.say(
             f"step {number}: {unit} {step.before} -> {after}, {network.params:,} parameters, "
             f"{network.macs / 1e6:,.1f} MMAC, AP50 {points}: {f'refused, {reason}' if reason else 'kept'}"
         )
@@ -119,13 +156,17 @@ class Progressive:
         """Train with the doomed channels driven to zero, measured without them; (metrics, the smaller weights)."""
         from micro_yolo.model.build import build, put_weights, weights_of, with_weights
         from micro_yolo.model.keras import keras
-        from micro_yolo.model.sparsity import UpdatePruningStep, dooming, strip_pruning
+        from micro_yolo.model.sparsity import dooming, strip_pruning
+        from micro_yolo.model.tfmot import UpdatePruningStep
+        from micro_yolo.pipeline.learn.loop import Task
 
         keras.backend.clear_session()
-        plain, averaged, without = with_weights(self.arch, self.weights), build(self.arch), build(smaller)
         numbers = channels_of(self.arch).units[unit][doomed]
-        wrapped = dooming(plain, self.arch, numbers, self.config.recipe.epochs * self.work.steps)
-        measure = self.work.measure(without)
+        with self.session.scope():
+            plain = with_weights(self.arch, self.weights)
+            wrapped = dooming(plain, self.arch, numbers, self.plan.recipe.epochs * self.session.steps)
+        averaged, without = build(self.arch), build(smaller)
+        measure = self.session.measure(without)
 
         def cut_weights() -> Weights:
             return cut(self.arch, weights_of(averaged), {unit: keep.tolist()})[1]
@@ -134,47 +175,49 @@ class Progressive:
             put_weights(without, cut_weights())
             return measure()
 
-        metrics = self.work.train(
+        task = Task(
             wrapped,
             averaged,
+            self.session.losses,
             evaluate,
-            self.config.recipe,
-            folder,
-            seed=number,
             plain=plain,
             callbacks=[UpdatePruningStep()],
-            penalty=self.work.taught(self.config.distill),
+            penalty=self.session.taught(self.trained, self.plan.distill),
             rank_by="AP50",
         )
+        metrics = self.session.train(task, self.plan.recipe, folder, seed=number).best
         strip_pruning(wrapped)
         averaged.load_weights(str(folder / runs.WEIGHTS))
         return metrics, cut_weights()
 
     def _finish(self, cuts: Cuts) -> Measured:
         """Train on after the last cut, if asked to; the network as it ends."""
-        if not self.config.final_epochs:
+        if not self.plan.final_epochs:
             return cuts.network
         from micro_yolo.model.build import build, weights_of, with_weights
         from micro_yolo.model.keras import keras
+        from micro_yolo.pipeline.learn.loop import Task
 
         keras.backend.clear_session()
         folder = self.stage / "final"
-        self.work.show.title = "after the last cut: "
-        model, averaged = with_weights(self.arch, self.weights), build(self.arch)
-        recipe = dataclasses.replace(self.config.recipe, epochs=self.config.final_epochs)
-        evaluate = self.work.measure(averaged)
-        metrics = self.work.train(
+        self.session.show.title = "after the last cut: "
+        with self.session.scope():
+            model = with_weights(self.arch, self.weights)
+        averaged = build(self.arch)
+        task = Task(
             model,
             averaged,
-            evaluate,
-            recipe,
-            folder,
-            seed=len(cuts.steps) + 1,
-            penalty=self.work.taught(self.config.distill),
+            self.session.losses,
+            self.session.measure(averaged),
+            penalty=self.session.taught(self.trained, self.plan.distill),
             rank_by="AP50",
         )
+        recipe = dataclasses.replace(self.plan.recipe, epochs=self.plan.final_epochs)
+        metrics = self.session.train(task, recipe, folder, seed=len(cuts.steps) + 1).best
         if (metrics["AP50"] or 0.0) < (cuts.network.AP50 or 0.0):
-            self._say(f"the last training gave AP50 {metrics['AP50']:.1f}, no more than before it: not kept")
+            self.session.show.say(
+                f"the last training gave AP50 {metrics['AP50']:.1f}, no more than before it: not kept"
+            )
             return cuts.network
         averaged.load_weights(str(folder / runs.WEIGHTS))
         self.weights = weights_of(averaged)
@@ -189,16 +232,6 @@ class Progressive:
             shutil.copyfile(history, self.stage / runs.HISTORY)
         save_network(self.stage, self.arch, self.weights, {**dataclasses.asdict(network), "unpruned": cuts.unpruned})
         shutil.rmtree(self.stage / "final", ignore_errors=True)
-        self.work.show.console.print(table(cuts))
-        whole = cuts.unpruned
-        self._say(
-            f"{network.params:,} of {whole.params:,} parameters ({100 * network.params / whole.params - 100:+.1f} %), "
-            f"{network.macs / 1e6:,.1f} of {whole.macs / 1e6:,.1f} MMAC ({100 * network.macs / whole.macs - 100:+.1f} "
-            f"%), AP50 {network.AP50:.1f} of {whole.AP50:.1f}"
-        )
-
-    def _say(self, text: str) -> None:
-        self.work.show.console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 def measured(arch: Arch, metrics: dict[str, Any]) -> Measured:

@@ -1,150 +1,195 @@
-"""What the stages behind training share: a trained run's data, ready to train on and to measure with again."""
+"""What every stage that trains does alike: images ready to train on and to measure with, on all devices there are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from micro_yolo.pipeline.learn.recipe import Recipe, Strength
+from micro_yolo.pipeline.learn import devices
+from micro_yolo.pipeline.learn.options import Options
+from micro_yolo.pipeline.learn.recipe import Recipe
+from micro_yolo.pipeline.show.screen import QUIET, Show
+from micro_yolo.pipeline.store import runs
 from micro_yolo.pipeline.store.finished import Trained
 
 if TYPE_CHECKING:
-    from micro_yolo.model.keras import keras
+    from micro_yolo.model.keras import keras, tf
+    from micro_yolo.model.spec import Arch
     from micro_yolo.pipeline.data import Dataset, Split
-    from micro_yolo.pipeline.learn.loop import Metrics, Penalty
-    from micro_yolo.pipeline.show.bars import TrainingProgress
+    from micro_yolo.pipeline.data.input import Batches
+    from micro_yolo.pipeline.learn.loop import Metrics, Outcome, Penalty, Task
 
 
-class Retraining:
-    """The images and boxes of a run, as its training saw them.
+class Session:
+    """The images and boxes of a data set as a network sees them, and the devices that train it.
 
     Attributes:
-      trained: the stage that was read.
-      dataset: what it was trained on.
+      arch: the network's table; its size and its detection rows are what counts here.
+      dataset: what is trained on.
       val: the images that are measured.
-      show: progress display.
+      loss: settings of the loss, as config.json has them.
+      losses: the loss itself, for a `Task`.
+      strategy: of tf.distribute.
+      show: told of progress.
     """
 
     def __init__(
         self,
-        trained: Trained,
-        show: TrainingProgress,
+        arch: Arch,
+        dataset: Dataset,
+        resize: str,
+        options: Options,
+        show: Show = QUIET,
         *,
-        data: Path | None = None,
-        batch: int = 8,
-        augment: Strength | None = None,
-        cache_gib: float = 2.0,
-        seed: int = 0,
+        loss: Mapping[str, Any] | None = None,
         train_images: int | None = None,
         eval_images: int | None = None,
     ) -> None:
-        """Read the data and hold it in memory where it fits.
+        """Hold the images in memory where they fit, and name those that cannot be read.
 
         Args:
-          trained: the stage to go on from.
-          show: progress display.
-          data: labelled images; by default those of the training.
-          batch: images a step.
-          augment: how far training images are changed.
-          cache_gib: memory for decoded images.
-          seed: of everything random.
+          arch: the network's table.
+          dataset: labelled images.
+          resize: rule of tflite.image.RULES.
+          options: batch, augmentation, memory, seed.
+          show: told of progress.
+          loss: settings of the loss, as an earlier stage recorded them; by default the head's own.
           train_images: train on so many of the training images, drawn by seed; by default on all.
           eval_images: measure on so many of the validation images, drawn by seed; by default on all.
 
         Raises:
-          ValueError, FileNotFoundError: a setting is wrong, or the data is not there or not the run's.
+          ValueError: a setting is wrong, or does not go with the data or the devices.
         """
+        from micro_yolo.model.heads import loss_of, settings_of
         from micro_yolo.pipeline.data.input import GIB, Images
 
-        if batch < 1 or seed < 0:
-            raise ValueError(f"batch must be at least 1 and seed not negative, got {batch} and {seed}")
+        options.check()
         for name, count in (("train_images", train_images), ("eval_images", eval_images)):
             if count is not None and count < 1:
                 raise ValueError(f"{name}: must be at least 1, got {count}")
-        self.trained, self.show = trained, show
-        self.dataset: Dataset = trained.dataset(data)
-        train = _drawn(self.dataset.splits["train"], train_images, seed)
-        self.val = _drawn(self.dataset.splits["val"], eval_images, seed)
-        if batch > len(train):
-            raise ValueError(f"batch: must not exceed the {len(train)} training images, got {batch}")
-        self._batch, self._augment, self._seed = batch, augment or Strength(), seed
-        self._images = Images(train, trained.arch.size, trained.resize, cache_bytes=cache_gib * GIB)
-        self._images.hold(lambda steps, total: show.work("decoding", steps, total))
-        for reason in self._images.unreadable.values():
-            show.console.print(f"warning: skipped {reason}", soft_wrap=True, highlight=False, markup=False)
+        train = _drawn(dataset.splits["train"], train_images, options.seed)
+        self.val = _drawn(dataset.splits["val"], eval_images, options.seed)
+        options.check_batch(len(train))
+        self.arch, self.dataset, self.show = arch, dataset, show
+        settings = settings_of(arch, loss)
+        self.loss, self.losses = dataclasses.asdict(settings), loss_of(arch, settings)
+        # Several machines must find each other before TensorFlow computes anything.
+        self.strategy: tf.distribute.Strategy = devices.strategy()
+        self._options, self._resize = options, resize
+        self._images = Images(train, arch.size, resize, cache_bytes=options.cache_gib * GIB)
+        with show.bar("decoding", len(train)) as advance:
+            self._images.hold(advance)
+        self._told: set[str] = set()
+        self._tell_unreadable()
+        # What does not go with a batch is refused now, not when the stage is half made.
+        self.steps = self._batches(options.seed).steps
 
-    @property
-    def steps(self) -> int:
-        """Training steps in an epoch."""
-        return len(self._images.usable) // self._batch
+    def scope(self) -> Any:
+        """Within it a model is made on all devices; what is only measured needs one."""
+        return self.strategy.scope()
 
-    def taught(self, weight: float) -> Penalty | None:
-        """A penalty for saying something else than the network that was read, see `model.distill`; None for 0."""
+    def taught(self, trained: Trained, weight: float) -> Penalty | None:
+        """A penalty for saying something else than the network of a stage, see `model.distill`; None for 0."""
         if not weight:
             return None
         from micro_yolo.model.distill import distillation
+        from micro_yolo.model.heads import settings_of
 
-        return distillation(self.trained.arch, self.trained.weighted(), weight)
+        with self.scope():
+            return distillation(trained.arch, trained.weighted(), weight, settings_of(self.arch, self.loss))
 
     def measure(self, model: keras.Model) -> Callable[[], Metrics]:
         """A function that measures `model`, whose outputs are logits, on the validation images."""
+        from micro_yolo.model.heads import head_of
         from micro_yolo.pipeline.learn.loop import keras_predict
         from micro_yolo.pipeline.measure.metrics import evaluate_split
 
-        predict, arch = keras_predict(model), self.trained.arch
+        predict = keras_predict(model)
 
         def measured() -> Metrics:
-            return evaluate_split(predict, arch.detections, self.val, self.dataset, arch.size, self.trained.resize)[0]
+            self._tell_unreadable()
+            where = (self.val, self.dataset, self.arch.size, self._resize)
+            return evaluate_split(predict, self.arch.detections, *where, coding=head_of(self.arch).coding)[0]
 
         return measured
 
-    def train(
-        self,
-        model: keras.Model,
-        averaged: keras.Model,
-        evaluate: Callable[[], Metrics],
-        recipe: Recipe,
-        directory: Path,
-        *,
-        seed: int = 0,
-        **options: Any,
-    ) -> Metrics:
-        """Train `model`, its average going to `averaged`, as `pipeline.learn.loop.Trainer` does; the best metrics.
+    def train(self, task: Task, recipe: Recipe, directory: Path, *, seed: int = 0) -> Outcome:
+        """Train as `pipeline.learn.loop.Trainer` does.
 
         Args:
-          model: outputs logits.
-          averaged: of the same weights as `model` (or as the option `plain`).
-          evaluate: measures `averaged`.
-          recipe: how to train.
+          task: what is trained.
+          recipe: how.
           directory: where checkpoint, history and best weights go; a checkpoint that is there is continued.
-          seed: added to the run's, so that each training sees its own order and changes.
-          **options: of the Trainer.
+          seed: added to the session's, so that each training sees its own order and changes.
+
+        Raises:
+          DivergedError: the loss is no longer a number.
         """
-        from micro_yolo.model.heads import loss_of
-        from micro_yolo.model.keras import tf
-        from micro_yolo.pipeline.data.augment import Augment
-        from micro_yolo.pipeline.data.input import Batches
         from micro_yolo.pipeline.learn.loop import Trainer
 
-        seed += self._seed
-        tf.random.set_seed(seed)
-        batches = Batches(self._images, self._batch, Augment(self._augment, seed), seed=seed)
-        trainer = Trainer(
-            model,
-            averaged,
-            loss_of(self.trained.arch),
-            batches,
-            evaluate,
-            recipe,
-            directory,
-            strategy=tf.distribute.get_strategy(),
-            show=self.show,
-            **options,
+        batches = self._batches(self._options.seed + seed)
+        return Trainer(task, recipe, batches, directory, strategy=self.strategy, show=self.show).train()
+
+    def _batches(self, seed: int) -> Batches:
+        from micro_yolo.pipeline.data.augment import Augment
+        from micro_yolo.pipeline.data.input import Batches
+
+        worker, workers = devices.cluster()
+        return Batches(
+            self._images,
+            self._options.batch,
+            Augment(self._options.augment, seed),
+            seed=seed,
+            replicas=self.strategy.num_replicas_in_sync,
+            workers=workers,
+            worker=worker,
         )
-        return trainer.train()
+
+    def _tell_unreadable(self) -> None:
+        """Name each image that turned out not to be one, once."""
+        for file, reason in self._images.unreadable.items():
+            if file not in self._told:
+                self._told.add(file)
+                self.show.warn(f"skipped {reason}")
+
+
+@contextmanager
+def isolated(seed: int, precision: str = "float32") -> Iterator[None]:
+    """Fresh weights drawn by `seed`, and layers of this precision; afterwards the process is as it was before.
+
+    Args:
+      seed: of fresh weights.
+      precision: float32, bfloat16 or float16.
+    """
+    from micro_yolo.model.keras import keras, seeded
+
+    policy = keras.mixed_precision.global_policy()
+    with seeded(seed):
+        keras.mixed_precision.set_global_policy("float32" if precision == "float32" else f"mixed_{precision}")
+        try:
+            yield
+        finally:
+            keras.mixed_precision.set_global_policy(policy)
+
+
+def recorded_loss(stage: Path) -> Mapping[str, Any] | None:
+    """The settings of the loss that a stage was begun with; None of one that does not say."""
+    return runs.read_json(stage / runs.CONFIG).get("loss")
+
+
+def finish(stage: Path, outcome: Outcome) -> None:
+    """The picture of the training, and the metrics, which make the stage finished."""
+    from micro_yolo.pipeline.show.plots import draw_history
+
+    draw_history(outcome.history, stage / "history.png")
+    runs.write_json(stage / runs.METRICS, outcome.best)
+    shutil.rmtree(stage / "checkpoint")
 
 
 def _drawn(split: Split, count: int | None, seed: int) -> Split:

@@ -1,144 +1,103 @@
-"""Average precision by pycocotools, and the loop that gets a split's detections out of anything that predicts."""
+"""Average precision by pycocotools of whatever finds objects in pictures."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from micro_yolo.pipeline.data import Dataset, Split
+from micro_yolo.pipeline.measure.predictor import Advance, Facts, Network, Picture, PredictBatch, Predictor
 from micro_yolo.tflite.contract import Nms
-from micro_yolo.tflite.decode import Detections, Grids, Head, decode
-from micro_yolo.tflite.image import Fit
+from micro_yolo.tflite.heads import GridLike
 
-# uint8 (B, h, w, 3) -> per head boxes (B, h, w, A*4), objectness (B, h, w, A), classes (B, h, w, A*C), floats in 0..1
-PredictBatch = Callable[[np.ndarray], Sequence[Grids]]
-# uint8 (B, h, w, 3) -> the detections above SCORE_THRESHOLD of each image, boxes in pixels of the input
-DetectBatch = Callable[[np.ndarray], Sequence[Detections]]
 SCORE_THRESHOLD = 0.001
 _SIZES = ("all", "small", "medium", "large")
 
 
-@dataclass(frozen=True)
-class _Loaded:
-    pixels: np.ndarray
-    fit: Fit
-
-
 def evaluate_split(
     predict_batch: PredictBatch,
-    heads: Sequence[Head],
+    rows: Sequence[GridLike],
     split: Split,
     dataset: Dataset,
     size: tuple[int, int],
     rule: str,
     batch_size: int = 16,
     *,
+    coding: str,
     iou_threshold: float = Nms.iou_threshold,
-    advance: Callable[[int], None] | None = None,
+    advance: Advance | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """`measure_split` of what gives grids.
 
     Args:
-        predict_batch: see PredictBatch.
-        heads: strides and anchors, in the order of its outputs.
+        predict_batch: see PredictBatch. It always gets `batch_size` images, the last batch filled up with black.
+        rows: the detection rows, in the network's order.
         split: see `measure_split`.
         dataset: see there.
-        size: see there.
-        rule: see there.
-        batch_size: see there.
+        size: (height, width) of the model's input.
+        rule: of tflite.image.RULES.
+        batch_size: images per call.
+        coding: of the grids, one of tflite.heads.CODINGS.
         iou_threshold: of the suppression.
         advance: see there.
     """
-
-    def detect_batch(pixels: np.ndarray) -> list[Detections]:
-        outputs = [tuple(np.asarray(grid) for grid in head) for head in predict_batch(pixels)]
-        return [
-            decode(
-                [(boxes[row], objectness[row], classes[row]) for boxes, objectness, classes in outputs],
-                heads,
-                size,
-                score_threshold=SCORE_THRESHOLD,
-                iou_threshold=iou_threshold,
-                max_detections=Nms.max_detections,
-            )
-            for row in range(len(pixels))
-        ]
-
-    return measure_split(detect_batch, split, dataset, size, rule, batch_size, advance=advance)
+    facts = Facts(size, rule, SCORE_THRESHOLD, iou_threshold)
+    network = Network(predict_batch, rows, dataset.names, facts, batch_size, coding)
+    return measure_split(network, split, dataset, advance=advance)
 
 
 def measure_split(
-    detect_batch: DetectBatch,
+    predictor: Predictor,
     split: Split,
     dataset: Dataset,
-    size: tuple[int, int],
-    rule: str,
-    batch_size: int = 16,
     *,
-    advance: Callable[[int], None] | None = None,
+    classes: Mapping[int, int] | None = None,
+    advance: Advance | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Detect on every image of `split` and measure.
 
     Images that cannot be decoded are left out together with their boxes, and named in the metrics.
 
     Args:
-        detect_batch: see DetectBatch. It always gets `batch_size` images, the last batch filled up with black.
+        predictor: what finds the objects.
         split: the images and their boxes.
         dataset: where the split is from: its category ids and names.
-        size: (height, width) of the model's input.
-        rule: of tflite.image.RULES.
-        batch_size: images per call.
-        advance: called with the number of images done after each batch.
+        classes: the predictor's class -> the data set's; what is not in it is left out. Default: they are the same.
+        advance: called for each image that is done.
 
     Returns:
         The metrics of `coco_metrics` and images, images_per_second (decoding, resizing, model, suppression),
-        model_ms (per image: model, decoding, suppression), skipped (messages); and the detections in COCO's results
-        format.
+        model_ms (per image: model, decoding, suppression), skipped (messages), with `classes` also
+        detections_left_out; and the detections in COCO's results format.
 
     Raises:
-        ValueError: no image of the split can be read.
+        ValueError: no image of the split can be read, or the model cannot be run.
     """
     results: list[dict[str, Any]] = []
     done: list[int] = []
     skipped: list[str] = []
-    model_seconds = 0.0
+    model_ms, left_out = 0.0, 0
     start = time.perf_counter()
-    batches = [range(i, min(i + batch_size, len(split))) for i in range(0, len(split), batch_size)]
-    with ThreadPoolExecutor(2, thread_name_prefix="evaluate") as pool:
-
-        def submit(batch: range) -> list[Future[_Loaded | str]]:
-            return [pool.submit(_load, split, index, size, rule) for index in batch]
-
-        ahead = submit(batches[0]) if batches else []
-        for number, batch in enumerate(batches):
-            loaded = [future.result() for future in ahead]
-            ahead = submit(batches[number + 1]) if number + 1 < len(batches) else []
-            pixels = np.zeros((batch_size, *size, 3), np.uint8)
-            for row, item in enumerate(loaded):
-                if isinstance(item, _Loaded):
-                    pixels[row] = item.pixels
-            before = time.perf_counter()
-            detections = detect_batch(pixels)
-            model_seconds += time.perf_counter() - before
-            for row, (index, item) in enumerate(zip(batch, loaded, strict=True)):
-                if not isinstance(item, _Loaded):
-                    skipped.append(item)
-                    continue
-                found = detections[row]
-                done.append(index)
-                boxes_xyxy = _to_recorded(item.fit, found.boxes_xyxy, split.sizes[index])
-                results += coco_results(
-                    int(split.image_ids[index]), boxes_xyxy, found.scores, found.classes, dataset.category_ids
-                )
-            if advance:
-                advance(len(batch))
+    sizes = [(int(height), int(width)) for height, width in split.sizes]
+    pictures = [Picture(file, size) for file, size in zip(split.files, sizes, strict=True)]
+    for index, found in enumerate(predictor.detect(pictures, advance or (lambda: None))):
+        if isinstance(found, str):
+            skipped.append(found)
+            continue
+        done.append(index)
+        model_ms += found.ms
+        boxes_xyxy, scores, numbers = found.detections.boxes_xyxy, found.detections.scores, found.detections.classes
+        if classes is not None:
+            numbers = np.array([classes.get(number, -1) for number in numbers.tolist()], np.int32)
+            known = numbers >= 0
+            left_out += int((~known).sum())
+            boxes_xyxy, scores, numbers = boxes_xyxy[known], scores[known], numbers[known]
+        results += coco_results(int(split.image_ids[index]), boxes_xyxy, scores, numbers, dataset.category_ids)
     seconds = time.perf_counter() - start
     if not done:
         raise ValueError(f"{dataset.root}: no image of split '{split.name}' can be read; {'; '.join(skipped[:3])}")
@@ -147,9 +106,11 @@ def measure_split(
     metrics |= {
         "images": len(done),
         "images_per_second": len(done) / seconds,
-        "model_ms": 1000 * model_seconds / (len(batches) * batch_size),
+        "model_ms": model_ms / len(done),
         "skipped": skipped,
     }
+    if classes is not None:
+        metrics["detections_left_out"] = left_out
     return metrics, results
 
 
@@ -275,16 +236,3 @@ def _mean(values: np.ndarray) -> float:
     """Mean in points of what pycocotools could measure (it writes -1 where there is no ground truth)."""
     measured = values[values > -1]
     return 100 * float(measured.mean()) if measured.size else float("nan")
-
-
-def _load(split: Split, index: int, size: tuple[int, int], rule: str) -> _Loaded | str:
-    try:
-        return _Loaded(*split.picture(index, size, rule))
-    except ValueError as error:
-        return str(error)
-
-
-def _to_recorded(fit: Fit, boxes_xyxy: np.ndarray, recorded: np.ndarray) -> np.ndarray:
-    """Model pixels -> pixels of the recorded size, which a re-saved image need not have any more."""
-    ratio_y, ratio_x = np.asarray(recorded, np.float64) / fit.source
-    return fit.boxes_to_image(boxes_xyxy) * np.array([ratio_x, ratio_y, ratio_x, ratio_y])

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from micro_yolo.pipeline.debug import DEBUG
-from micro_yolo.pipeline.debug import RESULT as DEBUG_RESULT
-from micro_yolo.pipeline.stages import TABLE
 from micro_yolo.pipeline.store import runs
 from micro_yolo.tflite import contract as contracts
 from micro_yolo.tflite.contract import Contract
-
-EDGE = "edge.json"
 
 
 @dataclass(frozen=True)
@@ -84,23 +78,11 @@ def shown(found: Sequence[File]) -> dict[str, File]:
     return best
 
 
-def history(stage: Path) -> list[dict[str, float | None]]:
-    """The rows of a stage's history.csv, [] if it has none; an empty cell is None."""
-    path = stage / runs.HISTORY
-    if not path.is_file():
-        return []
-    with open(path, newline="") as file:
-        try:
-            return [{name: float(cell) if cell else None for name, cell in row.items()} for row in csv.DictReader(file)]
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{path}: must be numbers, got {error}") from None
-
-
 def table(run: Path, found: Sequence[File]) -> tuple[list[dict[str, Any]], list[str]]:
     """The rows of stages.json, [] if there is none, and what is not true of the files any more."""
-    if not (run / TABLE).is_file():
+    if not (run / runs.COMPARED).is_file():
         return [], []
-    entries, doubts = runs.read_json(run / TABLE)["stages"], []
+    entries, doubts = runs.read_json(run / runs.COMPARED)["stages"], []
     for entry in entries:
         matching = [
             file
@@ -116,7 +98,7 @@ def table(run: Path, found: Sequence[File]) -> tuple[list[dict[str, Any]], list[
 
 def layers(run: Path, found: Sequence[File]) -> tuple[dict[str, Any] | None, list[str]]:
     """debug.json, None if there is none, and whether it is of files that are no longer there."""
-    path = run / DEBUG / DEBUG_RESULT
+    path = run / runs.DEBUG / runs.DEBUGGED
     if not path.is_file():
         return None, []
     value = runs.read_json(path)
@@ -131,7 +113,7 @@ def edge(run: Path) -> list[dict[str, Any]]:
     Of Ethos-U: on_npu, operators, ms, fps, sram, dram and flash in bytes, and note; all but operators are estimates.
     Of the Edge TPU: at_most too where the prediction is not certain.
     """
-    path = run / EDGE
+    path = run / runs.EDGE
     if not path.is_file():
         return []
     found = []
@@ -185,8 +167,8 @@ def lineage(run: Path) -> list[dict[str, Any]]:
 
 def _measured(run: Path) -> Iterator[tuple[str, tuple[dict[str, Any], Path | None]]]:
     """SHA-256 of a file -> its metrics on the validation split and the path of its detections."""
-    places = (run.glob("metrics_*.json"), (run / runs.EXPORT).rglob("metrics_*.json"), (run / DEBUG).glob("metrics_*"))
-    for path in sorted(path for place in places for path in place):
+    export, debug = run / runs.EXPORT, run / runs.DEBUG
+    for path in sorted((*run.glob("metrics_*.json"), *export.rglob("metrics_*.json"), *debug.glob("metrics_*"))):
         metrics = runs.read_json(path)
         if not isinstance(metrics, dict) or metrics.get("split") != "val" or "sha256" not in metrics:
             continue

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from micro_yolo.pipeline.page.findings import File
+from micro_yolo.pipeline.show.screen import Show
 from micro_yolo.pipeline.store import runs
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _PICTURE_SIDE = 640
 
 
-def samples(best: dict[str, File], dataset: Dataset, count: int) -> list[dict[str, Any]]:
+def samples(best: dict[str, File], dataset: Dataset, count: int, show: Show) -> list[dict[str, Any]]:
     """Validation images evenly spaced through the split, with their true boxes and those that were measured."""
     if not best:
         return []
@@ -36,7 +36,7 @@ def samples(best: dict[str, File], dataset: Dataset, count: int) -> list[dict[st
         try:
             image = _picture(split, index)
         except ValueError as error:
-            print(f"warning: not shown: {error}", file=sys.stderr)
+            show.warn(f"not shown: {error}")
             continue
         rows = split.rows(index)
         views = [_view("truth", image, split.sizes[index], split.boxes_xyxy[rows], split.classes[rows], dataset.names)]

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from micro_yolo.model.zoo.micro_yolo import EXPANSION, REDUCTION
 from micro_yolo.pipeline.paper.published import Line
+from micro_yolo.pipeline.show.listing import listing
 
 CAPTIONS = {
     1: (
@@ -45,7 +44,7 @@ _MEASURED = (
 )
 
 
-def show(all_tables: dict[str, list[Line]], console: Console) -> None:
+def print_tables(all_tables: dict[str, list[Line]], console: Console) -> None:
     """Print what `tables` gave."""
     _print(
         console,
@@ -124,7 +123,7 @@ def show(all_tables: dict[str, list[Line]], console: Console) -> None:
         )
 
 
-_TEXT = {"layer", "layers", "stage", "network", "file", "data", "source"}
+_WORDS = {"layer", "layers", "stage", "network", "file", "data", "source"}
 _COMPARED = ("params", "paper", "diff.", "GMAC", "paper", "diff.")
 
 
@@ -162,12 +161,11 @@ def _or(value: Any, form: str = "", unit: str = "") -> str:
 def _print(
     console: Console, title: str, caption: str, columns: Sequence[str], lines: Sequence[Sequence[str]], foot: str = ""
 ) -> None:
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 or column in _TEXT else "right")
+    words = [number for number, column in enumerate(columns) if number == 0 or column in _WORDS]
+    table = listing(*columns, words=words, title=title)
     for line in lines:
         table.add_row(*(escape(cell) for cell in line))
     console.print(table)
     for text in filter(None, (foot, caption)):
-        console.print(text, highlight=False, markup=False)
+        console.print(text, markup=False)
     console.print()

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from micro_yolo.pipeline.store import runs
-
-_LOSSES = ("box", "objectness", "classes")
+from micro_yolo.pipeline.store.history import losses_of
 
 
 def draw_history(history: Sequence[dict[str, Any]], path: Path) -> Path:
@@ -20,7 +19,7 @@ def draw_history(history: Sequence[dict[str, Any]], path: Path) -> Path:
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
-    for name in _LOSSES:
+    for name in [name for name in losses_of(history[0]) if name != "total"]:
         left.plot(epochs, [row[name] for row in history], label=name)
     left.set(xlabel="epoch", ylabel="training loss", yscale="log")
     left.legend()

@@ -29,6 +29,7 @@ class Trained:
         val_fraction: share held back where that has no splits of its own.
         seed: of that split.
         quantization: of a qat stage, as its config.json says it: the fields of model.quantization.wrap.Quantization.
+        loss: settings of the loss it was trained with; None of a stage that does not say.
     """
 
     run: Path
@@ -40,6 +41,7 @@ class Trained:
     val_fraction: float
     seed: int
     quantization: dict[str, Any] | None = None
+    loss: dict[str, Any] | None = None
 
     def weighted(self) -> Any:
         """The Keras model with the stage's weights; its outputs are logits. ValueError if they do not fit the table.
@@ -91,11 +93,14 @@ class Trained:
             raise ValueError(f"{path}: the weights do not fit the table in {runs.ARCH} ({reason})") from None
         return model
 
-    def facts(self) -> dict[str, Any]:
-        """What the config.json of a stage made from this one says of classes and data; `find` reads it back."""
+    def facts(self, data: Path | None = None) -> dict[str, Any]:
+        """What the config.json of a stage made from this one says of classes and data; `find` reads it back.
+
+        `data` is the data set of that stage, if it has another.
+        """
         return {
             "names": self.labels,
-            "data": self.data,
+            "data": self.data if data is None else data.absolute(),
             "resize": self.resize,
             "val_fraction": self.val_fraction,
             "split_seed": self.seed,
@@ -155,6 +160,7 @@ def find(run: Path | None = None, from_stage: From | None = None, *, before: Fro
         val_fraction=float(facts.get("val_fraction", 0.2)),
         seed=int(facts["split_seed"]),
         quantization=_quantization(path, stage.config),
+        loss=stage.config.get("loss"),
     )
 
 

@@ -13,10 +13,12 @@ import math
 import os
 import platform
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,10 @@ WEIGHTS = "model.weights.h5"
 CONFIG = "config.json"
 METRICS = "metrics.json"
 HISTORY = "history.csv"
+# What commands leave in a run beside its stages: the table of its files, layer by layer, edge compilers.
+COMPARED = "stages.json"
+DEBUG, DEBUGGED = "debug", "debug.json"
+EDGE = "edge.json"
 _RECORDED = (
     "micro-yolo",
     "tensorflow",
@@ -126,6 +132,30 @@ def new_run(path: Path | None = None, *, stage: str = "train", overwrite: bool =
     except OSError as error:
         raise _cannot_be_made(run, error) from None
     return run
+
+
+def begin(
+    stage: Path, config: Any, *, arch: dict[str, Any] | None = None, parent: Path | None = None, **facts: Any
+) -> None:
+    """Put table and settings into the new directory of a stage, which is removed if they cannot be written.
+
+    Args:
+      stage: its directory, made already.
+      config: the settings.
+      arch: the network's table, where it is known from the beginning.
+      parent: the stage it goes on from.
+      **facts: what config.json says besides, see `record`.
+
+    Raises:
+      OSError: there is no room for them.
+    """
+    try:
+        if arch is not None:
+            write_json(stage / ARCH, arch)
+        write_json(stage / CONFIG, record(config, parent=parent, **facts))
+    except OSError:
+        shutil.rmtree(stage)
+        raise
 
 
 def check_new_run(path: Path | None, *, stage: str = "train", overwrite: bool = False) -> None:
@@ -245,12 +275,29 @@ def record(config: Any, *, parent: Path | None = None, **more: Any) -> dict[str,
 
 
 def provenance() -> dict[str, str]:
-    """Versions of Python and of the packages that shape a result, read without importing them."""
+    """Versions of Python, of our own code and of the packages that shape a result, read without importing them."""
     versions = {"python": platform.python_version(), "machine": platform.machine()}
     for name in _RECORDED:
         with suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
-    return versions
+    made = commit()
+    return versions if made is None else versions | {"commit": made}
+
+
+@cache
+def commit() -> str | None:
+    """The git commit that this code is, with "+changes" if files were changed since; None where it is no clone."""
+    clone = Path(__file__).resolve().parents[2]
+    if not (clone / ".git").exists():
+        return None
+    # No tags, the whole hash. Git would otherwise refresh its index, perhaps while its owner is at work.
+    ask = ["git", "-C", str(clone), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"]
+    env = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        told = subprocess.run(ask, capture_output=True, text=True, timeout=10, env=env, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return told.stdout.strip() or None
 
 
 def _after(stage: str) -> tuple[str, ...]:

@@ -187,7 +187,7 @@ def test_a_damaged_file_of_ours(damage, exported, messy, tmp_path, capfd):
         contract.write_text(contract.read_text()[:200])
     args = ["--model", str(model), str(messy / "images" / "RGB.png"), "--out", str(tmp_path / "out")]
     with pytest.raises(SystemExit) as stopped:
-        cli.main(predict.Config, predict.run, prog=predict.PROG, args=args)
+        cli.main(predict.Config, predict.command, prog=predict.PROG, args=args)
     assert stopped.value.code == 2
     (line,) = capfd.readouterr().err.splitlines()
     assert "model_int8" in line

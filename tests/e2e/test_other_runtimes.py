@@ -72,9 +72,9 @@ def test_both_heads_have_the_same_average_precision(export: Path, tmp_path: Path
         evaluate.run(evaluate.Config(model=export / f"model_{name}.tflite", out=tmp_path))
         for name in (variant, f"{variant}_raw")
     )
-    assert one["AP50"] > 30
-    assert one["AP"] == pytest.approx(other["AP"], abs=0.2)
-    assert one["AP50"] == pytest.approx(other["AP50"], abs=0.2)
+    assert one.AP50 > 30
+    assert one.AP == pytest.approx(other.AP, abs=0.2)
+    assert one.AP50 == pytest.approx(other.AP50, abs=0.2)
 
 
 @pytest.mark.parametrize("variant", ["float32", "int8"])

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ import pytest
 from PIL import Image
 
 from micro_yolo.pipeline import benchmark as stage
-from micro_yolo.tflite import child, inspect
+from micro_yolo.pipeline.show.screen import Screen
+from micro_yolo.tflite import child, edit, inspect
 from micro_yolo.tflite.benchmark import Timing, benchmark, footprint, interval
 from micro_yolo.tflite.runtime import BUILTIN, XNNPACK, Runtime, placement
 
@@ -100,9 +102,9 @@ def test_memory_of_a_fresh_process(models: list[Path]) -> None:
 
 
 def test_a_model_of_somebody_else_is_measured_too(models: list[Path]) -> None:
-    graph = inspect.graph_of(models[0].read_bytes())
+    graph = edit.graph_of(models[0].read_bytes())
     graph.signatureDefs = []
-    runtime = Runtime(inspect.pack(graph))
+    runtime = Runtime(edit.pack(graph))
     runtime.fill()
     runtime.invoke()
     with pytest.raises(ValueError, match="not a \\.tflite"):
@@ -131,10 +133,14 @@ def test_what_xnnpack_takes(models: list[Path]) -> None:
 def test_the_command(models: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, plot = tmp_path / "latency.json", tmp_path / "latency.png"
     config = stage.Config(models=(models[1], models[1]), runs=3, json=out, plot=plot)
-    stage.run(config)
+    found = stage.run(config)
+    assert capsys.readouterr() == ("", "")
+    assert found.written == (out, plot)
     written = json.loads(out.read_text())
     assert len(written["timings"]) == len(written["footprints"]) == 2
     assert len(written["timings"][0]["times_ms"]) == 3
+    assert [timing.times_ms for timing in found.timings] == [tuple(each["times_ms"]) for each in written["timings"]]
+    stage.command(replace(config, overwrite=True))
     shown = capsys.readouterr().out
     assert all(word in shown for word in ("milliseconds of an inference", "median", "p99", "in a fresh process"))
     with Image.open(plot) as image:
@@ -171,7 +177,8 @@ def test_a_plot_without_matplotlib_is_refused_before_measuring(
 
 def test_a_row_of_a_busy_machine_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     times = (330.04, 468.14, 522.43, 153.54, 117.71, 10.17, 10.26, 12.84)
-    stage._show([Timing(model, 2, "xnnpack", 30, *times, 1 << 20, ()) for model in ("one", "other")], [])
+    timings = tuple(Timing(model, 2, "xnnpack", 30, *times, 1 << 20, ()) for model in ("one", "other"))
+    stage.tell(stage.Speeds(timings), Screen())
     shown = capsys.readouterr().out
     assert "…" not in shown
     rows = [line.split() for line in shown.splitlines() if "xnnpack" in line]

@@ -78,7 +78,7 @@ def test_nothing_else_is_served(server: Any) -> None:
 
 def refused(capsys: pytest.CaptureFixture[str], *args: object) -> str:
     with pytest.raises(SystemExit) as stopped:
-        cli.main(demo.Config, demo.run, prog=demo.PROG, args=[*map(str, args)])
+        cli.main(demo.Config, demo.command, prog=demo.PROG, args=[*map(str, args)])
     assert stopped.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     return line

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,10 @@ def test_the_command(
     monkeypatch.setenv("PATH", os.devnull)
     out = tmp_path / "edge.json"
     config = stage.Config((int8,), target="ethos-u55-128,edgetpu", json=out)
-    stage.run(config)
+    found = stage.run(config)
+    assert capsys.readouterr() == ("", "")
+    assert found.written == out and list(found.found[str(int8)]) == ["ethos-u55-128", "edgetpu"]
+    stage.command(replace(config, overwrite=True))
     shown = capsys.readouterr().out
     assert "100.0%" in shown and "ethos-u55-128, estimated for" in shown
     assert "prediction by the published list, nothing compiled" in shown
@@ -100,7 +104,7 @@ def test_with_corals_compiler_its_own_log_is_reported(
 ) -> None:
     program(tmp_path, "edgetpu_compiler", COMPILER)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    stage.run(stage.Config((int8,), target="edgetpu", out=tmp_path / "out"))
+    stage.command(stage.Config((int8,), target="edgetpu", out=tmp_path / "out"))
     shown = capsys.readouterr().out
     assert "compiled: 20 operators mapped, 1 on the CPU" in shown
     assert "compiled: 1 RESIZE_NEAREST_NEIGHBOR: Operation version not supported" in shown

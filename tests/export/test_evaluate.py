@@ -14,8 +14,8 @@ Config = stage.Config
 
 
 def test_keras_and_float32_agree(exported: Path, tmp_path: Path) -> None:
-    keras = stage.run(Config(run=exported, out=tmp_path))
-    file = stage.run(Config(model=exported / "export" / "model_float32.tflite", out=tmp_path))
+    keras = stage.run(Config(run=exported, out=tmp_path)).metrics
+    file = stage.run(Config(model=exported / "export" / "model_float32.tflite", out=tmp_path)).metrics
     assert keras["images"] == file["images"] == 4
     assert file["AP"] == pytest.approx(keras["AP"], abs=0.1)
     assert file["AP50"] == pytest.approx(keras["AP50"], abs=0.1)
@@ -29,18 +29,23 @@ def test_every_variant_is_measured(
     exported: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], variant: str
 ) -> None:
     model = exported / "export" / f"model_{variant}.tflite"
-    metrics = stage.run(Config(model=model, data=tiny_data, split="train", out=tmp_path))
+    config = Config(model=model, data=tiny_data, split="train", out=tmp_path)
+    found = stage.run(config)
+    assert capsys.readouterr() == ("", "")
+    metrics = found.metrics
     assert metrics["images"] == 12
-    written = json.loads((tmp_path / f"metrics_{variant}_train.json").read_text())
+    assert found.written == tuple(tmp_path / f"{name}_{variant}_train.json" for name in ("coco", "metrics"))
+    written = json.loads(found.written[1].read_text())
     assert written["AP50"] == pytest.approx(metrics["AP50"])
     assert written["sha256"] == metrics["sha256"]
+    stage.command(config)
     shown = capsys.readouterr().out
     assert "AP50" in shown
     assert all(name[:8] in shown for name in metrics["per_class"])
 
 
 def test_results_go_to_the_run(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    stage.run(Config(model=exported / "export" / "model_int8.tflite", json=True))
+    stage.command(Config(model=exported / "export" / "model_int8.tflite", json=True))
     assert (exported / "coco_int8.json").is_file()
     assert json.loads(capsys.readouterr().out)["split"] == "val"
 

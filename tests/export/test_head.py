@@ -16,7 +16,7 @@ from micro_yolo.model.spec import Arch
 from micro_yolo.pipeline import convert as stage
 from micro_yolo.pipeline import evaluate, predict
 from micro_yolo.tflite import contract as contracts
-from micro_yolo.tflite import head, inspect
+from micro_yolo.tflite import inspect, suppression
 from micro_yolo.tflite.convert import VARIANTS, check_detections
 from micro_yolo.tflite.decode import Detections, iou
 from micro_yolo.tflite.detector import Detector, Interpreter
@@ -51,13 +51,14 @@ def test_both_heads_find_the_same(exported: Path, inputs: list[np.ndarray], vari
 def test_every_variant_takes_the_head(exported: Path, inputs: list[np.ndarray], variant: str) -> None:
     path = file(exported, f"{variant}_raw")
     contract, data = contracts.load(path), path.read_bytes()
-    made = stage.with_detections(data, contract.heads, len(contract.labels), inputs[:4])
+    labels, coding = contract.labels, contract.coding
+    made = stage.with_detections(data, contract.grids, len(labels), inputs[:4], coding=coding)
     body, whole = inspect.read(data), inspect.read(made)
     # The body is what it was, integers and all.
     assert whole.ops[: len(body.ops)] == body.ops
     assert whole.tensors[: len(body.tensors)] == body.tensors
     assert {tensor.dtype for tensor in whole.tensors[len(body.tensors) :]} == {"float32", "int32"}
-    assert tuple(whole.signature_outputs) == head.OUTPUTS
+    assert tuple(whole.signature_outputs) == suppression.OUTPUTS
     assert [name for name in whole.op_counts() if ":" in name] == ["CUSTOM:TFLite_Detection_PostProcess"]
 
 
@@ -70,7 +71,7 @@ def test_outputs_are_in_the_order_and_meaning_of_ssd_models(exported: Path, inpu
     assert tuple(parsed.signature_outputs.values()) == parsed.outputs
     interpreter.set(inputs[0][None])
     interpreter.invoke()
-    boxes, classes, scores, count = (interpreter.value(name)[0] for name in head.OUTPUTS)
+    boxes, classes, scores, count = (interpreter.value(name)[0] for name in suppression.OUTPUTS)
     n = int(count)
     assert 0 < n <= 100
     assert (np.diff(scores[:n]) <= 0).all() and (scores[:n] >= 0.001).all()
@@ -89,8 +90,9 @@ def test_scores_are_not_crushed_by_a_shared_scale(exported: Path, inputs: list[n
 
 def best_products(raw: Detector, pixels: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     found = []
-    for anchors, (_, objectness, classes) in zip((2, 2), raw.raw(pixels), strict=True):
-        found.append((objectness[..., None], classes.reshape(*classes.shape[:2], anchors, -1)))
+    for grids in raw.raw(pixels).values():
+        classes = grids["classes"]
+        found.append((grids["objectness"][..., None], classes.reshape(*classes.shape[:2], 2, -1)))
     return found
 
 
@@ -126,9 +128,9 @@ def test_average_precision_is_the_same(exported: Path, believed: Path, tmp_path:
         for name in names
     ]
     for one, other in (scores[:2], scores[2:]):
-        assert one["AP"] > 50
-        assert one["AP"] == pytest.approx(other["AP"], abs=0.2)
-        assert one["AP50"] == pytest.approx(other["AP50"], abs=0.2)
+        assert one.AP > 50
+        assert one.AP == pytest.approx(other.AP, abs=0.2)
+        assert one.AP50 == pytest.approx(other.AP50, abs=0.2)
     assert {path.name for path in tmp_path.glob("coco_*")} == {f"coco_{name}_train.json" for name in names}
 
 
@@ -157,7 +159,9 @@ def test_what_only_one_head_can_do(exported: Path, inputs: list[np.ndarray]) -> 
 
 def test_contract_of_detections(exported: Path) -> None:
     contract = contracts.load(file(exported, "int8"))
-    assert (contract.head, contract.anchors, contract.heads) == ("detections", {}, ())
+    assert (contract.head, contract.anchors, contract.grids) == ("detections", {}, ())
+    assert contract.coding == "detections/1"
+    assert contracts.load(file(exported, "int8_raw")).coding == "yolo-sigmoid-exp4/1"
     assert [(output.name, output.kind) for output in contract.outputs] == [
         ("detection_boxes", "boxes"),
         ("detection_classes", "classes"),
@@ -172,25 +176,25 @@ def test_contract_of_detections(exported: Path) -> None:
 
 
 def test_settings_are_in_the_file(exported: Path) -> None:
-    told = head.settings(file(exported, "float32").read_bytes())
-    assert told == head.Settings(5, 0.001, 0.6, 100)
-    assert head.settings(file(exported, "float32_raw").read_bytes()) is None
+    told = suppression.told(file(exported, "float32").read_bytes())
+    assert told == suppression.Told(5, 0.001, 0.6, 100)
+    assert suppression.told(file(exported, "float32_raw").read_bytes()) is None
 
 
 def test_attach_refuses_another_networks_file(exported: Path, tiny: Arch) -> None:
     data = file(exported, "int8_raw").read_bytes()
     with pytest.raises(ValueError, match=r"head: output d1_classes must have shape \[1, 4, 6, 14\]"):
-        head.attach(data, tiny.detections, 7, **VALUES)
+        suppression.attach(data, tiny.detections, 7, **VALUES)
     with pytest.raises(ValueError, match=r"head: output d1_boxes must have shape"):
-        head.attach(file(exported, "int8").read_bytes(), tiny.detections, 5, **VALUES)
+        suppression.attach(file(exported, "int8").read_bytes(), tiny.detections, 5, **VALUES)
 
 
-def wrong_anchor(heads: Any) -> Any:
-    return [replace(heads[0], anchors=((31.0, 30.0), heads[0].anchors[1])), *heads[1:]]
+def wrong_anchor(rows: Any) -> Any:
+    return [replace(rows[0], anchors=((31.0, 30.0), rows[0].anchors[1])), *rows[1:]]
 
 
-def wrong_stride_order(heads: Any) -> Any:
-    return [replace(heads[0], anchors=tuple((h, w) for w, h in heads[0].anchors)), *heads[1:]]
+def wrong_stride_order(rows: Any) -> Any:
+    return [replace(rows[0], anchors=tuple((h, w) for w, h in rows[0].anchors)), *rows[1:]]
 
 
 @pytest.mark.parametrize("wrong", [wrong_anchor, wrong_stride_order])
@@ -199,10 +203,10 @@ def test_check_sees_a_head_that_decodes_wrongly(
 ) -> None:
     path = file(exported, "float32_raw")
     contract, data = contracts.load(path), path.read_bytes()
-    made = head.attach(data, wrong(contract.heads), 5, **VALUES)
+    made = suppression.attach(data, wrong(contract.grids), 5, **VALUES)
     with pytest.raises(ValueError, match="head: the file finds class"):
-        check_detections(made, data, contract.heads, inputs[:2])
+        check_detections(made, data, contract.grids, inputs[:2])
     with pytest.raises(ValueError, match="head: the file has no TFLite_Detection_PostProcess"):
-        check_detections(data, data, contract.heads, inputs[:1])
-    few = head.attach(data, contract.heads, 5, score_threshold=0.9, iou_threshold=0.6, max_detections=100)
-    check_detections(few, data, contract.heads, inputs[:2])
+        check_detections(data, data, contract.grids, inputs[:1])
+    few = suppression.attach(data, contract.grids, 5, score_threshold=0.9, iou_threshold=0.6, max_detections=100)
+    check_detections(few, data, contract.grids, inputs[:2])

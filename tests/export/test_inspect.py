@@ -12,7 +12,7 @@ from micro_yolo.model.count import count
 from micro_yolo.model.spec import Arch
 from micro_yolo.model.zoo import ARCHS
 from micro_yolo.pipeline import inspect as stage
-from micro_yolo.tflite import costs, inspect, metadata
+from micro_yolo.tflite import costs, edit, inspect, metadata
 from micro_yolo.tflite.convert import VARIANTS
 
 
@@ -49,19 +49,23 @@ def test_bytes_and_memory(exported: Path) -> None:
 
 def test_the_command(exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = exported / "export" / "model_int8_raw.tflite"
-    stage.run(stage.Config(model, tensors=True, layers=True))
+    config = stage.Config(model, tensors=True, layers=True)
+    found = stage.run(config)
+    assert capsys.readouterr() == ("", "")
+    assert found.report["op_counts"] == found.model.op_counts()
+    stage.command(config)
     shown = capsys.readouterr().out
     for part in ("tiny, int8, 64x96", "d1_objectness", "MMAC", "XNNPACK", "Ethos-U", "TFLite 2.", "KiB planned"):
         assert part in shown
     (tmp_path / "alone.tflite").write_bytes(metadata.split(model.read_bytes())[0])
-    stage.run(stage.Config(tmp_path / "alone.tflite", load=False))
+    stage.command(stage.Config(tmp_path / "alone.tflite", load=False))
     shown = capsys.readouterr().out
     assert "contract" in shown and "is missing" in shown
 
 
 def test_json(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = exported / "export" / "model_int8_raw.tflite"
-    stage.run(stage.Config(model, json=True))
+    stage.command(stage.Config(model, json=True))
     found = json.loads(capsys.readouterr().out)
     assert found["op_counts"]["CONV_2D"] > 5
     assert found["macs"] == sum(layer["macs"] for layer in found["layers"])
@@ -70,11 +74,11 @@ def test_json(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_names_cannot_steer_the_terminal(exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    graph = inspect.graph_of((exported / "export" / "model_int8_raw.tflite").read_bytes())
+    graph = edit.graph_of((exported / "export" / "model_int8_raw.tflite").read_bytes())
     graph.subgraphs[0].tensors[3].name = b"\x1b[2J[red]name"
     path = tmp_path / "m.tflite"
-    path.write_bytes(inspect.pack(graph))
-    stage.run(stage.Config(path, tensors=True, load=False))
+    path.write_bytes(edit.pack(graph))
+    stage.command(stage.Config(path, tensors=True, load=False))
     shown = capsys.readouterr().out
     assert "\x1b" not in shown and "?[2J[red]name" in shown
 
@@ -93,7 +97,7 @@ def test_a_file_that_claims_more_than_it_holds(exported: Path) -> None:
 
 
 def test_tensor_indices_are_checked(exported: Path) -> None:
-    graph = inspect.graph_of((exported / "export" / "model_int8_raw.tflite").read_bytes())
+    graph = edit.graph_of((exported / "export" / "model_int8_raw.tflite").read_bytes())
     graph.subgraphs[0].operators[2].inputs = np.array([100000], np.int32)
     with pytest.raises(ValueError, match="damaged or truncated"):
-        inspect.read(inspect.pack(graph))
+        inspect.read(edit.pack(graph))

@@ -18,7 +18,7 @@ import pytest
 from micro_yolo.pipeline import benchmark, convert, evaluate, predict
 from micro_yolo.pipeline import inspect as inspect_command
 from micro_yolo.tflite import contract as contracts
-from micro_yolo.tflite import inspect, metadata, package
+from micro_yolo.tflite import edit, inspect, metadata, package
 from micro_yolo.tflite.detector import Detector
 
 NAMES = ("int8", "float32", "int8_raw", "int16x8_raw", "float16_raw")
@@ -32,7 +32,7 @@ def schema() -> Any:
 
 
 def described(path: Path, schema: Any) -> Any:
-    graph = inspect.graph_of(path.read_bytes())
+    graph = edit.graph_of(path.read_bytes())
     buffers = {entry.name: graph.buffers[entry.buffer].data for entry in graph.metadata}
     packed = bytes(buffers[b"TFLITE_METADATA"])
     assert packed[4:8] == b"M001"
@@ -40,8 +40,8 @@ def described(path: Path, schema: Any) -> Any:
 
 
 def test_what_others_read(own_run: Path, schema: Any) -> None:
-    export = convert.run(convert.Config(run=own_run, author="Ada", licence="CC-BY-4.0", model_version="3"))
-    found = described(export / "model_float32.tflite", schema)
+    converted = convert.run(convert.Config(run=own_run, author="Ada", licence="CC-BY-4.0", model_version="3"))
+    found = described(converted.export / "model_float32.tflite", schema)
     assert (found.author, found.license, found.version) == (b"Ada", b"CC-BY-4.0", b"3")
     assert b"64 x 96" in found.description and b"circle" in found.description
     (subgraph,) = found.subgraphMetadata
@@ -95,14 +95,14 @@ def test_the_file_alone_is_enough_to_measure_it(
 ) -> None:
     beside = exported / "export" / "model_int8.tflite"
     averages = [
-        evaluate.run(evaluate.Config(model=path, data=tiny_data, out=tmp_path / path.parent.name))["AP"]
+        evaluate.run(evaluate.Config(model=path, data=tiny_data, out=tmp_path / path.parent.name)).AP
         for path in (alone, beside)
     ]
     assert averages[0] == averages[1]
     capsys.readouterr()
-    inspect_command.run(inspect_command.Config(alone, json=True))
+    inspect_command.command(inspect_command.Config(alone, json=True))
     assert "64x96 (height x width), resize stretch" in json.loads(capsys.readouterr().out)["contract"]
-    (timed,) = benchmark.run(benchmark.Config((alone,), runs=2, memory=False))
+    (timed,) = benchmark.run(benchmark.Config((alone,), runs=2, memory=False)).timings
     assert timed.model == str(alone)
 
 
@@ -123,7 +123,7 @@ def test_sealing_twice_is_sealing_once(exported: Path) -> None:
     twice, beside = package.seal(metadata.split(once)[0], contract, about)
     assert len(twice) == len(once)
     contracts.verify(beside, twice)
-    names = [entry.name for entry in inspect.graph_of(twice).metadata]
+    names = [entry.name for entry in edit.graph_of(twice).metadata]
     assert names.count(b"TFLITE_METADATA") == 1
 
 

@@ -34,7 +34,7 @@ def pictures(tiny_data: Path, tmp_path: Path) -> Path:
 def test_pictures_and_detections(model: Path, pictures: Path, tmp_path: Path) -> None:
     grey = tmp_path / "grey.png"
     Image.fromarray(np.full((40, 30), 90, np.uint8)).save(grey)
-    out = stage.run(Config(images=(grey, pictures), model=model, out=tmp_path / "out", score=0.05))
+    out = stage.run(Config(images=(grey, pictures), model=model, out=tmp_path / "out", score=0.05)).out
     written = json.loads((out / "detections.json").read_text())
     assert len(written["images"]) == 4
     assert written["score_threshold"] == 0.05
@@ -54,8 +54,8 @@ def test_pictures_and_detections(model: Path, pictures: Path, tmp_path: Path) ->
 
 def test_boxes_are_drawn(model: Path, pictures: Path, tmp_path: Path) -> None:
     path = next(pictures.iterdir())
-    plain = stage.run(Config(images=(path,), model=model, out=tmp_path / "a", score=1.0))
-    drawn = stage.run(Config(images=(path,), model=model, out=tmp_path / "b", score=0.02))
+    plain = stage.run(Config(images=(path,), model=model, out=tmp_path / "a", score=1.0)).out
+    drawn = stage.run(Config(images=(path,), model=model, out=tmp_path / "b", score=0.02)).out
     first, second = (np.asarray(Image.open(next(out.glob("*[!n]")))).astype(int) for out in (plain, drawn))
     assert np.abs(first - second).max() > 50
 
@@ -64,8 +64,8 @@ def test_unreadable_pictures_are_named_and_counted(
     model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (pictures / "broken.jpg").write_bytes(b"no picture")
-    out = stage.run(Config(images=(pictures,), model=model, out=tmp_path / "out"))
-    written = json.loads((out / "detections.json").read_text())
+    stage.command(Config(images=(pictures,), model=model, out=tmp_path / "out"))
+    written = json.loads((tmp_path / "out" / "detections.json").read_text())
     assert [Path(entry["file"]).name for entry in written["unreadable"]] == ["broken.jpg"]
     said = capsys.readouterr()
     assert "broken.jpg: not an image" in said.err
@@ -99,7 +99,7 @@ def test_pictures_of_one_name_get_numbers(model: Path, pictures: Path, tmp_path:
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         shutil.copy(source, tmp_path / folder / f"same{source.suffix}")
-    out = stage.run(Config(images=(tmp_path / "one", tmp_path / "two"), model=model, out=tmp_path / "out"))
+    out = stage.run(Config(images=(tmp_path / "one", tmp_path / "two"), model=model, out=tmp_path / "out")).out
     names = {path.stem for path in out.iterdir()}
     assert names == {"same", "same-2", "detections"}
 

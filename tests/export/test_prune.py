@@ -13,12 +13,14 @@ import pytest
 from micro_yolo.model.build import build, put_weights, weights_of, with_weights
 from micro_yolo.model.channels import channels_of, cut
 from micro_yolo.model.keras import keras, tf
-from micro_yolo.model.sparsity import UpdatePruningStep, dooming, has_pattern, masks_of, strip_pruning, two_of_four
+from micro_yolo.model.sparsity import dooming, has_pattern, masks_of, strip_pruning, two_of_four
 from micro_yolo.model.spec import Arch, Row
+from micro_yolo.model.tfmot import UpdatePruningStep
 from micro_yolo.model.zoo import ARCHS
 from micro_yolo.pipeline import convert, evaluate, prune
+from micro_yolo.pipeline.data.strength import Strength
 from micro_yolo.pipeline.learn.loop import DivergedError
-from micro_yolo.pipeline.learn.recipe import Recipe, Strength
+from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.learn.session import Retraining
 from micro_yolo.pipeline.store import runs
 
@@ -210,12 +212,12 @@ def test_a_pruned_run_is_a_stage_like_others(pruned: Path, finished_run: Path) -
 
 
 def test_a_pruned_run_converts_to_a_smaller_file_and_is_measured(pruned: Path, exported: Path) -> None:
-    export = convert.run(convert.Config(run=pruned, float32=True, int8=True, samples=8))
+    export = convert.run(convert.Config(run=pruned, float32=True, int8=True, samples=8)).export
     for variant in ("float32", "int8"):
         name = f"model_{variant}.tflite"
         assert (export / name).stat().st_size < (exported / "export" / name).stat().st_size
-    metrics = evaluate.run(evaluate.Config(model=export / "model_int8.tflite"))
-    assert metrics["images"] == 4
+    found = evaluate.run(evaluate.Config(model=export / "model_int8.tflite"))
+    assert found.metrics["images"] == 4
 
 
 def test_a_killed_search_goes_on_to_the_same_end(own_run: Path, pruned: Path, monkeypatch: pytest.MonkeyPatch) -> None:

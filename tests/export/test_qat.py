@@ -19,8 +19,9 @@ from micro_yolo.model.quantization import network as quantize
 from micro_yolo.model.quantization.wrap import Quantization, learned_ranges
 from micro_yolo.model.spec import Arch, Row
 from micro_yolo.pipeline import convert, evaluate, qat
+from micro_yolo.pipeline.data.strength import Strength
 from micro_yolo.pipeline.learn.loop import Trainer
-from micro_yolo.pipeline.learn.recipe import Recipe, Strength
+from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.learn.session import Retraining
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.store import runs
@@ -121,7 +122,7 @@ def test_its_file_is_the_trained_network(quantized: Quantized, inputs: list[np.n
     wanted = said(model, pixels)
     assert all(np.ptp(values) > 4 for values in wanted.values())
     assert np.mean(steps_apart(outputs(data, pixels), wanted) <= 1) >= 0.999
-    assert evaluate.run(evaluate.Config(model=path))["images"] == 4
+    assert evaluate.run(evaluate.Config(model=path)).metrics["images"] == 4
 
 
 def test_ranges_and_statistics_stand_still_at_the_end_only(quantized: Quantized) -> None:

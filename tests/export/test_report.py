@@ -16,7 +16,7 @@ from micro_yolo.pipeline import debug, edge, evaluate, report, stages
 from micro_yolo.pipeline.learn.cuts import Cuts, Measured, Step
 from micro_yolo.pipeline.page import charts, findings
 from micro_yolo.pipeline.page.charts import Series
-from micro_yolo.pipeline.store import runs
+from micro_yolo.pipeline.store import history, runs
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
@@ -64,7 +64,7 @@ class Page(HTMLParser):
 
 
 def made(run: Path, **options: Any) -> Page:
-    return Page(report.run(report.Config(run=run, **options)).read_text())
+    return Page(report.run(report.Config(run=run, **options)).page.read_text())
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def page(whole: Path) -> Page:
 
 
 def test_the_stages_are_those_that_were_measured(page: Page, whole: Path) -> None:
-    entries = runs.read_json(whole / stages.TABLE)["stages"]
+    entries = runs.read_json(whole / runs.COMPARED)["stages"]
     assert len(entries) == 2
     for entry in entries:
         row = next(row for row in page.rows["stages"] if row[:2] == [entry["stage"], entry["variant"]])
@@ -129,7 +129,7 @@ def labels(page: Page) -> str:
 
 
 def test_layers_cuts_and_data_are_those_of_the_run(page: Page, whole: Path, tiny_data: Path) -> None:
-    found = runs.read_json(whole / debug.DEBUG / debug.RESULT)
+    found = runs.read_json(whole / runs.DEBUG / runs.DEBUGGED)
     layers = {layer["name"]: layer for layer in found["layers"]}
     shown = [row for row in page.rows["int8"] if row[0] in layers]
     assert [row[0] for row in shown] == found["worst"]
@@ -319,7 +319,7 @@ def test_axes_have_some_round_numbers(limits: tuple[float, float]) -> None:
 def test_half_read_files_are_named(own_run: Path, command: Callable[..., Any]) -> None:
     (own_run / "train" / runs.HISTORY).write_text("epoch,AP\n1,high\n")
     with pytest.raises(ValueError, match=r"history\.csv: must be numbers"):
-        findings.history(own_run / "train")
+        history.read(own_run / "train" / runs.HISTORY)
     done = command("pipeline.report", "--run", own_run)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "history.csv: must be numbers" in done.stderr and not (own_run / report.PAGE).exists()

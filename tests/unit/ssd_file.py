@@ -9,7 +9,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 
-from micro_yolo.tflite import inspect
+from micro_yolo.tflite import edit
 
 NAMES = ("TFLite_Detection_PostProcess", *(f"TFLite_Detection_PostProcess:{n}" for n in (1, 2, 3)))
 # Anchors (centre y, centre x, height, width) and logits; boxes are not moved.
@@ -68,7 +68,7 @@ def ssd(
         buffer = schema.BufferT()
         buffer.data = np.frombuffer(content, np.uint8) if content else None
         model.buffers.append(buffer)
-    data = inspect.pack(model)
+    data = edit.pack(model)
     if labels is None:
         return data
     stream = io.BytesIO(data)

@@ -3,7 +3,7 @@ import pytest
 
 from micro_yolo.model.keras import tf
 from micro_yolo.pipeline.data.augment import Augment, ColourJitter, Warp
-from micro_yolo.pipeline.learn.recipe import Strength
+from micro_yolo.pipeline.data.strength import Strength
 
 STILL = {name: 0.0 for name in Strength.__dataclass_fields__}
 BATCH, HEIGHT, WIDTH = 4, 64, 96

@@ -12,7 +12,7 @@ from PIL import Image
 from ssd_file import MOST, ssd
 
 from micro_yolo.pipeline import predict
-from micro_yolo.tflite import foreign, inspect
+from micro_yolo.tflite import edit, foreign
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def write(tmp_path: Path, data: bytes) -> Path:
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8"])
 def test_an_ssd_file_finds_what_its_operator_says(tmp_path: Path, picture: Path, dtype: str) -> None:
-    out = predict.run(predict.Config((picture,), model=write(tmp_path, ssd(dtype)), out=tmp_path / "out"))
+    out = predict.run(predict.Config((picture,), model=write(tmp_path, ssd(dtype)), out=tmp_path / "out")).out
     written = json.loads((out / "detections.json").read_text())
     person, cat = written["images"][0]["detections"]
     assert (person["label"], person["score"], person["box_xyxy"]) == ("person", 0.9, [0, 0, 100, 50])
@@ -42,37 +42,37 @@ def test_an_ssd_file_finds_what_its_operator_says(tmp_path: Path, picture: Path,
 def test_the_score_is_the_users(tmp_path: Path, picture: Path) -> None:
     model = write(tmp_path, ssd())
     for score, count in ((0.8, 1), (0.01, 3)):
-        out = predict.run(predict.Config((picture,), model=model, score=score, out=tmp_path / f"{score}"))
+        out = predict.run(predict.Config((picture,), model=model, score=score, out=tmp_path / f"{score}")).out
         assert len(json.loads((out / "detections.json").read_text())["images"][0]["detections"]) == count
 
 
 def test_without_labels_classes_are_numbers(tmp_path: Path, picture: Path) -> None:
-    out = predict.run(predict.Config((picture,), model=write(tmp_path, ssd(labels=None)), out=tmp_path / "out"))
+    out = predict.run(predict.Config((picture,), model=write(tmp_path, ssd(labels=None)), out=tmp_path / "out")).out
     found = json.loads((out / "detections.json").read_text())["images"][0]["detections"]
     assert [each["label"] for each in found] == ["class 0", "class 1"]
 
 
 def test_outputs_are_told_apart_by_their_names_too() -> None:
     names = ("detection_scores", "detection_boxes", "num_detections", "detection_classes")
-    graph = inspect.graph_of(ssd(names=names, custom=False))
+    graph = edit.graph_of(ssd(names=names, custom=False))
     # Their order is the names', so are their shapes.
     shapes = [(1, MOST), (1, MOST, 4), (1,), (1, MOST)]
     for tensor, shape in zip(graph.subgraphs[0].tensors[4:], shapes, strict=True):
         tensor.shape = np.array(shape, np.int32)
-    assert foreign.describe(inspect.pack(graph)).outputs == (5, 7, 4, 6)
+    assert foreign.describe(edit.pack(graph)).outputs == (5, 7, 4, 6)
 
 
 def outputs(**changes: object) -> bytes:
-    graph = inspect.graph_of(ssd(labels=None))
+    graph = edit.graph_of(ssd(labels=None))
     for name, value in changes.items():
         setattr(graph.subgraphs[0], name, value)
-    return inspect.pack(graph)
+    return edit.pack(graph)
 
 
 def shaped(index: int, *shape: int) -> bytes:
-    graph = inspect.graph_of(ssd(labels=None))
+    graph = edit.graph_of(ssd(labels=None))
     graph.subgraphs[0].tensors[index].shape = np.array(shape, np.int32)
-    return inspect.pack(graph)
+    return edit.pack(graph)
 
 
 @pytest.mark.parametrize(
@@ -108,9 +108,9 @@ def test_what_else_a_user_can_get_wrong(tmp_path: Path, picture: Path) -> None:
 
 
 def test_an_operator_the_runtime_lacks_is_one_line(tmp_path: Path, picture: Path) -> None:
-    graph = inspect.graph_of(ssd(labels=None))
+    graph = edit.graph_of(ssd(labels=None))
     graph.subgraphs[0].operators[0].inputs = np.array([1, 2, 0], np.int32)  # anchors of bytes
-    model = write(tmp_path, inspect.pack(graph))
+    model = write(tmp_path, edit.pack(graph))
     with pytest.raises(ValueError, match=r"ssd\.tflite: the runtime"):
         predict.run(predict.Config((picture,), model=model, out=tmp_path / "out"))
 

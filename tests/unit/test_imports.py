@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import itertools
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +63,43 @@ def test_what_runs_a_file_loads_nothing_heavy_before_it_must(file: Path) -> None
 def test_the_interpreter_comes_in_through_one_door() -> None:
     found = {str(file) for file in FILES for name in imported(file) if name.startswith("ai_edge_litert.interpreter")}
     assert found <= {"tflite/detector.py", "tflite/runtime.py"} or found == {"tflite/interpreter.py"}
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.parts[0] == "model"], ids=str)
+def test_private_names_of_libraries_stay_behind_their_doors(file: Path) -> None:
+    tree = ast.parse((ROOT / file).read_text())
+    own = {"self", "cls", "found", "tally"}
+    private = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and node.attr.startswith("_")
+        and not node.attr.startswith("__")
+        and not (isinstance(node.value, ast.Name) and node.value.id in own)
+    }
+    assert file in (Path("model/tfmot.py"), Path("model/keras.py")) or not private
+
+
+TABLE_SIDE = (
+    "spec",
+    "row",
+    "ops",
+    "primitives",
+    "count",
+    "channels",
+    "nearest",
+    "anchors",
+    "heads",
+    "heads.yolo",
+    "zoo",
+)
+
+
+def test_tables_are_checked_counted_and_cut_without_tensorflow() -> None:
+    names = ", ".join(f"micro_yolo.model.{name}" for name in TABLE_SIDE)
+    heavy = "[m for m in sys.modules if m.split('.')[0] in ('tensorflow', 'tf_keras', 'keras', 'keras_cv')]"
+    code = f"import sys, {names}; assert not {heavy}, {heavy}"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.parts[0] != "pipeline"], ids=str)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from micro_yolo.pipeline.data import Dataset, Split
 from micro_yolo.pipeline.measure.metrics import coco_metrics, coco_results, evaluate_split
-from micro_yolo.tflite.contract import Head
+from micro_yolo.tflite.heads import IMPLIED, Grid
 
 SIZES = np.array([[100, 200], [50, 50], [80, 60]], np.int32)
 BOXES = np.array([[10, 10, 60, 60], [100, 20, 180, 90], [5, 5, 25, 25], [20, 30, 50, 70]], np.float32)
@@ -40,7 +40,9 @@ def test_perfect_and_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     metrics = coco_metrics(split, (5, 9), perfect(split), ("x", "y"))
     assert metrics["AP"] == metrics["AP50"] == metrics["AP75"] == metrics["AR100"] == pytest.approx(100)
     assert metrics["per_class"]["x"] == {"AP": pytest.approx(100), "AP50": pytest.approx(100), "boxes": 2}
-    assert math.isnan(metrics["AP_large"]) is True or metrics["AP_large"] == pytest.approx(100)
+    # The largest box is of 5,600 square pixels.
+    assert [metrics["AP_small"], metrics["AP_medium"]] == pytest.approx([100, 100])
+    assert math.isnan(metrics["AP_large"])
     assert coco_metrics(split, (5, 9), [])["AP"] == 0
     assert capfd.readouterr().out == "", "pycocotools' chatter must stay off stdout"
 
@@ -81,12 +83,12 @@ def test_class_without_ground_truth_is_nan() -> None:
 class Oracle:
     """Answers with the box of whichever picture it is shown: the picture's first pixel says which."""
 
-    heads = (Head("d", 32, ((32.0, 32.0),)),)
+    rows = (Grid("d", 32, ((32.0, 32.0),)),)
 
     def __init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []
 
-    def __call__(self, pixels: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def __call__(self, pixels: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
         self.shapes.append(pixels.shape)
         n = len(pixels)
         boxes, objectness, classes = (np.zeros((n, 2, 2, k), np.float32) for k in (4, 1, 2))
@@ -94,7 +96,7 @@ class Oracle:
         for i, image in enumerate(pixels):
             objectness[i, 0, 0, 0] = image[5, 5, 0] / 255
             classes[i, 0, 0, 0] = 1
-        return [(boxes, objectness, classes)]
+        return {"d": {"boxes": boxes, "objectness": objectness, "classes": classes}}
 
 
 def dataset_on_disk(root: Path) -> Dataset:
@@ -106,17 +108,25 @@ def dataset_on_disk(root: Path) -> Dataset:
 
 
 def run(dataset: Dataset, oracle: Oracle, batch: int = 2, rule: str = "stretch"):
-    return evaluate_split(oracle, oracle.heads, dataset.splits["val"], dataset, (64, 64), rule, batch)
+    return evaluate_split(oracle, oracle.rows, dataset.splits["val"], dataset, (64, 64), rule, batch, coding=IMPLIED)
 
 
 def test_boxes_come_back_in_image_pixels(tmp_path: Path) -> None:
-    done: list[int] = []
+    done: list[None] = []
     dataset, oracle = dataset_on_disk(tmp_path), Oracle()
     metrics, results = evaluate_split(
-        oracle, oracle.heads, dataset.splits["val"], dataset, (64, 64), "stretch", 2, advance=done.append
+        oracle,
+        oracle.rows,
+        dataset.splits["val"],
+        dataset,
+        (64, 64),
+        "stretch",
+        2,
+        coding=IMPLIED,
+        advance=lambda: done.append(None),
     )
     assert oracle.shapes == [(2, 64, 64, 3)] * 2
-    assert done == [2, 1]
+    assert len(done) == 3
     assert [result["image_id"] for result in results] == [7, 3, 11]
     # Model pixels 0..32 of 64 are half of each picture.
     assert [result["bbox"] for result in results] == [[0, 0, 100, 50], [0, 0, 25, 25], [0, 0, 30, 40]]

@@ -15,7 +15,7 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
-    summary.run(summary.Config(("micro_yolo", "yolo_lite"), size="320x224", classes=3, json=True))
+    summary.command(summary.Config(("micro_yolo", "yolo_lite"), size="320x224", classes=3, json=True))
     micro, lite = json.loads(capsys.readouterr().out)
     assert (micro["arch"], micro["size"], micro["classes"]) == ("micro_yolo", [320, 224], 3)
     assert lite["arch"] == "yolo_lite"
@@ -26,12 +26,12 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_no_arch_is_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:
-    summary.run(summary.Config(json=True))
+    summary.command(summary.Config(json=True))
     assert [each["arch"] for each in json.loads(capsys.readouterr().out)] == list(ARCHS)
 
 
 def test_table(capsys: pytest.CaptureFixture[str]) -> None:
-    summary.run(summary.Config(("micro_yolo",)))
+    summary.command(summary.Config(("micro_yolo",)))
     out = capsys.readouterr().out
     for name in (row.name for row in ARCHS["micro_yolo"].rows):
         assert any(line.split()[:1] == [name] for line in out.splitlines())

@@ -169,7 +169,7 @@ def test_damaged_channels(value: Any, message: str, tmp_path: Path) -> None:
 
 
 def test_on_the_screen(capsys: pytest.CaptureFixture[str]) -> None:
-    summary.run(summary.Config(tables=True))
+    summary.command(summary.Config(tables=True))
     out = capsys.readouterr().out
     assert all(f"Table {number}:" in out for number in (1, 2, 3, 4))
     assert out.count("Reconstruction:") == 4

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from micro_yolo.pipeline.store.history import losses_of
@@ -29,6 +29,9 @@ class Show:
 
     def say(self, text: str) -> None:
         """A line for people."""
+
+    def draw(self, table: RenderableType) -> None:
+        """A table, or whatever else rich can draw."""
 
     def warn(self, text: str) -> None:
         """Something that a user should know and that stops nothing; `text` without the word warning."""
@@ -93,6 +96,10 @@ class Screen(Show):
     def say(self, text: str) -> None:
         """Print the line as it is."""
         _print(self._lines, text)
+
+    def draw(self, table: RenderableType) -> None:
+        """Print the table."""
+        self._lines.print(table)
 
     def warn(self, text: str) -> None:
         """Print ``warning: text``."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from micro_yolo.pipeline.show.reporting import QUIET, Screen, Show
+from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 
 ROW: dict[str, Any] = {
     "epoch": 1,
@@ -99,7 +99,7 @@ def test_the_time_left_is_that_of_the_training_at_hand(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = iter([0.0, 10.0, 20.0, 1000.0, 1030.0])
-    monkeypatch.setattr("micro_yolo.pipeline.show.reporting.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("micro_yolo.pipeline.show.screen.time.perf_counter", lambda: next(clock))
     with Screen() as show:
         for epochs, numbers in ((2, (1, 2)), (3, (1,))):
             for number in numbers:

@@ -1,0 +1,53 @@
+"""The options that every stage that trains has: declared once, for all command lines and for config.json."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from micro_yolo.pipeline.data.strength import Strength
+from micro_yolo.pipeline.learn.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Options:
+    """What all trainings are asked for."""
+
+    run: Path | None = None
+    """Directory of the run."""
+    data: Path | None = None
+    """Labelled images; by default those of the training."""
+    batch: int = 8
+    """Images a step, over all devices."""
+    recipe: Recipe = field(default_factory=Recipe)
+    augment: Strength = field(default_factory=Strength)
+    cache_gib: float = 2.0
+    """Memory for decoded images; a larger data set is decoded anew each epoch."""
+    seed: int = 0
+    """Of everything random."""
+    resume: bool = False
+    """Continue what was stopped, with the settings it recorded."""
+    overwrite: bool = False
+    """Replace what is there of the same name, and the stages made from it."""
+
+    def check(self) -> None:
+        """Raise ValueError for what is wrong with these alone, before any slow work."""
+        if self.batch < 1:
+            raise ValueError(f"batch: must be at least 1, got {self.batch}")
+        if self.seed < 0:
+            raise ValueError(f"seed: must not be negative, got {self.seed}")
+
+    def check_batch(self, images: int) -> None:
+        """Raise ValueError unless so many training images fill a batch."""
+        if self.batch > images:
+            raise ValueError(
+                f"batch: must not exceed the {images} training images, got {self.batch}; use a smaller --batch"
+            )
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(height, width) of "320" or "256x320". Raises ValueError."""
+    sides = text.lower().split("x")
+    if len(sides) not in (1, 2) or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise ValueError(f"size: must be pixels like 320 or 256x320 (height x width), got {text!r}")
+    return int(sides[0]), int(sides[-1])

@@ -1,0 +1,257 @@
+"""Whatever finds objects in pictures, as predicting and measuring use it: a network in Keras, a file of ours, or a
+detector that somebody else made. Needs no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from micro_yolo.pipeline.store import runs
+from micro_yolo.tflite.contract import Nms
+from micro_yolo.tflite.decode import Detections, Outputs, decode
+from micro_yolo.tflite.heads import GridLike
+from micro_yolo.tflite.image import Fit, load_image, resize
+
+if TYPE_CHECKING:
+    from micro_yolo.tflite.detector import Detector
+    from micro_yolo.tflite.foreign import Foreign
+
+# uint8 (B, h, w, 3) -> detection row -> part -> (B, h, w, channels), floats in 0..1
+PredictBatch = Callable[[np.ndarray], Outputs]
+Advance = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture to look at.
+
+    Attributes:
+        path: of the file.
+        size: (height, width) that its boxes are recorded for; None: those of the upright picture.
+    """
+
+    path: Path
+    size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found in a picture.
+
+    Attributes:
+        detections: boxes in pixels of the picture's recorded size.
+        ms: that the model, its decoding and suppression took.
+    """
+
+    detections: Detections
+    ms: float
+
+
+@dataclass(frozen=True)
+class Facts:
+    """How a predictor looks at pictures.
+
+    Attributes:
+        size: (height, width) of the model's input.
+        resize: rule of tflite.image.RULES by which pictures get there.
+        score_threshold: detections score more than this.
+        iou_threshold: of two boxes of a class that overlap more than this the weaker goes; None: the file has its own.
+    """
+
+    size: tuple[int, int]
+    resize: str
+    score_threshold: float
+    iou_threshold: float | None
+
+
+class Predictor(Protocol):
+    """What finds objects in pictures."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names by class number."""
+        ...
+
+    @property
+    def facts(self) -> Facts:
+        """How it looks at them."""
+        ...
+
+    def detect(self, pictures: Sequence[Picture], advance: Advance = ...) -> Iterator[Found | str]:
+        """What is in each picture, in their order; for one that cannot be read, why. `advance` is called for each.
+
+        Raises ValueError if the model itself cannot be run.
+        """
+        ...
+
+
+def _nothing() -> None:
+    pass
+
+
+class Network:
+    """A network that gives grids, such as one in Keras."""
+
+    def __init__(
+        self,
+        predict_batch: PredictBatch,
+        rows: Sequence[GridLike],
+        labels: Sequence[str],
+        facts: Facts,
+        batch: int,
+        coding: str,
+    ) -> None:
+        """`rows` are those of `predict_batch`, which always gets `batch` images and gives grids in `coding`."""
+        self.labels, self.facts = tuple(labels), facts
+        self._predict_batch, self._rows, self._batch, self._coding = predict_batch, rows, batch, coding
+
+    def detect(self, pictures: Sequence[Picture], advance: Advance = _nothing) -> Iterator[Found | str]:
+        """See `Predictor`."""
+        return _in_batches(self._found, pictures, self.facts, self._batch, advance)
+
+    def _found(self, pixels: np.ndarray) -> list[Detections]:
+        outputs = self._predict_batch(pixels)
+        return [
+            decode(
+                {row: {part: grid[image] for part, grid in grids.items()} for row, grids in outputs.items()},
+                self._rows,
+                self.facts.size,
+                coding=self._coding,
+                score_threshold=self.facts.score_threshold,
+                iou_threshold=Nms.iou_threshold if self.facts.iou_threshold is None else self.facts.iou_threshold,
+                max_detections=Nms.max_detections,
+            )
+            for image in range(len(pixels))
+        ]
+
+
+class Ours:
+    """A file with a contract; `sha256` is the contract's."""
+
+    def __init__(self, detector: Detector, score: float | None = None, iou: float | None = None) -> None:
+        """Thresholds are the contract's unless given. Raises ValueError for an `iou` that the file cannot have."""
+        detector.check_iou(iou)
+        nms = detector.contract.nms
+        self.detector, self.labels, self.sha256 = detector, detector.labels, detector.contract.model_sha256
+        self.facts = Facts(
+            detector.size,
+            detector.contract.input.resize,
+            nms.score_threshold if score is None else score,
+            nms.iou_threshold if iou is None else iou,
+        )
+
+    def detect(self, pictures: Sequence[Picture], advance: Advance = _nothing) -> Iterator[Found | str]:
+        """See `Predictor`."""
+        return _in_batches(self._found, pictures, self.facts, 1, advance)
+
+    def _found(self, pixels: np.ndarray) -> list[Detections]:
+        return [self.detector.found(image, self.facts.score_threshold, self.facts.iou_threshold) for image in pixels]
+
+
+class Theirs:
+    """A detector of somebody else, which looks at all pictures in a process of its own; `sha256` is the file's."""
+
+    def __init__(self, path: Path, foreign: Foreign, score: float | None = None, threads: int = 1) -> None:
+        """`score` is tflite.foreign's unless given."""
+        from micro_yolo.tflite.foreign import SCORE_THRESHOLD
+
+        self.path, self.foreign, self.sha256 = path, foreign, runs.sha256(path)
+        self.facts = Facts(foreign.size, "stretch", SCORE_THRESHOLD if score is None else score, None)
+        self._labels, self._threads = foreign.labels, threads
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Those that the file has; after `detect` a name for every class that was found."""
+        return self._labels
+
+    def detect(self, pictures: Sequence[Picture], advance: Advance = _nothing) -> Iterator[Found | str]:
+        """See `Predictor`."""
+        from micro_yolo.tflite.foreign import detect
+
+        found = detect(
+            self.path,
+            [(picture.path, picture.size) for picture in pictures],
+            score_threshold=self.facts.score_threshold,
+            threads=self._threads,
+            advance=advance,
+        )
+        numbers = [int(n) for each in found if not isinstance(each, str) for n in each[0].classes]
+        self._labels = tuple(self.foreign.label(n) for n in range(max([len(self._labels) - 1, *numbers]) + 1))
+        for each in found:
+            yield each if isinstance(each, str) else Found(*each)
+
+
+def open_file(path: Path, *, score: float | None = None, iou: float | None = None, threads: int = 1) -> Ours | Theirs:
+    """The predictor of a .tflite: ours if it has a contract, else by what the file says itself.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is damaged, is no detector, or cannot have the thresholds.
+    """
+    from micro_yolo.tflite import foreign, inspect
+    from micro_yolo.tflite.detector import Detector
+
+    try:
+        return Ours(Detector(path, threads=threads), score, iou)
+    except FileNotFoundError:
+        if not path.is_file():
+            raise
+    try:
+        found = foreign.describe(inspect.read_bytes(path), path)
+    except ValueError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise ValueError(
+            f"{path}: has no contract (a .tflite of ours has its .json beside it; `python -m pipeline.convert` "
+            f"writes both), and is not a detector that works without one: {reason}"
+        ) from None
+    if iou is not None:
+        raise ValueError(f"iou: {path} suppresses by itself; allowed: leave --iou out")
+    return Theirs(path, found, score, threads)
+
+
+def _in_batches(
+    found: Callable[[np.ndarray], Sequence[Detections]],
+    pictures: Sequence[Picture],
+    facts: Facts,
+    batch_size: int,
+    advance: Advance,
+) -> Iterator[Found | str]:
+    """`found` of uint8 (batch_size, h, w, 3), the last batch filled up with black; the next is read meanwhile."""
+    batches = [pictures[start : start + batch_size] for start in range(0, len(pictures), batch_size)]
+    with ThreadPoolExecutor(2, thread_name_prefix="pictures") as pool:
+
+        def submit(batch: Sequence[Picture]) -> list[Future[tuple[np.ndarray, Fit] | str]]:
+            return [pool.submit(_load, picture, facts) for picture in batch]
+
+        ahead = submit(batches[0]) if batches else []
+        for number, batch in enumerate(batches):
+            loaded = [future.result() for future in ahead]
+            ahead = submit(batches[number + 1]) if number + 1 < len(batches) else []
+            pixels = np.zeros((batch_size, *facts.size, 3), np.uint8)
+            for row, item in enumerate(loaded):
+                if not isinstance(item, str):
+                    pixels[row] = item[0]
+            before = time.perf_counter()
+            detections = found(pixels)
+            ms = 1000 * (time.perf_counter() - before) / batch_size
+            for picture, item, each in zip(batch, loaded, detections, strict=False):
+                advance()
+                if isinstance(item, str):
+                    yield item
+                    continue
+                boxes_xyxy = item[1].boxes_to_recorded(each.boxes_xyxy, picture.size)
+                yield Found(Detections(boxes_xyxy, each.scores, each.classes), ms)
+
+
+def _load(picture: Picture, facts: Facts) -> tuple[np.ndarray, Fit] | str:
+    try:
+        return resize(load_image(picture.path, picture.size), facts.size, facts.resize)
+    except ValueError as error:
+        return str(error)
