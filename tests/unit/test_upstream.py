@@ -43,6 +43,11 @@ TABLE = (
     Name(
         "tensorflow.keras.Model.__module__", "that TensorFlow's Keras is Keras 2, which tfmot wants", checks.same_keras
     ),
+    Name(
+        "tf_keras.src.backend._SEED_GENERATOR",
+        "fresh weights drawn by --seed, without touching Python's random numbers",
+        checks.seeds_weights,
+    ),
     Name("tf_keras.backend.clear_session", "networks made one after the other do not fill the memory"),
     Name("tf_keras.backend.get_value", "the learning rate of a step, from an optimizer's schedule or variable"),
     Name(

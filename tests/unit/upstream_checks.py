@@ -7,6 +7,7 @@ import dataclasses
 import importlib
 import inspect
 import io
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -344,6 +345,19 @@ def boxes_become_dense() -> bool:
 def learning_phase() -> bool:
     with keras().backend.learning_phase_scope(0):
         return keras().backend.learning_phase() == 0
+
+
+def seeds_weights() -> bool:
+    generator = found("tf_keras.src.backend._SEED_GENERATOR")
+    before = getattr(generator, "generator", None)
+    state, drawn = random.getstate(), []
+    try:
+        for seed in (3, 3, 4):
+            generator.generator = random.Random(seed)
+            drawn.append(keras().initializers.GlorotUniform()((2, 3)).numpy().tolist())
+    finally:
+        generator.generator = before
+    return drawn[0] == drawn[1] != drawn[2] and random.getstate() == state
 
 
 def same_keras() -> bool:

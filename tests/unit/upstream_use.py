@@ -84,13 +84,14 @@ def resolved(path: str, names: Mapping[str, str], exports: Mapping[str, str]) ->
     """A chain of attributes by what its first name stands for, through whichever of our modules it came."""
     root, _, rest = path.partition(".")
     path = ".".join(filter(None, (names.get(root, root), rest)))
-    while path.startswith("micro_yolo."):
+    seen = set()
+    while path not in seen:
+        # A package imports its own modules by the name they have anyway.
+        seen.add(path)
         parts = path.split(".")
-        known = (end for end in range(len(parts), 0, -1) if ".".join(parts[:end]) in exports)
+        known = (end for end in range(len(parts), 1, -1) if ".".join(parts[:end]) in exports)
         end = next(known, 0)
-        if not end:
-            break
-        path = ".".join([exports[".".join(parts[:end])], *parts[end:]])
+        path = ".".join([exports[".".join(parts[:end])], *parts[end:]]) if end else path
     root, _, rest = path.partition(".")
     return ".".join(filter(None, (ALIASES.get(root, root), rest)))
 
