@@ -31,9 +31,10 @@ class Config:
 def run(config: Config) -> Path:
     """Prints the report and returns the path of the contact sheet. ValueError if there is nothing usable."""
     from micro_yolo.pipeline.data import load
+    from micro_yolo.pipeline.data.check import check_images
     from micro_yolo.pipeline.data.dataset import UnusableError
-    from micro_yolo.pipeline.data.report import check_images, print_problems, print_report
-    from micro_yolo.pipeline.data.sheet import contact_sheet
+    from micro_yolo.pipeline.show.contents import print_problems, print_report
+    from micro_yolo.pipeline.show.sheet import contact_sheet
     from micro_yolo.pipeline.store.runs import write_atomic
 
     sheet = config.out / "contact_sheet.png"

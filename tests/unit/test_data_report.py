@@ -5,7 +5,7 @@ from PIL import Image
 
 from micro_yolo.pipeline.data import __main__ as command_module
 from micro_yolo.pipeline.data import load
-from micro_yolo.pipeline.data.report import check_images
+from micro_yolo.pipeline.data.check import check_images
 from micro_yolo.pipeline.show.draw import colour, draw_boxes
 
 REPORT = command_module.Config
