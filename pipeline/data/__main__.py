@@ -60,7 +60,7 @@ def run(config: Config) -> Path:
 
 def main() -> None:
     """The command."""
-    cli.main(Config, run, prog="python -m pipeline.data")
+    cli.main(Config, run, prog="python -m pipeline.data", description=__doc__)
 
 
 if __name__ == "__main__":
