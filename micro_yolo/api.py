@@ -6,9 +6,10 @@ Nothing is printed unless `show` is a `Screen`; warnings are Python's. TensorFlo
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,6 @@ from micro_yolo.pipeline.show.reporting import Show
 from micro_yolo.pipeline.store import history, runs
 
 PathLike = str | os.PathLike[str]
-
-
-class _Warnings(Show):
-    """Shows nothing; what a user should know becomes a warning of Python's."""
-
-    def warn(self, text: str) -> None:
-        warnings.warn(text, stacklevel=2)
 
 
 @takes(train_stage.Config)
@@ -175,8 +169,30 @@ class Run:
         return evaluate(self, data, show=show, **options)
 
 
+class _Quiet(Show):
+    """Shows nothing, and keeps what a user should know."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
 def _call(stage: Any, options: Mapping[str, Any], show: Show | None) -> Any:
-    """The result of a stage. Screens are closed also after Ctrl-C, or a terminal would stay without its cursor."""
-    shown = _Warnings() if show is None else show
-    with shown if isinstance(shown, AbstractContextManager) else nullcontext():
-        return stage.run(configure(stage.Config, options), shown)
+    """The result of a stage; what it warns of becomes warnings of Python's when it has ended."""
+    config, quiet = configure(stage.Config, options), _Quiet()
+    shown = quiet if show is None else show
+    try:
+        with ExitStack() as stack:
+            if not sys.warnoptions:
+                # Notices of the libraries to programmers, as on the command line.
+                stack.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore")
+            if isinstance(shown, AbstractContextManager):
+                # A screen is closed also after Ctrl-C, or a terminal would stay without its cursor.
+                stack.enter_context(shown)
+            return stage.run(config, shown)
+    finally:
+        for text in quiet.warnings:
+            warnings.warn(text, stacklevel=3)
