@@ -71,7 +71,7 @@ def evaluate(
 
 
 @takes(benchmark_stage.Config, "models")
-def benchmark(*models: PathLike | Detector, show: Show | None = None, **options: Any) -> benchmark_stage.Benchmark:
+def benchmark(*models: PathLike | Detector, show: Show | None = None, **options: Any) -> benchmark_stage.Speeds:
     """Compare the speed of .tflite files, by turns in one process, and what they cost in memory.
 
     Args:
