@@ -83,7 +83,7 @@ def test_the_document(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     printed = run(pieces(DOCUMENT), place)
     assert "Run('runs/mine': train, AP" in printed
     # A screen shows the training, and a class of one's own takes its reports.
-    assert "epoch 1/1" in printed
+    assert "epoch 1/1" in printed and "epoch 1 of 1 loss" in printed
     assert (place / "app/models/model_int8.tflite").is_file()
     assert (place / "boxes.jpg").is_file()
     assert micro_run(place / "runs/mine").stages == ("train", "prune", "qat")
