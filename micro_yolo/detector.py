@@ -18,6 +18,9 @@ from micro_yolo.tflite.package import label_file
 if TYPE_CHECKING:
     import supervision
 
+    from micro_yolo.pipeline.benchmark import Speeds
+    from micro_yolo.pipeline.data import Dataset
+    from micro_yolo.pipeline.evaluate import Evaluation
     from micro_yolo.pipeline.show.reporting import Show
 
 Picture = str | os.PathLike[str] | np.ndarray | Image.Image
@@ -126,13 +129,15 @@ class Detector:
         labels = tuple(self.labels[number] for number in found.classes.tolist())
         return Detections(found.boxes_xyxy, found.scores, found.classes, labels)
 
-    def evaluate(self, data: Any = None, *, show: Show | None = None, **options: Any) -> Any:
+    def evaluate(
+        self, data: str | os.PathLike[str] | Dataset | None = None, *, show: Show | None = None, **options: Any
+    ) -> Evaluation:
         """Average precision of this file: `micro_yolo.evaluate` of it."""
         from micro_yolo import api
 
         return api.evaluate(self, data, show=show, **options)
 
-    def benchmark(self, *, show: Show | None = None, **options: Any) -> Any:
+    def benchmark(self, *, show: Show | None = None, **options: Any) -> Speeds:
         """Speed and memory of this file: `micro_yolo.benchmark` of it."""
         from micro_yolo import api
 

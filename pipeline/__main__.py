@@ -44,7 +44,7 @@ def main(prog: str, args: Sequence[str] | None = None) -> None:
         module = importlib.import_module(f"micro_yolo.pipeline.{name}")
         if hasattr(module, "__path__"):
             module = importlib.import_module(f"{module.__name__}.__main__")
-        cli.main(module.Config, module.run, prog=f"{prog} {name}", description=module.__doc__, args=rest)
+        cli.main(module.Config, module.command, prog=f"{prog} {name}", description=module.__doc__, args=rest)
     else:
         print(f"{prog}: {_unknown(name)}; see `{prog} --help`", file=sys.stderr)
         sys.exit(2)

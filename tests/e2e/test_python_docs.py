@@ -1,4 +1,4 @@
-"""The Python in the documents runs as it stands there, but for sizes: on a tiny set, for an epoch."""
+"""The Python in the documents runs as it stands there, but for sizes: the smallest network, a tiny set, one epoch."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from micro_yolo.pipeline.data import synthetic
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT, NOTEBOOK, README = ROOT / "docs/python.md", ROOT / "docs/quickstart.ipynb", ROOT / "README.md"
 SMALLER = (
+    (r'\btrain\((.*?), (?:arch="micro_yolo", )?size=', r'train(\1, arch="yolo_lite", size='),
+    (r'\brows=\("l13",\), step=0.125', 'rows=("conv5",), step=0.25'),
     (r"\bepochs=\d+", "epochs=1"),
     (r"\bsize=(320|96)\b", "size=64"),
     (r"\bruns=50\b", "runs=2"),
@@ -92,7 +94,7 @@ def test_the_document(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_notebook(place: Path) -> None:
     printed = run(["".join(cell["source"]) for cell in cells("code")], place)
     assert printed.count("picture ") == 2
-    assert "Dataset('shapes': COCO, 5 classes, images: 12 train, 4 val)" in printed
+    assert "Dataset('shapes': synthetic, 5 classes, images: 12 train, 4 val)" in printed
     assert "Run('runs/quickstart': train, AP" in printed
 
 

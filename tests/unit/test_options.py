@@ -85,7 +85,7 @@ def test_a_wrong_value_is_told_by_its_rule(option: str, value: Any, told: str) -
 
 
 def test_an_unknown_option_names_the_nearest() -> None:
-    with pytest.raises(TypeError, match="^epoch: unknown option; nearest: epochs$"):
+    with pytest.raises(TypeError, match=r"^epoch: unknown option; nearest: epochs$"):
         micro_yolo.train("data", epoch=3)
-    with pytest.raises(TypeError, match="^qqqqq: unknown option; allowed: run, from_stage, float32, "):
+    with pytest.raises(TypeError, match=r"^qqqqq: unknown option; allowed: run, from_stage, float32, "):
         configure(convert.Config, {"qqqqq": 3})
