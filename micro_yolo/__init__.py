@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from micro_yolo.api import Run, benchmark, evaluate, train
     from micro_yolo.detector import Detections, Detector
     from micro_yolo.pipeline.data import load
-    from micro_yolo.pipeline.show.reporting import Screen, Show
+    from micro_yolo.pipeline.show.screen import Screen, Show
 
 __all__ = ["Detections", "Detector", "Run", "Screen", "Show", "benchmark", "evaluate", "load", "train"]
 _HOMES = {
     **dict.fromkeys(("Run", "benchmark", "evaluate", "train"), "micro_yolo.api"),
     **dict.fromkeys(("Detections", "Detector"), "micro_yolo.detector"),
-    **dict.fromkeys(("Screen", "Show"), "micro_yolo.pipeline.show.reporting"),
+    **dict.fromkeys(("Screen", "Show"), "micro_yolo.pipeline.show.screen"),
     "load": "micro_yolo.pipeline.data",
 }
 _HERE = Path(__file__).resolve().parent

@@ -22,7 +22,7 @@ from micro_yolo.pipeline import prune as prune_stage
 from micro_yolo.pipeline import qat as qat_stage
 from micro_yolo.pipeline import train as train_stage
 from micro_yolo.pipeline.data import Dataset
-from micro_yolo.pipeline.show.reporting import Show
+from micro_yolo.pipeline.show.screen import Show
 from micro_yolo.pipeline.store import history, runs
 
 PathLike = str | os.PathLike[str]

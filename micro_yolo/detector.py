@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from micro_yolo.pipeline.benchmark import Speeds
     from micro_yolo.pipeline.data import Dataset
     from micro_yolo.pipeline.evaluate import Evaluation
-    from micro_yolo.pipeline.show.reporting import Show
+    from micro_yolo.pipeline.show.screen import Show
 
 Picture = str | os.PathLike[str] | np.ndarray | Image.Image
 

@@ -12,7 +12,8 @@ import micro_yolo
 from micro_yolo.options import configure
 from micro_yolo.pipeline import benchmark, convert, evaluate, prune, qat, train
 from micro_yolo.pipeline.data import Dataset
-from micro_yolo.pipeline.learn.recipe import Recipe, Strength
+from micro_yolo.pipeline.data.strength import Strength
+from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.show import cli
 
 # What the objects themselves say, or what only a command line can use.
