@@ -6,15 +6,11 @@ Nothing is printed unless `show` is a `Screen`; warnings are Python's. TensorFlo
 from __future__ import annotations
 
 import os
-import sys
-import warnings
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
 from micro_yolo.detector import Detector
-from micro_yolo.options import configure, takes
+from micro_yolo.options import call, takes
 from micro_yolo.pipeline import benchmark as benchmark_stage
 from micro_yolo.pipeline import convert as convert_stage
 from micro_yolo.pipeline import evaluate as evaluate_stage
@@ -41,7 +37,7 @@ def train(data: PathLike | Dataset | None = None, *, show: Show | None = None, *
 
     Raises ValueError or OSError, in one line, for what a user can mend; TypeError for an option that there is not.
     """
-    made = _call(train_stage, {"data": data, **options}, show)
+    made = call(train_stage, {"data": data}, options, show)
     return Run(made.run)
 
 
@@ -66,8 +62,8 @@ def evaluate(
 
     Raises ValueError or OSError, in one line; TypeError for an option that there is not.
     """
-    kind = "run" if Path(model).is_dir() else "model"
-    return _call(evaluate_stage, {kind: model, "data": data, **options}, show)
+    run, file = (model, None) if Path(model).is_dir() else (None, model)
+    return call(evaluate_stage, {"run": run, "model": file, "data": data, "json": False}, options, show)
 
 
 @takes(benchmark_stage.Config, "models")
@@ -84,7 +80,7 @@ def benchmark(*models: PathLike | Detector, show: Show | None = None, **options:
 
     Raises ValueError or OSError, in one line; TypeError for an option that there is not.
     """
-    return _call(benchmark_stage, {"models": models, **options}, show)
+    return call(benchmark_stage, {"models": models}, options, show)
 
 
 class Run:
@@ -136,7 +132,7 @@ class Run:
         The options are those of ``pipeline.prune``, such as ``target_params=0.75``, ``tolerance=0.5`` (points of AP50),
         ``epochs=20`` (after each cut). Raises ValueError or OSError, in one line, or TypeError for an unknown option.
         """
-        _call(prune_stage, {"run": self, **options}, show)
+        call(prune_stage, {"run": self}, options, show)
         return self
 
     @takes(qat_stage.Config, "run")
@@ -147,7 +143,7 @@ class Run:
         ``convert(int8=True)`` quantizes by itself. Raises ValueError or OSError, in one line, or TypeError for an
         unknown option.
         """
-        _call(qat_stage, {"run": self, **options}, show)
+        call(qat_stage, {"run": self}, options, show)
         return self
 
     @takes(convert_stage.Config, "run")
@@ -158,41 +154,12 @@ class Run:
         the variants (float32 if none is named), ``head="raw"``, ``samples=200``, ``out=FOLDER``, ... Raises ValueError
         or OSError, in one line, and then nothing is written; TypeError for an unknown option.
         """
-        made = _call(convert_stage, {"run": self, **options}, show)
+        made = call(convert_stage, {"run": self}, options, show)
         return {file.contract.variant: Detector(file.path) for file in made.files}
 
     @takes(evaluate_stage.Config, "run", "model", "json")
     def evaluate(
         self, data: PathLike | Dataset | None = None, *, show: Show | None = None, **options: Any
     ) -> evaluate_stage.Evaluation:
-        """Average precision of its network in Keras: `micro_yolo.evaluate` of it."""
-        return evaluate(self, data, show=show, **options)
-
-
-class _Quiet(Show):
-    """Shows nothing, and keeps what a user should know."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
-
-
-def _call(stage: Any, options: Mapping[str, Any], show: Show | None) -> Any:
-    """The result of a stage; what it warns of becomes warnings of Python's when it has ended."""
-    config, quiet = configure(stage.Config, options), _Quiet()
-    shown = quiet if show is None else show
-    try:
-        with ExitStack() as stack:
-            if not sys.warnoptions:
-                # Notices of the libraries to programmers, as on the command line.
-                stack.enter_context(warnings.catch_warnings())
-                warnings.simplefilter("ignore")
-            if isinstance(shown, AbstractContextManager):
-                # A screen is closed also after Ctrl-C, or a terminal would stay without its cursor.
-                stack.enter_context(shown)
-            return stage.run(config, shown)
-    finally:
-        for text in quiet.warnings:
-            warnings.warn(text, stacklevel=3)
+        """Average precision of its network in Keras, as `micro_yolo.evaluate` measures it."""
+        return call(evaluate_stage, {"run": self, "model": None, "data": data, "json": False}, options, show)

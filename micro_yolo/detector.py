@@ -132,16 +132,18 @@ class Detector:
     def evaluate(
         self, data: str | os.PathLike[str] | Dataset | None = None, *, show: Show | None = None, **options: Any
     ) -> Evaluation:
-        """Average precision of this file: `micro_yolo.evaluate` of it."""
-        from micro_yolo import api
+        """Average precision of this file, as `micro_yolo.evaluate` measures it."""
+        from micro_yolo.options import call
+        from micro_yolo.pipeline import evaluate
 
-        return api.evaluate(self, data, show=show, **options)
+        return call(evaluate, {"run": None, "model": self, "data": data, "json": False}, options, show)
 
     def benchmark(self, *, show: Show | None = None, **options: Any) -> Speeds:
-        """Speed and memory of this file: `micro_yolo.benchmark` of it."""
-        from micro_yolo import api
+        """Speed and memory of this file, as `micro_yolo.benchmark` measures them."""
+        from micro_yolo.options import call
+        from micro_yolo.pipeline import benchmark
 
-        return api.benchmark(self, show=show, **options)
+        return call(benchmark, {"models": self}, options, show)
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Copy the file, its contract and labels.txt into `folder`, and return the new .tflite.

@@ -6,16 +6,46 @@ import dataclasses
 import difflib
 import inspect
 import os
+import sys
 import types
 import typing
+import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
 from micro_yolo.pipeline.data import Dataset
+from micro_yolo.pipeline.show.screen import Show
 
 ConfigT = TypeVar("ConfigT")
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+
+def call(stage: Any, own: Mapping[str, Any], options: Mapping[str, Any], show: Show | None) -> Any:
+    """What the `run` of a stage's module gives for the caller's `own` options of its `Config` and the user's.
+
+    `show` is told how far it is; without it what the stage warns of becomes warnings of Python's, of the caller's
+    caller, when it has ended. Raises as `configure` and the stage.
+    """
+    for name in options:
+        if name in own:
+            raise TypeError(f"{name}: unknown option, it is not for the user to say here")
+    config, quiet = configure(stage.Config, {**own, **options}), _Quiet()
+    shown = quiet if show is None else show
+    try:
+        with ExitStack() as stack:
+            if not sys.warnoptions:
+                # Notices of the libraries to programmers, as on the command line.
+                stack.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore")
+            if isinstance(shown, AbstractContextManager):
+                # A screen is closed also after Ctrl-C, or a terminal would stay without its cursor.
+                stack.enter_context(shown)
+            return stage.run(config, shown)
+    finally:
+        for text in quiet.warnings:
+            warnings.warn(text, stacklevel=3)
 
 
 def configure(kind: type[ConfigT], options: Mapping[str, Any]) -> ConfigT:
@@ -51,6 +81,16 @@ def takes(kind: type, *but: str) -> Callable[[FunctionT], FunctionT]:
         return function
 
     return say
+
+
+class _Quiet(Show):
+    """Shows nothing, and keeps what a user should know."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
 
 
 def _filled(kind: Any, given: Any, options: Mapping[str, Any]) -> Any:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import types
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 import micro_yolo
-from micro_yolo.options import configure
+from micro_yolo.options import call, configure
 from micro_yolo.pipeline import benchmark, convert, evaluate, prune, qat, train
 from micro_yolo.pipeline.data import Dataset
 from micro_yolo.pipeline.data.strength import Strength
@@ -90,3 +92,42 @@ def test_an_unknown_option_names_the_nearest() -> None:
         micro_yolo.train("data", epoch=3)
     with pytest.raises(TypeError, match=r"^qqqqq: unknown option; allowed: run, from_stage, float32, "):
         configure(convert.Config, {"qqqqq": 3})
+
+
+def test_what_the_object_says_is_no_option() -> None:
+    with pytest.raises(TypeError, match=r"^json: unknown option"):
+        micro_yolo.evaluate("none.tflite", json=True)
+
+
+def test_warnings_of_a_stage_are_pythons_unless_shown() -> None:
+    class Heard(micro_yolo.Show):
+        heard: ClassVar[list[str]] = []
+
+        def warn(self, text: str) -> None:
+            self.heard.append(text)
+
+    def run(config: train.Config, show: micro_yolo.Show) -> train.Config:
+        warnings.warn("a library's notice", stacklevel=1)
+        show.warn("one image is left out")
+        return config
+
+    stage = types.SimpleNamespace(Config=train.Config, run=run)
+    with pytest.warns(UserWarning) as caught:
+        assert call(stage, {"data": "x"}, {"seed": 3}, None) == train.Config(data=Path("x"), seed=3)
+    assert [str(each.message) for each in caught] == ["one image is left out"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        call(types.SimpleNamespace(Config=train.Config, run=lambda _, show: show.warn("heard")), {}, {}, Heard())
+    assert Heard.heard == ["heard"]
+
+
+def test_a_screen_is_closed_also_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = []
+    monkeypatch.setattr(micro_yolo.Screen, "__exit__", lambda *_: closed.append(True))
+
+    def run(config: train.Config, show: micro_yolo.Show) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        call(types.SimpleNamespace(Config=train.Config, run=run), {}, {}, micro_yolo.Screen())
+    assert closed
