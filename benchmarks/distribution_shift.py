@@ -112,11 +112,11 @@ def run(config: Config) -> Path:
         study.fit(cells)
         if session is not None:
             study.train(cells, session)
-    from micro_yolo.pipeline.show.plots import draw_shifts
+    from shift_picture import draw
 
     rows = _rows(study.done)
     runs.write_atomic(config.out / TABLE, _sheet(rows))
-    draw_shifts(rows, study.done["float32"].get("AP50"), config.out / PICTURE)
+    draw(rows, study.done["float32"].get("AP50"), config.out / PICTURE)
     print("\n".join(_markdown(study.done)))
     print(f"\n{config.out}: {STUDY}, {TABLE}, {PICTURE}")
     return config.out

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import difflib
 import gc
 import io
 import itertools
@@ -19,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from micro_yolo.model.nearest import nearest
 from micro_yolo.pipeline import train
 from micro_yolo.pipeline.data.strength import Strength
 from micro_yolo.pipeline.learn import devices, quick
@@ -133,7 +133,7 @@ def candidates(arch: Arch, rows: Sequence[str], kernels: Sequence[int]) -> dict[
     names = [row.name for row in arch.rows]
     for name in rows:
         if name not in names:
-            near = ", ".join(difflib.get_close_matches(name, allowed, n=3)) or "none"
+            near = nearest(name, allowed, form="{}", most=3) or "none"
             raise ValueError(f"rows: {arch.name} has no row {name!r}; nearest: {near}; allowed: {', '.join(allowed)}")
         if name not in allowed:
             raise ValueError(

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from micro_yolo.tflite import child, inspect
+from micro_yolo.tflite import child, inspect, suppression
 from micro_yolo.tflite.decode import Detections
 from micro_yolo.tflite.edit import graph_of
 from micro_yolo.tflite.image import load_image, resize
@@ -52,6 +52,7 @@ class Foreign:
         std: likewise.
         outputs: tensor indices of boxes (ymin, xmin, ymax, xmax in 0..1), classes, scores and count.
         labels: class names by class number, as far as the file has them.
+        least_score: what scores less the file drops by itself, as far as that is known.
     """
 
     size: tuple[int, int]
@@ -60,13 +61,14 @@ class Foreign:
     std: float
     outputs: tuple[int, int, int, int]
     labels: tuple[str, ...]
+    least_score: float = 0.0
 
     def label(self, number: int) -> str:
         """The name of a class, or its number."""
         return self.labels[number] if 0 <= number < len(self.labels) else f"class {number}"
 
 
-def describe(data: bytes, name: str | Path = "model") -> Foreign:
+def recognize(data: bytes, name: str | Path = "model") -> Foreign:
     """What a .tflite says of itself. ValueError, with the reason, if it is not a detector with four outputs."""
     model = inspect.read(data, name)
     said = _metadata(data)
@@ -78,7 +80,11 @@ def describe(data: bytes, name: str | Path = "model") -> Foreign:
     if dtype == "float32" and said.normalization is None:
         raise ValueError(f"{name}: its input is float32, and no metadata says how pixels are normalized")
     mean, std = said.normalization or (0.0, 1.0)
-    return Foreign(size, dtype, mean, std, outputs, _labels(data))
+    try:
+        told = suppression.told(data)
+    except ValueError:
+        told = None
+    return Foreign(size, dtype, mean, std, outputs, _labels(data), told.score_threshold if told else 0.0)
 
 
 def detect(
@@ -125,7 +131,7 @@ def detect_apart(
     from micro_yolo.tflite.runtime import Runtime
 
     data = inspect.read_bytes(path)
-    foreign = describe(data, path)
+    foreign = recognize(data, path)
     runtime = Runtime(data, threads=threads, name=path)
     found: list[Any] = []
     for file, size in pictures:

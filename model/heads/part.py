@@ -17,7 +17,7 @@ class Part:
 
     Attributes:
       name: the output is called ``{row}_{name}``.
-      layer: the Keras layer is called ``{row}_{layer}``.
+      layer: the Keras layer is called ``{row}_{layer}``; not `name`, which the sigmoid behind it has.
       values: how many a prediction has; None = one a class.
       bias: number of classes -> the convolution's biases at the start.
     """
@@ -26,3 +26,7 @@ class Part:
     layer: str
     values: int | None
     bias: Callable[[int], float]
+
+    def __post_init__(self) -> None:
+        if self.layer == self.name:
+            raise ValueError(f"part: layer and name must differ, got {self.name!r} for both")

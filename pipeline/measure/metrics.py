@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from micro_yolo.pipeline.data import Dataset, Split
-from micro_yolo.pipeline.measure.predictor import Advance, Facts, Network, Picture, PredictBatch, Predictor
+from micro_yolo.pipeline.measure.finders import Advance, Facts, GridPredictor, Picture, PredictBatch, Predictor
 from micro_yolo.tflite.contract import Nms
 from micro_yolo.tflite.heads import GridLike
 
@@ -47,7 +47,7 @@ def evaluate_split(
         advance: see there.
     """
     facts = Facts(size, rule, SCORE_THRESHOLD, iou_threshold)
-    network = Network(predict_batch, rows, dataset.names, facts, batch_size, coding)
+    network = GridPredictor(predict_batch, rows, dataset.names, facts, batch_size, coding)
     return measure_split(network, split, dataset, advance=advance)
 
 

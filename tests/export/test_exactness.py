@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from int8_files import lively, strangers
 
-from benchmarks.exactness import outputs, said, steps_apart
 from micro_yolo.model.heads import HEADS
 from micro_yolo.model.keras import keras
 from micro_yolo.model.ops import OPS
@@ -22,6 +21,7 @@ from micro_yolo.model.quantization.settle import odd, settle
 from micro_yolo.model.quantization.wrap import Quantization
 from micro_yolo.model.spec import Arch, Row
 from micro_yolo.model.zoo import ARCHS
+from micro_yolo.pipeline.measure.exactness import outputs, said, steps_apart
 from micro_yolo.tflite.convert import check, convert
 
 pytestmark = pytest.mark.slow

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,6 @@ from micro_yolo.tflite import inspect, suppression
 from micro_yolo.tflite.convert import VARIANTS, check_detections
 from micro_yolo.tflite.decode import Detections, iou
 from micro_yolo.tflite.detector import Detector, Interpreter
-from micro_yolo.tflite.image import load_image
 
 VALUES = {"score_threshold": 0.001, "iou_threshold": 0.6, "max_detections": 100}
 
@@ -94,31 +92,6 @@ def best_products(raw: Detector, pixels: np.ndarray) -> list[tuple[np.ndarray, n
         classes = grids["classes"]
         found.append((grids["objectness"][..., None], classes.reshape(*classes.shape[:2], 2, -1)))
     return found
-
-
-@pytest.fixture(scope="module")
-def believed(exported: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data set labelled with the eight objects the float32 file is surest of, for an AP that is not zero."""
-    copy = Path(shutil.copytree(tiny_data, tmp_path_factory.mktemp("believed") / "set"))
-    labels = json.loads((copy / "instances_train.json").read_text())
-    detector = Detector(file(exported, "float32_raw"))
-    labels["annotations"] = []
-    for image in labels["images"]:
-        found = detector.detect(load_image(copy / "images" / image["file_name"]), 0.3, 0.3)
-        for box, category in zip(found.boxes_xyxy[:8].tolist(), found.classes[:8].tolist(), strict=True):
-            x, y, width, height = box[0], box[1], box[2] - box[0], box[3] - box[1]
-            labels["annotations"].append(
-                {
-                    "id": len(labels["annotations"]) + 1,
-                    "image_id": image["id"],
-                    "category_id": labels["categories"][category]["id"],
-                    "bbox": [x, y, width, height],
-                    "area": width * height,
-                    "iscrowd": 0,
-                }
-            )
-    (copy / "instances_train.json").write_text(json.dumps(labels))
-    return copy
 
 
 def test_average_precision_is_the_same(exported: Path, believed: Path, tmp_path: Path) -> None:

@@ -7,39 +7,28 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from int8_files import lively, strangers
+from toy_op import HOURGLASS
 
-from benchmarks.exactness import outputs, said, steps_apart
 from micro_yolo.model.build import build, put_weights, weights_of, with_weights
 from micro_yolo.model.channels import channels_of, cut
 from micro_yolo.model.count import count
 from micro_yolo.model.keras import tf
-from micro_yolo.model.ops import OPS, Op
-from micro_yolo.model.primitives import Block, Conv, Depthwise, Gate, Skip
+from micro_yolo.model.ops import OPS
 from micro_yolo.model.quantization import network as quantize
 from micro_yolo.model.quantization.settle import settle
 from micro_yolo.model.quantization.wrap import Quantization
 from micro_yolo.model.row import Row
 from micro_yolo.model.spec import Arch
+from micro_yolo.pipeline.measure.exactness import outputs, said, steps_apart
 from micro_yolo.tflite.convert import check, convert
 
 pytestmark = pytest.mark.slow
 
 
-def hourglass(row: Row) -> Block:
-    """Narrow, spread out, gate, and add."""
-    return (
-        Conv("narrow", row.mid, width="mid"),
-        Depthwise(row.k, 1, name="spread"),
-        Gate(row.se, name="gate"),
-        Conv("widen", row.out, row.k),
-        Skip(),
-    )
-
-
 @pytest.fixture(scope="module", autouse=True)
 def registered() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(OPS, "hourglass", Op(hourglass, ("out", "k", "mid", "se", "act"), {"out": 1, "mid": 1, "se": 1}))
+        patch.setitem(OPS, "hourglass", HOURGLASS)
         yield
 
 

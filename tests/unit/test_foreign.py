@@ -59,7 +59,7 @@ def test_outputs_are_told_apart_by_their_names_too() -> None:
     shapes = [(1, MOST), (1, MOST, 4), (1,), (1, MOST)]
     for tensor, shape in zip(graph.subgraphs[0].tensors[4:], shapes, strict=True):
         tensor.shape = np.array(shape, np.int32)
-    assert foreign.describe(edit.pack(graph)).outputs == (5, 7, 4, 6)
+    assert foreign.recognize(edit.pack(graph)).outputs == (5, 7, 4, 6)
 
 
 def outputs(**changes: object) -> bytes:
@@ -117,5 +117,5 @@ def test_an_operator_the_runtime_lacks_is_one_line(tmp_path: Path, picture: Path
 
 @pytest.mark.parametrize("labels", ["../../evil\n\x1b[2J\n", "a\n" * 3])
 def test_labels_are_text_only(labels: str) -> None:
-    found = foreign.describe(ssd(labels=labels)).labels
+    found = foreign.recognize(ssd(labels=labels)).labels
     assert all(label.isprintable() for label in found)

@@ -96,7 +96,7 @@ def _nothing() -> None:
     pass
 
 
-class Network:
+class GridPredictor:
     """A network that gives grids, such as one in Keras."""
 
     def __init__(
@@ -132,7 +132,7 @@ class Network:
         ]
 
 
-class Ours:
+class OurFile:
     """A file with a contract; `sha256` is the contract's."""
 
     def __init__(self, detector: Detector, score: float | None = None, iou: float | None = None) -> None:
@@ -155,7 +155,7 @@ class Ours:
         return [self.detector.found(image, self.facts.score_threshold, self.facts.iou_threshold) for image in pixels]
 
 
-class Theirs:
+class ForeignFile:
     """A detector of somebody else, which looks at all pictures in a process of its own; `sha256` is the file's."""
 
     def __init__(self, path: Path, foreign: Foreign, score: float | None = None, threads: int = 1) -> None:
@@ -188,7 +188,9 @@ class Theirs:
             yield each if isinstance(each, str) else Found(*each)
 
 
-def open_file(path: Path, *, score: float | None = None, iou: float | None = None, threads: int = 1) -> Ours | Theirs:
+def open_file(
+    path: Path, *, score: float | None = None, iou: float | None = None, threads: int = 1
+) -> OurFile | ForeignFile:
     """The predictor of a .tflite: ours if it has a contract, else by what the file says itself.
 
     Raises:
@@ -199,12 +201,12 @@ def open_file(path: Path, *, score: float | None = None, iou: float | None = Non
     from micro_yolo.tflite.detector import Detector
 
     try:
-        return Ours(Detector(path, threads=threads), score, iou)
+        return OurFile(Detector(path, threads=threads), score, iou)
     except FileNotFoundError:
         if not path.is_file():
             raise
     try:
-        found = foreign.describe(inspect.read_bytes(path), path)
+        found = foreign.recognize(inspect.read_bytes(path), path)
     except ValueError as error:
         reason = str(error).removeprefix(f"{path}: ")
         raise ValueError(
@@ -213,7 +215,7 @@ def open_file(path: Path, *, score: float | None = None, iou: float | None = Non
         ) from None
     if iou is not None:
         raise ValueError(f"iou: {path} suppresses by itself; allowed: leave --iou out")
-    return Theirs(path, found, score, threads)
+    return ForeignFile(path, found, score, threads)
 
 
 def _in_batches(
