@@ -60,8 +60,9 @@ def _level_sums(
     )
     box_loss = _ciou(tf.gather_nd(boxes_xyxy, box), predicted_xyxy)
 
-    # An anchor's objectness is how well its box fits, so that the score ranks good boxes over poor ones.
-    quality = tf.clip_by_value(tf.stop_gradient(1.0 - box_loss), 0.0, 1.0)
+    # An anchor's objectness is how well its box fits, so that the score ranks good boxes over poor ones. CIoU can be
+    # below 0; the grid's zeros are more then.
+    quality = tf.stop_gradient(1.0 - box_loss)
     wanted = tf.tensor_scatter_nd_max(tf.zeros_like(objectness), at, quality)
     objectness_loss = tf.nn.sigmoid_cross_entropy_with_logits(wanted, objectness)
 
