@@ -112,11 +112,11 @@ def run(config: Config) -> Path:
         study.fit(cells)
         if session is not None:
             study.train(cells, session)
-    from micro_yolo.pipeline.show.plots import draw_shifts
+    from shift_picture import draw
 
     rows = _rows(study.done)
     runs.write_atomic(config.out / TABLE, _sheet(rows))
-    draw_shifts(rows, study.done["float32"].get("AP50"), config.out / PICTURE)
+    draw(rows, study.done["float32"].get("AP50"), config.out / PICTURE)
     print("\n".join(_markdown(study.done)))
     print(f"\n{config.out}: {STUDY}, {TABLE}, {PICTURE}")
     return config.out
@@ -245,6 +245,7 @@ class _Study:
     def _measure(self, model: Any) -> dict[str, float]:
         """AP50 and AP, in points, of a float32 .tflite of `model`, measured through its interpreter."""
         from micro_yolo.model.build import deployable
+        from micro_yolo.model.heads import head_of
         from micro_yolo.model.keras import keras
         from micro_yolo.pipeline.convert import write
         from micro_yolo.pipeline.measure.metrics import evaluate_split
@@ -260,14 +261,16 @@ class _Study:
             name=self.trained.run.name,
             arch=arch.name,
             variant="float32",
-            heads=arch.detections,
+            rows=arch.detections,
+            coding=head_of(arch).coding,
             labels=self.trained.labels,
             resize=resize,
         )
         with tempfile.TemporaryDirectory(prefix="micro-yolo-") as folder:
             detector = Detector(write(Path(folder), data, described), threads=self.config.threads)
             predict = detector.predict_batch
-            metrics, _ = evaluate_split(predict, arch.detections, self.val, self.dataset, arch.size, resize, 1)
+            where = (self.val, self.dataset, arch.size, resize, 1)
+            metrics, _ = evaluate_split(predict, arch.detections, *where, coding=described.coding)
         # Each conversion leaves graphs behind, and there are many.
         keras.backend.clear_session()
         return {"AP50": metrics["AP50"], "AP": metrics["AP"]}

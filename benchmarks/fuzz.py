@@ -107,9 +107,9 @@ def mutate(data: bytes, number: int) -> tuple[str, bytes]:
 
 def _fields(data: bytes, random: np.random.Generator) -> bytes:
     """A well-formed file that says something else than the model did: what no check of the format can find."""
-    from micro_yolo.tflite import inspect
+    from micro_yolo.tflite import edit
 
-    graph = inspect.graph_of(data)
+    graph = edit.graph_of(data)
     for _ in range(random.integers(1, 4)):
         tensors, ops = graph.subgraphs[0].tensors, graph.subgraphs[0].operators
         tensor, op = tensors[random.integers(len(tensors))], ops[random.integers(len(ops))]
@@ -139,7 +139,7 @@ def _fields(data: bytes, random: np.random.Generator) -> bytes:
                 setattr(op.builtinOptions, name, not value)
             elif isinstance(value, int):
                 setattr(op.builtinOptions, name, int(random.choice([0, 1, 3, 100])))
-    return inspect.pack(graph)
+    return edit.pack(graph)
 
 
 def draw(path: Path) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from micro_yolo.model.blocks import BLOCKS, Tensor
 from micro_yolo.model.heads import HEADS
 from micro_yolo.model.keras import keras
+from micro_yolo.model.layers import Tensor, put_together
+from micro_yolo.model.ops import block_of
 from micro_yolo.model.spec import INPUT, Arch
 
 
@@ -73,7 +74,7 @@ def build(arch: Arch, *, deploy: bool = False, pixels: keras.layers.Layer | None
             parts = HEADS[row.op].layers(inputs[0], row, arch.classes, deploy=deploy)
             outputs |= {(row.name, part): value for part, value in parts.items()}
         else:
-            made[row.name] = BLOCKS[row.op](inputs if row.op == "concat" else inputs[0], row, arch.act_of(row))
+            made[row.name] = put_together(block_of(row), inputs, row.name, arch.act_of(row))
     return Network(image, list(outputs.values()), Layout(tuple(outputs)), arch.name)
 
 
@@ -85,8 +86,7 @@ def deployable(arch: Arch, trained: keras.Model) -> Network:
     Raises:
       ValueError: `trained` is not of this table.
     """
-    model = build(arch, deploy=True)
-    reads_image = {f"{row.name}_conv" for row in arch.rows if INPUT in arch.sources[row.name]}
+    model, first = build(arch, deploy=True), reads_image(arch)
     theirs = {layer.name: layer.get_weights() for layer in trained.layers}
     for layer in model.layers:
         wanted = [tuple(weight.shape) for weight in layer.weights]
@@ -95,10 +95,15 @@ def deployable(arch: Arch, trained: keras.Model) -> Network:
         weights = theirs.get(layer.name, [])
         if [weight.shape for weight in weights] != wanted:
             raise ValueError(f"{arch.name}: the weights do not fit the table at layer {layer.name}")
-        if layer.name in reads_image:
+        if layer.name in first:
             weights = [weights[0] / 255, *weights[1:]]
         layer.set_weights(weights)
     return model
+
+
+def reads_image(arch: Arch) -> set[str]:
+    """The convolutions that read the image: those of a deployable model divide by 255 inside their kernels."""
+    return {f"{row.name}_{block_of(row)[0].name}" for row in arch.rows if INPUT in arch.sources[row.name]}
 
 
 def weights_of(model: keras.Model) -> dict[str, list[np.ndarray]]:

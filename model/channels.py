@@ -18,6 +18,8 @@ import numpy as np
 
 from micro_yolo.model.heads import HEADS
 from micro_yolo.model.nearest import nearest
+from micro_yolo.model.ops import block_of
+from micro_yolo.model.primitives import Conv, Depthwise, Gate, Skip
 from micro_yolo.model.spec import INPUT, Arch, Row
 
 # Layer name -> its weights as Keras' get_weights gives them.
@@ -25,7 +27,6 @@ Weights = Mapping[str, Sequence[np.ndarray]]
 Keep = Mapping[str, Sequence[int]]
 Part = Literal["kernel_in", "kernel_out", "depthwise", "bias", "gamma", "beta", "statistic"]
 _NORM: tuple[Part, ...] = ("gamma", "beta", "statistic", "statistic")
-INNER = ("pre", "mid")
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Axis:
       axis: of that array.
       channels: (size of the axis,) channel numbers.
       part: what the weight is.
+      makes: whether the weight makes the channels, or its scale does; else they pass through its layer.
     """
 
     layer: str
@@ -45,6 +47,7 @@ class Axis:
     axis: int
     channels: np.ndarray
     part: Part
+    makes: bool = False
 
 
 @dataclass
@@ -74,42 +77,40 @@ class Channels:
         self.units[unit] = numbers
         return numbers
 
-    def _conv(self, layer: str, entry: np.ndarray, leave: np.ndarray | None, norm: str | None = None) -> None:
+    def _norm(self, layer: str, channels: np.ndarray, *, makes: bool) -> None:
+        self.axes += [Axis(layer, i, 0, channels, part, makes) for i, part in enumerate(_NORM)]
+
+    def _conv(self, row: Row, part: Conv, entry: np.ndarray, leave: np.ndarray) -> None:
+        layer = f"{row.name}_{part.name}"
         self.axes.append(Axis(layer, 0, 2, entry, "kernel_in"))
-        if leave is not None:
-            self.axes.append(Axis(layer, 0, 3, leave, "kernel_out"))
-            if norm is None:
-                self.axes.append(Axis(layer, 1, 0, leave, "bias"))
-            else:
-                self._norm(norm, leave)
+        self.axes.append(Axis(layer, 0, 3, leave, "kernel_out", makes=True))
+        if part.bn:
+            self._norm(f"{row.name}_{part.prefix}bn", leave, makes=True)
+        else:
+            self.axes.append(Axis(layer, 1, 0, leave, "bias"))
 
-    def _norm(self, layer: str, channels: np.ndarray) -> None:
-        self.axes += [Axis(layer, i, 0, channels, part) for i, part in enumerate(_NORM)]
-
-    def _depthwise(self, row: str, channels: np.ndarray) -> None:
-        self.axes.append(Axis(f"{row}_dw", 0, 2, channels, "depthwise"))
-        self._norm(f"{row}_dw_bn", channels)
-
-    def _gate(self, row: str, channels: np.ndarray) -> None:
-        self.axes.append(Axis(f"{row}_se_squeeze", 0, 2, channels, "kernel_in"))
-        self.axes.append(Axis(f"{row}_se_excite", 0, 3, channels, "kernel_out"))
-
-    def _inner(self, row: Row, entry: np.ndarray) -> np.ndarray:
-        """The channels a block's projection reads."""
-        for part, layer in (("pre", "pre"), ("mid", "expand")):
-            width = getattr(row, part)
-            if width:
-                inner = self._new(f"{row.name}.{part}", width)
-                self._conv(f"{row.name}_{layer}", entry, inner, f"{row.name}_{layer}_bn")
-                entry = inner
-        self._depthwise(row.name, entry)
-        if row.se:
-            self._gate(row.name, entry)
-        return entry
-
-    def _leave(self, row: Row, entry: np.ndarray) -> np.ndarray:
-        """The channels a block's projection writes: its input's, where a skip adds that."""
-        return entry if row.skip else self._new(row.name, row.out)
+    def _block(self, row: Row, entry: np.ndarray) -> np.ndarray:
+        """The channels a row puts out; `entry` are those it reads, all side by side."""
+        block, now = block_of(row), entry
+        skips = any(isinstance(part, Skip) for part in block)
+        for part in block:
+            layer = f"{row.name}_{part.name}"
+            match part:
+                case Conv():
+                    if part.width == "out":
+                        # A sum writes the channels of what it adds to.
+                        leave = entry if skips else self._new(row.name, part.out)
+                    else:
+                        leave = self._new(f"{row.name}.{part.width}", part.out)
+                    self._conv(row, part, now, leave)
+                    now = leave
+                case Depthwise():
+                    self.axes.append(Axis(layer, 0, 2, now, "depthwise"))
+                    self._norm(f"{layer}_bn", now, makes=False)
+                case Gate():
+                    self.axes.append(Axis(f"{layer}_squeeze", 0, 2, now, "kernel_in"))
+                    self.axes.append(Axis(f"{layer}_excite", 0, 3, now, "kernel_out"))
+        return now
 
 
 def channels_of(arch: Arch) -> Channels:
@@ -119,26 +120,13 @@ def channels_of(arch: Arch) -> Channels:
     found.rows[INPUT] = np.array([-1, -2, -3])
     owner: dict[int, str] = {}
     for row in arch.rows:
-        entries = [found.rows[name] for name in arch.sources[row.name]]
-        entry = np.concatenate(entries)
-        leave = entry
-        if row.op == "conv":
-            leave = found._new(row.name, row.out)
-            found._conv(f"{row.name}_conv", entry, leave, f"{row.name}_bn" if row.bn else None)
-        elif row.op == "separable":
-            found._depthwise(row.name, entry)
-            leave = found._new(row.name, row.out)
-            found._conv(f"{row.name}_pw", entry, leave, f"{row.name}_pw_bn")
-        elif row.op in ("mbconv", "pep"):
-            inner = found._inner(row, entry)
-            leave = found._leave(row, entry)
-            found._conv(f"{row.name}_project", inner, leave, f"{row.name}_project_bn")
-        elif row.op == "fca":
-            found._gate(row.name, entry)
-        elif row.op in HEADS:
-            for part in HEADS[row.op].parts:
-                found._conv(f"{row.name}_{part.layer}", entry, None)
+        entry = np.concatenate([found.rows[name] for name in arch.sources[row.name]])
+        if row.op in HEADS:
+            layers = [f"{row.name}_{part.layer}" for part in HEADS[row.op].parts]
+            found.axes += [Axis(layer, 0, 2, entry, "kernel_in") for layer in layers]
             leave = np.empty(0, int)
+        else:
+            leave = found._block(row, entry)
         found.rows[row.name] = leave
         if row.name in found.units:
             owner |= dict.fromkeys(leave.tolist(), row.name)
@@ -182,13 +170,14 @@ def cut(arch: Arch, weights: Weights, keep: Keep) -> tuple[Arch, dict[str, list[
     def left(numbers: np.ndarray) -> np.ndarray:
         return np.flatnonzero(~np.isin(numbers, dropped))
 
-    rows = []
+    widths: dict[str, dict[str, Any]] = {row.name: {} for row in arch.rows}
+    for unit, numbers in found.units.items():
+        name, _, inner = unit.partition(".")
+        widths[name][inner or "out"] = len(left(numbers))
     for row in arch.rows:
-        widths = {part: f"{row.name}.{part}" for part in INNER if getattr(row, part)}
-        changes: dict[str, Any] = {part: len(left(found.units[unit])) for part, unit in widths.items()}
         if row.out:
-            changes["out"] = len(left(found.rows[row.name]))
-        rows.append(dataclasses.replace(row, **changes))
+            widths[row.name]["out"] = len(left(found.rows[row.name]))
+    rows = [dataclasses.replace(row, **widths[row.name]) for row in arch.rows]
     smaller = {layer: list(arrays) for layer, arrays in weights.items()}
     for axis in found.axes:
         arrays = smaller[axis.layer]
@@ -249,7 +238,7 @@ def importance(arch: Arch, weights: Weights, unit: str, by: Literal["l1", "gamma
     makers = [
         axis
         for axis in found.axes
-        if axis.part in ("kernel_out", "gamma") and not axis.layer.endswith(("_dw_bn", "_se_excite"))
+        if axis.part in ("kernel_out", "gamma") and axis.makes
         if np.isin(numbers, axis.channels).all()
     ]
     wanted = "gamma" if by == "gamma" and any(axis.part == "gamma" for axis in makers) else "kernel_out"

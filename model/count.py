@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from micro_yolo.model.heads import HEADS
-from micro_yolo.model.spec import Arch, Row
+from micro_yolo.model.ops import block_of
+from micro_yolo.model.primitives import Block, Conv, Depthwise, Gate, Pool, Upsample
+from micro_yolo.model.spec import Arch
 
 
 @dataclass(frozen=True)
@@ -66,38 +68,30 @@ def count(arch: Arch) -> Count:
     }
     rows = []
     for row in arch.rows:
-        tally = _tally(row, shapes[arch.sources[row.name][0]], shapes[row.name])
+        height, width, _ = shapes[arch.sources[row.name][0]]
+        channels = sum(arch.channels[name] for name in arch.sources[row.name])
+        tally = _Tally()
+        if row.op in HEADS:
+            tally.conv(height * width, channels, shapes[row.name][2], bias=True)
+        else:
+            _add_block(tally, block_of(row), height, width, channels)
         trainable = tally.weights + 2 * tally.norms
         rows.append(RowCount(row.name, row.op, shapes[row.name], trainable + 2 * tally.norms, trainable, tally.macs))
     return Count(tuple(rows))
 
 
-def _tally(row: Row, entry: tuple[int, int, int], leave: tuple[int, int, int]) -> _Tally:
-    tally = _Tally()
-    before, after, width = entry[0] * entry[1], leave[0] * leave[1], entry[2]
-    if row.op == "conv":
-        tally.conv(after, width, row.out, row.k, bn=row.bn, bias=not row.bn)
-    elif row.op in HEADS:
-        tally.conv(after, width, leave[2], bias=True)
-    elif row.op == "separable":
-        tally.conv(after, 1, width, row.k, bn=True)
-        tally.conv(after, width, row.out, bn=True)
-    elif row.op == "fca":
-        _gate(tally, width, row.se)
-    elif row.op in ("mbconv", "pep"):
-        if row.pre:
-            tally.conv(before, width, row.pre, bn=True)
-            width = row.pre
-        if row.mid:
-            tally.conv(before, width, row.mid, bn=True)
-            width = row.mid
-        tally.conv(after, 1, width, row.k, bn=True)
-        if row.se:
-            _gate(tally, width, row.se)
-        tally.conv(after, width, row.out, bn=True)
-    return tally
-
-
-def _gate(tally: _Tally, width: int, squeeze: int) -> None:
-    tally.conv(1, width, squeeze)
-    tally.conv(1, squeeze, width)
+def _add_block(tally: _Tally, block: Block, height: int, width: int, channels: int) -> None:
+    for part in block:
+        if isinstance(part, Conv | Depthwise | Pool):
+            height, width = height // part.s, width // part.s
+        match part:
+            case Conv():
+                tally.conv(height * width, channels, part.out, part.k, bn=part.bn, bias=not part.bn)
+                channels = part.out
+            case Depthwise():
+                tally.conv(height * width, 1, channels, part.k, bn=True)
+            case Gate():
+                tally.conv(1, channels, part.squeeze)
+                tally.conv(1, part.squeeze, channels)
+            case Upsample():
+                height, width = height * part.s, width * part.s

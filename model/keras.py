@@ -9,6 +9,7 @@ import os
 import random
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -53,4 +54,20 @@ def seeded(seed: int) -> Iterator[None]:
         _SEED_GENERATOR.generator = before
 
 
-__all__ = ["keras", "quiet", "seeded", "tf"]
+def nodes_of(model: keras.Model) -> list[Any]:
+    """Every call of a layer in a functional model: `layer`, and `parent_nodes` with the calls whose outputs it reads.
+
+    Not layer.input: tfmot hands unquantized layers from copy to copy, and they speak of the first.
+    """
+    return [node for level in model._nodes_by_depth.values() for node in level]
+
+
+def fix(layer: keras.layers.Layer, weight: tf.Variable) -> None:
+    """A trainable weight that `layer` made itself is no longer trained; of its others none changes its place."""
+    # Keras looks again at what each variable says, when it loads weights.
+    weight._trainable = False
+    layer._trainable_weights = [each for each in layer._trainable_weights if each is not weight]
+    layer._non_trainable_weights.append(weight)
+
+
+__all__ = ["fix", "keras", "nodes_of", "quiet", "seeded", "tf"]

@@ -12,5 +12,3 @@ Mosaic = keras_cv.layers.Mosaic
 AugmentationLayer = keras_cv.layers.VectorizedBaseImageAugmentationLayer
 to_dense = keras_cv.bounding_box.to_dense
 to_ragged = keras_cv.bounding_box.to_ragged
-# For benchmarks/augmentation.py, which measures ours beside theirs.
-layers = keras_cv.layers

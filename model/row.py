@@ -30,7 +30,7 @@ class Row:
 
     Attributes:
       name: unique, lower case; Keras layers are called ``{name}_{part}``.
-      op: one of `model.spec.OPS`, or that of a detection head (`model.heads.HEADS`).
+      op: one of `model.ops.OPS`, or that of a detection head (`model.heads.HEADS`).
       out: output channels.
       k: kernel size.
       s: stride; the factor for "upsample".

@@ -11,21 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from micro_yolo.model import tfmot
 from micro_yolo.model.build import Network
 from micro_yolo.model.channels import channels_of, positions
-from micro_yolo.model.keras import keras, quiet, tf
+from micro_yolo.model.keras import keras, tf
 from micro_yolo.model.spec import Arch
 
-with quiet():
-    import tensorflow_model_optimization as tfmot
-    from tensorflow_model_optimization.python.core.sparsity.keras import pruning_impl, pruning_wrapper
-
-UpdatePruningStep = tfmot.sparsity.keras.UpdatePruningStep
 # 2 of 4 consecutive weights along a filter's inputs stay; tfmot's way to say it is (zeros, block).
 TWO_OF_FOUR = (2, 4)
 
 
-class PruneChannels(pruning_wrapper.PruneLowMagnitude):
+class PruneChannels(tfmot.PruneLowMagnitude):
     """tfmot's pruning wrapper, with masks of whole channels in an order decided beforehand.
 
     tfmot chooses single weights anew at every update, by magnitude, layer by layer. Channels that are tied must go
@@ -58,20 +54,17 @@ class PruneChannels(pruning_wrapper.PruneLowMagnitude):
         )
 
 
-class _WholeChannels(pruning_impl.Pruning):
+class _WholeChannels(tfmot.Pruning):
     def __init__(self, doomed: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._doomed = doomed
 
-    def _update_mask(self, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """(threshold, mask of the weights' shape); tfmot keeps the threshold for its summaries, here the channels gone.
-
-        Its `conditional_mask_update` calls this whenever the schedule says so.
-        """
+    def masked(self, weights: tf.Tensor, sparsity: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """(channels gone, mask of the weights' shape)."""
         channels = int(weights.shape[-1])
         turn = np.full(channels, len(self._doomed))
         turn[self._doomed] = np.arange(len(self._doomed))
-        gone = tf.round(self._pruning_schedule(self._step_fn())[1] * channels)
+        gone = tf.round(sparsity * channels)
         kept = tf.cast(tf.constant(turn, tf.float32) >= gone, weights.dtype)
         return tf.cast(gone, weights.dtype), tf.broadcast_to(kept, tf.shape(weights))
 
@@ -92,7 +85,7 @@ def dooming(model: Network, arch: Arch, dropped: np.ndarray, steps: int) -> Netw
         if layer.name not in where:
             return layer
         doomed = where[layer.name]
-        schedule = tfmot.sparsity.keras.PolynomialDecay(
+        schedule = tfmot.PolynomialDecay(
             initial_sparsity=0.0,
             final_sparsity=len(doomed) / int(layer.output_shape[-1]),
             begin_step=0,
@@ -110,15 +103,15 @@ def two_of_four(model: Network) -> Network:
     def wrapped(layer: keras.layers.Layer) -> keras.layers.Layer:
         if not has_pattern(layer):
             return layer
-        schedule = tfmot.sparsity.keras.ConstantSparsity(0.5, begin_step=0, frequency=1)
-        return pruning_wrapper.PruneLowMagnitude(layer, pruning_schedule=schedule, sparsity_m_by_n=TWO_OF_FOUR)
+        schedule = tfmot.ConstantSparsity(0.5, begin_step=0, frequency=1)
+        return tfmot.PruneLowMagnitude(layer, pruning_schedule=schedule, sparsity_m_by_n=TWO_OF_FOUR)
 
     return _wrapped(model, wrapped)
 
 
 def strip_pruning(wrapped: Network) -> Network:
     """The network without the wrappers, its weights as they left them."""
-    return wrapped.around(tfmot.sparsity.keras.strip_pruning(wrapped))
+    return wrapped.around(tfmot.strip_pruning(wrapped))
 
 
 def has_pattern(layer: keras.layers.Layer) -> bool:
@@ -132,7 +125,7 @@ def masks_of(wrapped: keras.Model) -> dict[str, np.ndarray]:
     return {
         layer.layer.name: layer.pruning_vars[0][1].numpy()
         for layer in wrapped.layers
-        if isinstance(layer, pruning_wrapper.PruneLowMagnitude)
+        if isinstance(layer, tfmot.PruneLowMagnitude)
     }
 
 

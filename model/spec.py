@@ -22,24 +22,14 @@ from typing import Any, cast
 from micro_yolo.model.check_json import Types, checked, list_of, text, whole
 from micro_yolo.model.heads import HEADS
 from micro_yolo.model.nearest import nearest
+from micro_yolo.model.ops import OPS, block_of, stride_behind, width_behind
+from micro_yolo.model.primitives import Concat, Skip, Upsample
 from micro_yolo.model.row import WHOLE, Anchor, DetectionRow, Row, Size
 
-__all__ = ["ACTS", "INPUT", "OPS", "Anchor", "Arch", "DetectionRow", "Row", "Size"]
+__all__ = ["ACTS", "INPUT", "Anchor", "Arch", "DetectionRow", "Row", "Size"]
 
 INPUT = "input"
 ACTS = ("relu6", "relu", "leaky", "linear")
-# Which fields each op reads besides name and src; any other set field would be ignored in silence, so it is an error.
-# Detection rows are those of `model.heads.HEADS`.
-OPS = {
-    "conv": ("out", "k", "s", "act", "bn"),
-    "separable": ("out", "k", "s", "act"),
-    "mbconv": ("out", "k", "s", "mid", "se", "skip", "act"),
-    "pep": ("out", "k", "s", "pre", "mid", "skip", "act"),
-    "fca": ("se",),
-    "pool": ("k", "s"),
-    "upsample": ("s",),
-    "concat": (),
-}
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _ARCH_TYPES: Types = {
     "name": ("a string", text),
@@ -96,7 +86,7 @@ class Arch:
         """Input pixels per cell of each row's output, and of "input"."""
         found = {INPUT: 1}
         for row in self.rows:
-            found[row.name] = _stride(row, found[self.sources[row.name][0]])
+            found[row.name] = stride_behind(row, found[self.sources[row.name][0]])
         return found
 
     @property
@@ -179,11 +169,9 @@ class Arch:
 
 
 def _out(row: Row, widths: list[int], classes: int) -> int:
-    return sum(HEADS[row.op].widths(row, classes).values()) if row.op in HEADS else row.out or sum(widths)
-
-
-def _stride(row: Row, stride: int) -> int:
-    return stride // row.s if row.op == "upsample" else stride * row.s
+    if row.op in HEADS:
+        return sum(HEADS[row.op].widths(row, classes).values())
+    return width_behind(row, sum(widths))
 
 
 def _check(arch: Arch) -> None:
@@ -209,12 +197,12 @@ def _check(arch: Arch) -> None:
                 raise ValueError(f"{where}: unknown source {name!r}; a row reads rows above it{nearest(name, width)}")
             if op[name] in HEADS:
                 raise ValueError(f"{where}: reads the {op[name]} row {name!r}; name another in src")
-            if name == INPUT and row.op != "conv":
-                # The deployable model divides by 255 inside this kernel.
-                raise ValueError(f"{where}: only conv rows read the image, got {row.op}")
+            if name == INPUT and not (row.op in OPS and OPS[row.op].reads_image):
+                allowed = " and ".join(op for op, it in OPS.items() if it.reads_image)
+                raise ValueError(f"{where}: only {allowed} rows read the image, got {row.op}")
         _check_wiring(row, where, sources, width, stride)
         width[row.name] = _out(row, [width[name] for name in sources], arch.classes)
-        stride[row.name], op[row.name] = _stride(row, stride[sources[0]]), row.op
+        stride[row.name], op[row.name] = stride_behind(row, stride[sources[0]]), row.op
     _check_use(arch)
     _check_size(arch)
 
@@ -236,7 +224,7 @@ def _check_names(arch: Arch) -> None:
 
 
 def _check_fields(row: Row, where: str) -> None:
-    known = OPS | {op: head.fields for op, head in HEADS.items()}
+    known = {op: it.fields for op, it in (OPS | HEADS).items()}
     if row.op not in known:
         raise ValueError(f"{where}: unknown op {row.op!r}; allowed: {', '.join(known)}{nearest(row.op, known)}")
     for field in dataclasses.fields(row):
@@ -249,12 +237,9 @@ def _check_fields(row: Row, where: str) -> None:
         if field.type == "int" and (not whole(value) or value < least):
             rule = "above 0" if least else "not negative"
             raise ValueError(f"{where}: {field.name} must be a whole number, {rule}, got {value!r}")
-    must = {"conv": ["out"], "separable": ["out"], "mbconv": ["out"], "pep": ["out", "pre", "mid"], "fca": ["se"]}
-    for name in must.get(row.op, []):
-        if not getattr(row, name):
-            raise ValueError(f"{where}: {row.op} needs {name} of at least 1, got {getattr(row, name)}")
-    if row.op == "upsample" and row.s < 2:
-        raise ValueError(f"{where}: upsample needs s of at least 2, got {row.s}")
+    for name, least in OPS[row.op].least.items() if row.op in OPS else ():
+        if getattr(row, name) < least:
+            raise ValueError(f"{where}: {row.op} needs {name} of at least {least}, got {getattr(row, name)}")
     if row.act is not None and row.act not in ACTS:
         raise ValueError(f"{where}: unknown activation {row.act!r}; allowed: {', '.join(ACTS)}")
     if row.op in HEADS:
@@ -264,16 +249,19 @@ def _check_fields(row: Row, where: str) -> None:
 def _check_wiring(
     row: Row, where: str, sources: tuple[str, ...], width: dict[str, int], stride: dict[str, int]
 ) -> None:
-    if (len(sources) > 1) != (row.op == "concat"):
-        rule = "needs two or more sources" if row.op == "concat" else "reads one source"
+    kinds = {type(part) for part in block_of(row)}
+    if (len(sources) > 1) != (Concat in kinds):
+        rule = "needs two or more sources" if Concat in kinds else "reads one source"
         raise ValueError(f"{where}: {row.op} {rule}, got {', '.join(sources)}")
     if len({stride[name] for name in sources}) > 1:
         got = ", ".join(f"{name} at stride {stride[name]}" for name in sources)
         raise ValueError(f"{where}: {row.op} needs sources of equal stride, got {got}")
-    if row.skip and (row.s != 1 or width[sources[0]] != row.out):
-        raise ValueError(f"{where}: skip needs s=1 and equal widths, got s={row.s}, {width[sources[0]]} -> {row.out}")
-    if row.op == "upsample" and stride[sources[0]] % row.s:
-        raise ValueError(f"{where}: upsample by {row.s} needs a stride it divides, got {stride[sources[0]]}")
+    entry = width[sources[0]]
+    if Skip in kinds and (row.s != 1 or entry != width_behind(row, entry)):
+        got = f"s={row.s}, {entry} -> {width_behind(row, entry)}"
+        raise ValueError(f"{where}: skip needs s=1 and equal widths, got {got}")
+    if Upsample in kinds and stride[sources[0]] % row.s:
+        raise ValueError(f"{where}: {row.op} by {row.s} needs a stride it divides, got {stride[sources[0]]}")
 
 
 def _check_use(arch: Arch) -> None:

@@ -8,7 +8,6 @@ of the Edge TPU is a prediction by the published list of operators.
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import sys
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from micro_yolo.model.nearest import nearest
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import lettered, listing
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
@@ -115,11 +115,8 @@ def _targets(text: str, known: tuple[str, ...]) -> list[str]:
     targets = [target.strip() for target in text.split(",") if target.strip()]
     for target in targets:
         if target not in known:
-            near = difflib.get_close_matches(target, known, n=1)
-            raise ValueError(
-                f"target: unknown, got {target!r}; "
-                + (f"nearest: {near[0]}" if near else f"allowed: {', '.join(known)}")
-            )
+            near = nearest(target, known, form="nearest: {}") or f"allowed: {', '.join(known)}"
+            raise ValueError(f"target: unknown, got {target!r}; {near}")
     if not targets:
         raise ValueError(f"target: name at least one; allowed: {', '.join(known)}")
     return list(dict.fromkeys(targets))

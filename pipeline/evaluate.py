@@ -23,7 +23,7 @@ from micro_yolo.pipeline.store.finished import From, check_names, find
 
 if TYPE_CHECKING:
     from micro_yolo.pipeline.data import Dataset
-    from micro_yolo.pipeline.measure.predictor import Ours, Predictor, Theirs
+    from micro_yolo.pipeline.measure.finders import ForeignFile, OurFile, Predictor
 
 PROG = "python -m pipeline.evaluate"
 _TOTALS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR100")
@@ -83,7 +83,10 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class _Subject:
-    """What is measured, whatever it is made of; `classes` as of `measure_split`, None if they are the data set's."""
+    """What is measured, whatever it is made of.
+
+    `classes` are as of `measure_split`, None if they are the data set's; `foreign` says how they were taken.
+    """
 
     name: str
     title: str
@@ -92,6 +95,7 @@ class _Subject:
     dataset: Dataset
     out: Path | None
     classes: dict[int, int] | None = None
+    foreign: dict[str, Any] | None = None
 
 
 def run(config: Config, show: Show = QUIET) -> Evaluation:
@@ -113,9 +117,12 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
         runs.check_writable(subject.out)
     if warning := dataset.warning():
         show.warn(warning)
-    foreign = _foreign_facts(subject)
+    foreign = subject.foreign
     if foreign and foreign["missing"]:
         show.warn(f"{config.model} knows no {', '.join(foreign['missing'])}: their boxes count as missed")
+    if foreign and foreign["least_score"] > facts.score_threshold:
+        least = foreign["least_score"]
+        show.warn(f"{config.model} drops what scores below {least:g} by itself, which lowers its average precision")
     split = dataset.splits[config.split]
     from micro_yolo.pipeline.measure.metrics import measure_split
 
@@ -146,33 +153,34 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
 def _keras(config: Config) -> _Subject:
     trained = find(config.run, config.from_stage)
     dataset = trained.dataset(config.data)
+    from micro_yolo.model.heads import head_of
     from micro_yolo.pipeline.learn.loop import keras_predict
+    from micro_yolo.pipeline.measure.finders import Facts, GridPredictor
     from micro_yolo.pipeline.measure.metrics import SCORE_THRESHOLD
-    from micro_yolo.pipeline.measure.predictor import Facts, Network
     from micro_yolo.tflite.contract import Nms
 
     iou = Nms().iou_threshold if config.iou is None else config.iou
-    facts = Facts(trained.arch.size, trained.resize, SCORE_THRESHOLD, iou)
+    arch, facts = trained.arch, Facts(trained.arch.size, trained.resize, SCORE_THRESHOLD, iou)
     predict = keras_predict(trained.weighted())
     return _Subject(
         name=trained.stage.name,
-        title=f"{trained.stage} ({trained.arch.name}, Keras)",
+        title=f"{trained.stage} ({arch.name}, Keras)",
         sha256=runs.sha256(trained.stage / runs.WEIGHTS),
-        predictor=Network(predict, trained.arch.detections, trained.labels, facts, config.batch),
+        predictor=GridPredictor(predict, arch.detections, trained.labels, facts, config.batch, head_of(arch).coding),
         dataset=dataset,
         out=config.out or trained.run,
     )
 
 
 def _file(config: Config, path: Path) -> _Subject:
+    from micro_yolo.pipeline.measure.finders import OurFile, open_file
     from micro_yolo.pipeline.measure.metrics import SCORE_THRESHOLD
-    from micro_yolo.pipeline.measure.predictor import Ours, open_file
 
     predictor = open_file(path, score=SCORE_THRESHOLD, iou=config.iou, threads=config.threads)
-    return _ours(config, path, predictor) if isinstance(predictor, Ours) else _theirs(config, path, predictor)
+    return _ours(config, path, predictor) if isinstance(predictor, OurFile) else _theirs(config, path, predictor)
 
 
-def _ours(config: Config, path: Path, predictor: Ours) -> _Subject:
+def _ours(config: Config, path: Path, predictor: OurFile) -> _Subject:
     from micro_yolo.pipeline.data import load
 
     contract = predictor.detector.contract
@@ -193,20 +201,21 @@ def _ours(config: Config, path: Path, predictor: Ours) -> _Subject:
     )
 
 
-def _theirs(config: Config, path: Path, predictor: Theirs) -> _Subject:
+def _theirs(config: Config, path: Path, predictor: ForeignFile) -> _Subject:
     from micro_yolo.pipeline.data import load
     from micro_yolo.pipeline.measure.classes import matched
 
     if config.data is None:
         raise ValueError(f"{path}: is not of ours and names no data set; pass --data PATH")
     dataset = load(config.data)
-    classes = matched(predictor.labels, dataset.names)
+    labels, names = predictor.labels, dataset.names
+    classes = matched(labels, names)
     if not classes:
-        known = ", ".join(predictor.labels)[:120] or "no names, as there is no one text file behind the model"
+        known = ", ".join(labels)[:120] or "no names, as there is no one text file behind the model"
         raise ValueError(
-            f"{path}: has none of the classes of {dataset.root}, which are {', '.join(dataset.names)[:120]}; "
-            f"its own: {known}"
+            f"{path}: has none of the classes of {dataset.root}, which are {', '.join(names)[:120]}; its own: {known}"
         )
+    found = set(classes.values())
     return _Subject(
         name=path.stem.removeprefix("model_"),
         title=f"{path} (somebody else's)",
@@ -215,19 +224,13 @@ def _theirs(config: Config, path: Path, predictor: Theirs) -> _Subject:
         dataset=dataset,
         out=config.out,
         classes=classes,
+        foreign={
+            "classes": {labels[theirs]: names[number] for theirs, number in classes.items()},
+            "left_out": len(labels) - len(classes),
+            "missing": [name for number, name in enumerate(names) if number not in found],
+            "least_score": predictor.foreign.least_score,
+        },
     )
-
-
-def _foreign_facts(subject: _Subject) -> dict[str, Any] | None:
-    """How the classes of somebody else's detector were taken; None for ours."""
-    if subject.classes is None:
-        return None
-    labels, names = subject.predictor.labels, subject.dataset.names
-    return {
-        "classes": {labels[ours]: names[number] for ours, number in subject.classes.items()},
-        "left_out": len(labels) - len(subject.classes),
-        "missing": [name for number, name in enumerate(names) if number not in subject.classes.values()],
-    }
 
 
 def tell(found: Evaluation, show: Show) -> None:

@@ -63,10 +63,10 @@ def run(config: Config, show: Show = QUIET) -> Inspected:
         raise ValueError(f"patience: must be above 0, got {config.patience}")
     data = inspect.read_bytes(config.model)
     model = inspect.read(data, config.model)
-    return Inspected(model, report(config, data, model))
+    return Inspected(model, _known(config, data, model))
 
 
-def report(config: Config, data: bytes, model: Model) -> dict[str, Any]:
+def _known(config: Config, data: bytes, model: Model) -> dict[str, Any]:
     """All that is known of a file, for JSON."""
     from micro_yolo.tflite import advice, costs
 

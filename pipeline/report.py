@@ -36,8 +36,7 @@ PAGE = "report.html"
 TEMPLATE = "report.html.j2"
 # Classes with a chart each; the figures of the others are in the table.
 MOST_CHARTS = 12
-_LOSSES = ("box", "objectness", "classes", "distillation")
-_EXACT_DB = 65.0
+_TOP_DB = 65.0
 
 
 @dataclass(frozen=True)
@@ -248,7 +247,7 @@ def _training(directory: Path) -> list[dict[str, Any]]:
         epochs = [float(row["epoch"] or 0) for row in rows]
         losses = [
             Series(loss, epochs, [row[loss] if (row[loss] or 0) > 0 else None for row in rows], colour)
-            for colour, loss in enumerate(_LOSSES)
+            for colour, loss in enumerate(name for name in history.losses_of(rows[0]) if name != "total")
             if any((row.get(loss) or 0) > 0 for row in rows)
         ]
         measured = [(row["epoch"] or 0.0, row) for row in rows if row.get("AP") is not None]
@@ -311,7 +310,7 @@ def _layers(errors: dict[str, Any] | None) -> dict[str, Any] | None:
     layers = errors["layers"]
 
     def heights(key: str) -> list[float]:
-        return [_EXACT_DB if layer[key] is None else layer[key] for layer in layers]
+        return [_TOP_DB if layer[key] is None else layer[key] for layer in layers]
 
     worst = [next(layer for layer in layers if layer["name"] == name) for name in errors["worst"]]
     chart = charts.bars(
@@ -322,7 +321,7 @@ def _layers(errors: dict[str, Any] | None) -> dict[str, Any] | None:
         f"Signal to error of {len(layers)} int8 layers in decibels; the worst are {', '.join(errors['worst'][:3])}",
         y="signal to error, dB",
         legend=("the layer's own error", "the worst ten", "with what it inherits"),
-        top=_EXACT_DB,
+        top=_TOP_DB,
     )
     return {**errors, "chart": chart, "worst": worst}
 

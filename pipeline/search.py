@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import difflib
 import gc
 import io
 import itertools
@@ -19,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from micro_yolo.model.nearest import nearest
 from micro_yolo.pipeline import train
 from micro_yolo.pipeline.data.strength import Strength
 from micro_yolo.pipeline.learn import devices, quick
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from micro_yolo.model.spec import Arch
 
 PROG = "python -m pipeline.search"
-# Whose k is a convolution's kernel; a pool's is its window.
-OPS_WITH_KERNEL = ("conv", "separable", "mbconv", "pep")
 BEST, RANKING, SHEET, PICTURE = "best.json", "search.json", "search.csv", "search.png"
 
 # What search.json says of one: `_blank` with what it reached.
@@ -129,11 +127,13 @@ def candidates(arch: Arch, rows: Sequence[str], kernels: Sequence[int]) -> dict[
         raise ValueError(
             f"kernels: must be two or more different sizes above 0, got {' '.join(map(str, kernels)) or 'none'}"
         )
-    allowed = [row.name for row in arch.rows if row.op in OPS_WITH_KERNEL]
+    from micro_yolo.model.ops import has_kernel
+
+    allowed = [row.name for row in arch.rows if has_kernel(row)]
     names = [row.name for row in arch.rows]
     for name in rows:
         if name not in names:
-            near = ", ".join(difflib.get_close_matches(name, allowed, n=3)) or "none"
+            near = nearest(name, allowed, form="{}", most=3) or "none"
             raise ValueError(f"rows: {arch.name} has no row {name!r}; nearest: {near}; allowed: {', '.join(allowed)}")
         if name not in allowed:
             raise ValueError(

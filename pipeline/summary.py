@@ -18,7 +18,7 @@ from micro_yolo.pipeline.show.screen import QUIET, Show
 
 if TYPE_CHECKING:
     from micro_yolo.model.count import Count
-    from micro_yolo.model.spec import Arch, Row
+    from micro_yolo.model.spec import Arch
     from micro_yolo.pipeline.paper.published import Line
 
 PROG = "python -m pipeline.summary"
@@ -105,6 +105,8 @@ def tell(counted: Counted) -> None:
     """What people want to know of it."""
     from rich.markup import escape
 
+    from micro_yolo.model.ops import in_words
+
     console = wide_console()
     if counted.tables is not None:
         from micro_yolo.pipeline.paper.text import print_tables
@@ -121,7 +123,7 @@ def tell(counted: Counted) -> None:
         for row, counts in zip(arch.rows, total.rows, strict=True):
             table.add_row(
                 row.name,
-                _in_words(row),
+                in_words(row),
                 "x".join(map(str, counts.shape)),
                 f"{counts.params:,}" if counts.params else "",
                 f"{counts.macs / 1e6:,.1f}" if counts.macs else "",
@@ -131,21 +133,6 @@ def tell(counted: Counted) -> None:
             f"{total.params:,} parameters ({total.params - total.trainable:,} of them batch-norm statistics), "
             f"{total.macs / 1e9:.4f} GMAC (1 GMAC is 2 GFLOP)\n"
         )
-
-
-def _in_words(row: Row) -> str:
-    """A row's fields in a few words: ``mbconv 5x5 mid 64 se 2``."""
-    words = [row.op]
-    if row.k > 1:
-        words.append(f"{row.k}x{row.k}")
-    if row.s > 1:
-        words.append(f"x{row.s}" if row.op == "upsample" else f"/{row.s}")
-    words += [f"{name} {getattr(row, name)}" for name in ("pre", "mid", "se") if getattr(row, name)]
-    if row.skip:
-        words.append("skip")
-    if row.src:
-        words.append(f"of {', '.join(row.src)}")
-    return " ".join(words)
 
 
 def command(config: Config) -> None:
@@ -160,7 +147,7 @@ def command(config: Config) -> None:
 
 def main() -> None:
     """The command line."""
-    cli.main(Config, command, prog=PROG)
+    cli.main(Config, command, prog=PROG, description=__doc__)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # MediaPipe imports TensorFlow if it is there, perhaps before model.keras could say which Keras.
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 
+# The same examples every time; of `make test-long` others every time, which its seed brings back.
 settings.register_profile("project", deadline=None, max_examples=50, derandomize=True)
-settings.load_profile("project")
+settings.register_profile("long", deadline=None, max_examples=1000, print_blob=True)
+PROFILE = os.environ.get("MICRO_YOLO_EXAMPLES", "project")
+settings.load_profile(PROFILE)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    seed = config.getoption("hypothesis_seed", None)
+    again = "" if seed is None else f", seed {seed}; again: make test-long SEED={seed}"
+    return f"examples: {PROFILE}{again}"
 
 
 @pytest.fixture(scope="session")

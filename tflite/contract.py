@@ -9,20 +9,20 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from micro_yolo.tflite import inspect, metadata
-from micro_yolo.tflite.head import OUTPUTS
+from micro_yolo.tflite import heads, inspect, metadata, suppression, typed
+from micro_yolo.tflite.heads import Grid, GridLike
 from micro_yolo.tflite.image import LETTERBOX_FILL, RULES
 
 FORMAT = "micro-yolo/1"
 HEADS = ("detections", "raw")
-KINDS = ("boxes", "objectness", "classes")
-# Of the detections head, in the order of tflite.head.OUTPUTS.
+# Of the detections head, in the order of tflite.suppression.OUTPUTS.
 DETECTION_KINDS = ("boxes", "classes", "scores", "count")
 DTYPES = ("float32", "uint8", "int8", "int16")
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ class Output:
 
     Attributes:
         name: in the signature.
-        kind: one of KINDS, of the detections head one of DETECTION_KINDS.
+        kind: a part of its coding, of the detections head one of DETECTION_KINDS.
         row: the detection row it belongs to; "" for the detections head.
         stride: input pixels per cell; 0 for the detections head.
-        shape: (1, height, width, channels), channels anchor-major; see tflite.head for the detections head.
+        shape: (1, height, width, channels), channels prediction-major; see tflite.suppression for the other.
         dtype: one of DTYPES.
         scale: 0 for float32.
         zero_point: 0 for float32.
@@ -106,15 +106,6 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Head:
-    """A detection row: pixels per cell, and its anchors ((width, height), ...) in pixels."""
-
-    row_name: str
-    stride: int
-    anchors: tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True)
 class Contract:
     """Everything about a .tflite that its bytes do not say. Checked when made.
 
@@ -123,8 +114,8 @@ class Contract:
         arch: of the network's table.
         variant: of the conversion: float32, int8, ...
         input: its input.
-        outputs: of the raw head three kinds for each detection row, rows in the network's order; of the detections head
-            the four of tflite.head.
+        outputs: of the raw head the parts of its coding for each detection row, rows in the network's order; of the
+            detections head the four of tflite.suppression.
         anchors: row name -> ((width, height), ...) in pixels of the input; empty for the detections head.
         labels: class names, by class number.
         model_sha256: of the .tflite, hexadecimal; in the file itself, of what is in front of the files in it.
@@ -132,7 +123,9 @@ class Contract:
         parents: what it was made from: path and SHA-256 of each file.
         data: what it was trained on.
         versions: of the packages that made it.
-        head: what the outputs are: "raw" are the grids of tflite.decode, "detections" what tflite.head makes of them.
+        head: what the outputs are: "raw" are grids, "detections" what tflite.suppression makes of them.
+        coding: how they are read: of grids one of tflite.heads.CODINGS. Files made before this was written have none,
+            which means IMPLIED.
         format: of this JSON.
     """
 
@@ -141,7 +134,9 @@ class Contract:
     variant: str
     input: Input
     outputs: tuple[Output, ...]
-    anchors: dict[str, tuple[tuple[float, float], ...]]
+    anchors: dict[str, tuple[tuple[float, float], ...]] = field(
+        metadata={typed.RULE: "map rows to lists of [width, height]"}
+    )
     labels: tuple[str, ...]
     model_sha256: str
     nms: Nms = field(default_factory=Nms)
@@ -149,6 +144,7 @@ class Contract:
     data: Data = field(default_factory=Data)
     versions: dict[str, str] = field(default_factory=dict)
     head: str = "raw"
+    coding: str = field(kw_only=True)
     format: str = FORMAT
 
     def __post_init__(self) -> None:
@@ -160,10 +156,10 @@ class Contract:
         return self.input.shape[1], self.input.shape[2]
 
     @property
-    def heads(self) -> tuple[Head, ...]:
+    def grids(self) -> tuple[Grid, ...]:
         """The detection rows in order; none for the detections head."""
         strides = {output.row: output.stride for output in self.outputs if output.row}
-        return tuple(Head(row, stride, self.anchors[row]) for row, stride in strides.items())
+        return tuple(Grid(row, stride, self.anchors[row]) for row, stride in strides.items())
 
     def output(self, row: str, kind: str) -> Output:
         """The output of one kind of a row; of the detections head the row is ""."""
@@ -177,18 +173,25 @@ class Contract:
     def from_json(cls, text: str | bytes, where: str = "contract") -> Contract:
         """The inverse of `to_json`. ValueError, beginning with `where`, for anything that is not a valid contract."""
         try:
-            value = json.loads(text)
-        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ValueError(f"{where}: must be JSON, got {error}") from None
+            value = typed.parse(text)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
         if not isinstance(value, dict) or not str(value.get("format", "")).startswith("micro-yolo/"):
             raise ValueError(f"{where}: not a contract of ours; `python -m pipeline.convert` writes one")
         if value["format"] != FORMAT:
             raise ValueError(
-                f"{where}: format {value['format']} is not known here; allowed: {FORMAT}; update micro-yolo"
+                f"{where}: format {typed.shown(value['format'])[1:-1]} is not known here; allowed: {FORMAT}; "
+                "update micro-yolo"
             )
         try:
-            return _contract(value)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            head = typed.read(str, value.get("head", "raw"), "head")
+            coding = typed.read(
+                str, value.get("coding", heads.IMPLIED if head == "raw" else suppression.CODING), "coding"
+            )
+            # Before all else: what else is in it may only make sense to who knows the coding.
+            _check_coding(head, coding)
+            return typed.read(cls, {**value, "coding": coding})
+        except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
 
 
@@ -239,10 +242,11 @@ def describe(
     name: str,
     arch: str,
     variant: str,
-    heads: Sequence[Any],
+    rows: Sequence[GridLike],
     labels: Sequence[str],
     resize: str,
     head: str = "raw",
+    coding: str = heads.IMPLIED,
     nms: Nms | None = None,
     parents: Mapping[str, str] | None = None,
     data: Data | None = None,
@@ -251,27 +255,29 @@ def describe(
     """The contract of a freshly converted .tflite.
 
     Args:
-        model: its bytes, with signature outputs called ``{row}_{kind}``, or those of tflite.head.
+        model: its bytes, with signature outputs called ``{row}_{part}``, or those of tflite.suppression.
         name: of the model.
         arch: of the network.
         variant: of the conversion.
-        heads: objects with row_name, stride and anchors, in the network's order.
+        rows: the network's detection rows, in order.
         labels: class names.
         resize: rule of tflite.image.RULES.
         head: one of HEADS.
+        coding: of the network's grids, one of tflite.heads.CODINGS.
         nms: thresholds; default Nms().
         parents: what it was made from.
         data: the data set of the training.
         versions: of packages.
 
     Raises:
-        ValueError: an output is missing or has another shape than the heads say.
+        ValueError: an output is missing or has another shape than the rows say.
     """
     parsed = inspect.read(model)
     if head == "detections":
-        named = [(name, kind, "", 0) for name, kind in zip(OUTPUTS, DETECTION_KINDS, strict=True)]
+        named = [(name, kind, "", 0) for name, kind in zip(suppression.OUTPUTS, DETECTION_KINDS, strict=True)]
     else:
-        named = [(f"{h.row_name}_{kind}", kind, h.row_name, h.stride) for h in heads for kind in KINDS]
+        parts = [part.name for part in heads.find(coding).parts]
+        named = [(f"{row.row_name}_{part}", part, row.row_name, row.stride) for row in rows for part in parts]
     missing = [name for name, *_ in named if name not in parsed.signature_outputs]
     if missing or len(parsed.signature_inputs) != 1:
         raise ValueError(f"contract: the file must have one named input and outputs, got no {', '.join(missing)}")
@@ -292,14 +298,13 @@ def describe(
         Output(name=name, kind=kind, row=row, stride=stride, **tensor(parsed.signature_outputs[name]))
         for name, kind, row, stride in named
     ]
-    rows = heads if head == "raw" else ()
     return Contract(
         name=name,
         arch=arch,
         variant=variant,
         input=Input(name=input_name, resize=resize, **tensor(input_index)),
         outputs=tuple(outputs),
-        anchors={row.row_name: tuple((float(w), float(h)) for w, h in row.anchors) for row in rows},
+        anchors={row.row_name: tuple((float(w), float(h)) for w, h in row.anchors) for row in rows if head == "raw"},
         labels=tuple(labels),
         model_sha256=hashlib.sha256(model).hexdigest(),
         nms=nms or Nms(),
@@ -307,44 +312,61 @@ def describe(
         data=data or Data(),
         versions=dict(versions or {}),
         head=head,
+        coding=coding if head == "raw" else suppression.CODING,
     )
 
 
+def _check_coding(head: str, coding: str) -> None:
+    if head not in HEADS:
+        raise ValueError(f"head: unknown, got {head!r:.60}; allowed: {', '.join(HEADS)}")
+    if head == "raw":
+        heads.find(coding)
+    elif coding != suppression.CODING:
+        raise ValueError(
+            f"coding: unknown, got {coding!r:.60}; allowed for {head}: {suppression.CODING}; update micro-yolo"
+        )
+
+
 def _check(contract: Contract) -> None:
+    _check_coding(contract.head, contract.coding)
     given = contract.input
-    if contract.head not in HEADS:
-        raise ValueError(f"head: unknown, got {contract.head!r}; allowed: {', '.join(HEADS)}")
     if given.resize not in RULES:
-        raise ValueError(f"input.resize: unknown rule, got {given.resize!r}; allowed: {', '.join(RULES)}")
+        raise ValueError(f"input.resize: unknown rule, got {given.resize!r:.60}; allowed: {', '.join(RULES)}")
     if len(given.shape) != 4 or given.shape[0] != 1 or given.shape[3] != 3 or min(given.shape) < 1:
-        raise ValueError(f"input.shape: must be 1, height, width, 3, got {list(given.shape)}")
+        raise ValueError(f"input.shape: must be 1, height, width, 3, got {typed.shown(given.shape)}")
     if not contract.labels or (contract.head == "raw" and not contract.anchors):
         raise ValueError("anchors and labels: must not be empty")
     tensors: tuple[Input | Output, ...] = (given, *contract.outputs)
     for tensor in tensors:
+        if not tensor.name.isprintable() or not 0 < len(tensor.name) <= _LONGEST_NAME:
+            raise ValueError(f"input and outputs: a name must be 1 to {_LONGEST_NAME} letters, got {tensor.name!r:.60}")
         if tensor.dtype not in DTYPES:
-            raise ValueError(f"{tensor.name}.dtype: unknown, got {tensor.dtype!r}; allowed: {', '.join(DTYPES)}")
+            raise ValueError(f"{tensor.name}.dtype: unknown, got {tensor.dtype!r:.60}; allowed: {', '.join(DTYPES)}")
         if tensor.dtype != "float32" and not (math.isfinite(tensor.scale) and tensor.scale > 0):
             raise ValueError(f"{tensor.name}.scale: must be positive for {tensor.dtype}, got {tensor.scale}")
     _check_nms(contract.nms)
-    if contract.head == "detections":
-        _check_detections(contract)
-        return
-    wanted = {(row, kind) for row in contract.anchors for kind in KINDS}
+    (_check_grids if contract.head == "raw" else _check_detections)(contract)
+
+
+def _check_grids(contract: Contract) -> None:
+    coding = heads.find(contract.coding)
+    if "" in contract.anchors:
+        raise ValueError("anchors: a row must have a name, got an empty one")
+    parts = [part.name for part in coding.parts]
+    wanted = {(row, part) for row in contract.anchors for part in parts}
     found = [(output.row, output.kind) for output in contract.outputs]
     if sorted(found) != sorted(wanted):
-        raise ValueError(f"outputs: must be {', '.join(KINDS)} of each row of anchors, got {found}")
-    height, width = contract.size
-    per_anchor = {"boxes": 4, "objectness": 1, "classes": len(contract.labels)}
+        raise ValueError(f"outputs: must be {', '.join(parts)} of each row of anchors, got {typed.shown(found)}")
+    strides = {grid.row_name: grid.stride for grid in contract.grids}
     for output in contract.outputs:
-        if output.stride < 1:
-            raise ValueError(f"{output.name}.stride: must be at least 1, got {output.stride}")
-        channels = len(contract.anchors[output.row]) * per_anchor[output.kind]
-        expected = (1, height // output.stride, width // output.stride, channels)
-        if tuple(output.shape) != expected:
+        if output.stride < 1 or output.stride != strides[output.row]:
+            raise ValueError(f"{output.name}.stride: must be at least 1 and that of its row, got {output.stride}")
+        grid = Grid(output.row, output.stride, contract.anchors[output.row])
+        expected = (1, *coding.shapes(grid, contract.size, len(contract.labels))[output.kind])
+        if output.shape != expected:
             raise ValueError(
                 f"{output.name}.shape: must be {list(expected)} for {len(contract.labels)} labels and "
-                f"{len(contract.anchors[output.row])} anchors, got {list(output.shape)}"
+                f"{len(grid.anchors)} anchors, got {typed.shown(output.shape)}"
             )
 
 
@@ -353,7 +375,10 @@ def _check_detections(contract: Contract) -> None:
     wanted = list(zip(DETECTION_KINDS, [(1, most, 4), (1, most), (1, most), (1,)], strict=True))
     found = [(output.kind, output.shape) for output in contract.outputs]
     if found != wanted or contract.anchors:
-        raise ValueError(f"outputs: must be {wanted} of {most} detections and no anchors, got {found}")
+        raise ValueError(
+            f"outputs: must be {wanted} of {most} detections and no anchors, got {typed.shown(found)} and "
+            f"{len(contract.anchors)} rows of anchors"
+        )
 
 
 def _check_nms(nms: Nms) -> None:
@@ -362,30 +387,3 @@ def _check_nms(nms: Nms) -> None:
         raise ValueError(f"nms: thresholds must be in 0..1, got {', '.join(map(str, thresholds))}")
     if nms.max_detections < 1 or nms.pre_nms < 1:
         raise ValueError(f"nms: counts must be at least 1, got {nms.max_detections} and {nms.pre_nms}")
-
-
-def _contract(value: dict[str, Any]) -> Contract:
-    known = {field.name for field in fields(Contract)}
-    missing = {"name", "arch", "variant", "input", "outputs", "anchors", "labels", "model_sha256"} - set(value)
-    if missing:
-        raise ValueError(f"{', '.join(sorted(missing))} missing")
-    # Newer writers of this format may add keys; what they add is optional by definition of the number.
-    kept = {key: item for key, item in value.items() if key in known}
-    if not isinstance(kept["labels"], list) or not all(isinstance(label, str) for label in kept["labels"]):
-        raise ValueError(f"labels: must be a list of strings, got {kept['labels']!r:.60}")
-    kept["labels"] = tuple(kept["labels"])
-    kept["input"] = Input(**_tensor(kept["input"], Input))
-    kept["outputs"] = tuple(Output(**_tensor(output, Output)) for output in kept["outputs"])
-    kept["anchors"] = {
-        str(row): tuple((float(w), float(h)) for w, h in anchors) for row, anchors in kept["anchors"].items()
-    }
-    for key, kind in (("nms", Nms), ("data", Data)):
-        if key in kept:
-            kept[key] = kind(**{name: item for name, item in kept[key].items() if name in kind.__dataclass_fields__})
-    return Contract(**kept)
-
-
-def _tensor(value: dict[str, Any], kind: type[Input] | type[Output]) -> dict[str, Any]:
-    kept = {key: item for key, item in value.items() if key in kind.__dataclass_fields__}
-    kept["shape"] = tuple(int(side) for side in kept["shape"])
-    return {**kept, "scale": float(kept["scale"]), "zero_point": int(kept["zero_point"])}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -11,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from micro_yolo.tflite import head, inspect
-from micro_yolo.tflite.contract import KINDS
+from micro_yolo.tflite import heads, inspect, suppression
 from micro_yolo.tflite.decode import decode
 from micro_yolo.tflite.detector import Interpreter, quiet
+from micro_yolo.tflite.edit import SIGNATURE, Graph
+from micro_yolo.tflite.heads import GridLike
 
 VARIANTS = ("float32", "float16", "dynamic", "int16x8", "int8")
 CALIBRATED = ("int16x8", "int8")
@@ -90,23 +90,26 @@ def check(data: bytes, variant: str, model: Any, samples: Sequence[np.ndarray]) 
     return _run(data, variant, model, samples)
 
 
-def check_detections(made: bytes, raw: bytes, heads: Sequence[head.Head], samples: Sequence[np.ndarray]) -> None:
-    """Run what `tflite.head.attach` made of `raw` and compare.
+def check_detections(
+    made: bytes, raw: bytes, rows: Sequence[GridLike], samples: Sequence[np.ndarray], *, coding: str = heads.IMPLIED
+) -> None:
+    """Run what `tflite.suppression.attach` made of `raw` and compare.
 
     Every detection must be a candidate of `tflite.decode`, and the best of each class must be there.
 
     Args:
         made: a file with the detections head.
         raw: the file it was made from.
-        heads: its detection rows.
+        rows: its detection rows.
         samples: uint8 (h, w, 3) images of the model's size.
+        coding: of its grids.
 
     Raises:
         ValueError: the runtime cannot run it, or it says something else than the grids.
     """
-    told = head.settings(made)
+    told, parts = suppression.told(made), heads.find(coding).parts
     if told is None:
-        raise ValueError(f"head: the file has no {head.OPERATOR}")
+        raise ValueError(f"head: the file has no {suppression.OPERATOR}")
     with_head, without = Interpreter(made), Interpreter(raw)
     size = without.input_tensor.shape[1:3]
     height, width = size
@@ -115,14 +118,17 @@ def check_detections(made: bytes, raw: bytes, heads: Sequence[head.Head], sample
         for interpreter in (with_head, without):
             interpreter.set(interpreter.quantize(sample)[None])
             interpreter.invoke()
-        boxes, classes, scores, count = (with_head.value(name)[0] for name in head.OUTPUTS)
+        boxes, classes, scores, count = (with_head.value(name)[0] for name in suppression.OUTPUTS)
         got = scores[: int(count)]
         boxes_xyxy = np.clip(boxes[:, [1, 0, 3, 2]] * sides, 0, sides)[: len(got)]
-        grids = [[without.value(f"{row.row_name}_{kind}")[0] for kind in KINDS] for row in heads]
+        grids = {
+            row.row_name: {part.name: without.value(f"{row.row_name}_{part.name}")[0] for part in parts} for row in rows
+        }
         candidates = decode(
-            [(a, b, c) for a, b, c in grids],
-            heads,
+            grids,
+            rows,
             (height, width),
+            coding=coding,
             score_threshold=told.score_threshold,
             iou_threshold=1,
             max_detections=_CANDIDATES,
@@ -165,13 +171,13 @@ def _save(model: Any, folder: str) -> None:
     module.weights, module.serve = model.variables, serve
     # Gradients, which nobody asks a .tflite for, are half of what a quantization-aware model would save.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    tf.saved_model.save(module, folder, signatures={inspect.SIGNATURE: serve}, options=options)
+    tf.saved_model.save(module, folder, signatures={SIGNATURE: serve}, options=options)
 
 
 def _convert(folder: str, variant: str, samples: Sequence[np.ndarray], *, aware: bool) -> bytes:
     import tensorflow as tf
 
-    converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[inspect.SIGNATURE])
+    converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
     if variant == "float32":
         return bytes(converter.convert())
     if variant == "int16x8":
@@ -221,22 +227,19 @@ def split_shared_constants(data: bytes) -> bytes:
     The converter stores equal constants once. The int16x8 quantizer then quantizes that bias for the first convolution
     only, and the others read it with the wrong scale.
     """
-    graph = inspect.graph_of(data)
-    for subgraph in graph.subgraphs:
+    graphs = Graph.every(data)
+    for graph in graphs:
         used: set[int] = set()
-        for op in subgraph.operators:
-            if inspect.op_name(graph, op) not in WEIGHTED or len(op.inputs) < 3:
+        for op in graph.main.operators:
+            if graph.op_name(op) not in WEIGHTED or len(op.inputs) < 3:
                 continue
             index = int(op.inputs[2])
             if index in used:
-                own = copy.copy(subgraph.tensors[index])
-                own.name = own.name + b"_" + str(len(subgraph.tensors)).encode()
-                own.buffer = len(graph.buffers)
-                graph.buffers.append(copy.copy(graph.buffers[subgraph.tensors[index].buffer]))
-                op.inputs = np.array([*op.inputs[:2], len(subgraph.tensors), *op.inputs[3:]], np.int32)
-                subgraph.tensors.append(own)
+                own = graph.duplicate(index)
+                graph.main.tensors[own].name += b"_" + str(own).encode()
+                op.inputs = np.array([*op.inputs[:2], own, *op.inputs[3:]], np.int32)
             used.add(index)
-    return inspect.pack(graph)
+    return graphs[0].pack()
 
 
 def widen_dead_ranges(calibrated: bytes) -> bytes:
@@ -252,35 +255,31 @@ def widen_dead_ranges(calibrated: bytes) -> bytes:
     Returns:
         The same with widened ranges, or unchanged bytes where none is too narrow.
     """
-    graph = inspect.graph_of(calibrated)
-    widened = 0
-    for subgraph in graph.subgraphs:
-        tensors = subgraph.tensors
-        for op in subgraph.operators:
-            for index in op.outputs:
-                limits = tensors[index].quantization
-                if limits is None or limits.min is None or limits.max is None or not len(limits.min):
-                    continue
-                low, high = min(float(limits.min[0]), 0.0), max(float(limits.max[0]), 0.0)
-                needed = _DEAD_RANGE if high <= low else 0.0
-                if inspect.op_name(graph, op) in WEIGHTED:
-                    needed = _accumulator_range(graph, tensors, op) or needed
-                if high - low < needed:
-                    limits.min = np.array([low], np.float32)
-                    limits.max = np.array([low + needed], np.float32)
-                    widened += 1
-    return inspect.pack(graph) if widened else calibrated
+    graphs, widened = Graph.every(calibrated), 0
+    operators = [(graph, op) for graph in graphs for op in graph.main.operators]
+    for graph, op in operators:
+        for index in op.outputs:
+            limits = graph.main.tensors[index].quantization
+            if limits is None or limits.min is None or limits.max is None or not len(limits.min):
+                continue
+            low, high = min(float(limits.min[0]), 0.0), max(float(limits.max[0]), 0.0)
+            needed = _DEAD_RANGE if high <= low else 0.0
+            if graph.op_name(op) in WEIGHTED:
+                needed = _accumulator_range(graph, op) or needed
+            if high - low < needed:
+                limits.min = np.array([low], np.float32)
+                limits.max = np.array([low + needed], np.float32)
+                widened += 1
+    return graphs[0].pack() if widened else calibrated
 
 
-def _accumulator_range(graph: Any, tensors: Any, op: Any) -> float:
+def _accumulator_range(graph: Graph, op: Any) -> float:
     """255 units of a convolution's int32 accumulator; 0 where input range or weights are not known."""
-    limits = tensors[op.inputs[0]].quantization
-    weights = graph.buffers[tensors[op.inputs[1]].buffer].data
+    limits, weights = graph.main.tensors[op.inputs[0]].quantization, graph.values(op.inputs[1])
     if limits is None or limits.min is None or not len(limits.min) or weights is None:
         return 0.0
     input_range = max(float(limits.max[0]), 0.0) - min(float(limits.min[0]), 0.0)
-    largest = float(np.abs(np.frombuffer(bytes(weights), np.float32)).max(initial=0))
-    return input_range * largest / 127
+    return input_range * float(np.abs(weights.view(np.float32)).max(initial=0)) / 127
 
 
 def _full_range(size: tuple[int, int]) -> np.ndarray:

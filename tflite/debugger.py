@@ -11,7 +11,8 @@ import numpy as np
 from micro_yolo.tflite import inspect, twins
 from micro_yolo.tflite.convert import WEIGHTED
 from micro_yolo.tflite.detector import Interpreter
-from micro_yolo.tflite.twins import Layer
+from micro_yolo.tflite.edit import graph_of
+from micro_yolo.tflite.twins import Pair
 
 _MOST = 0.5
 # Below these shares of a tensor's range a scale is called too wide for a channel, or for the tensor.
@@ -185,7 +186,7 @@ def worst(errors: Sequence[LayerError], count: int) -> list[LayerError]:
     return sorted(errors, key=lambda error: error.own_snr_db)[:count]
 
 
-def _error(layer: Layer, output: inspect.Tensor, sums: _Sums, weights_snr_db: float | None) -> LayerError:
+def _error(layer: Pair, output: inspect.Tensor, sums: _Sums, weights_snr_db: float | None) -> LayerError:
     own = sums.tq_error or 1.0
     span = 255 * output.scales[0]
     from_saturation, from_rounding = min(sums.clip_error / own, 1.0), min(sums.round_error / own, 1.0)
@@ -234,9 +235,9 @@ def _cause(error: LayerError, *, has_signal: bool) -> str:
     return f"coarse step: the peak, {error.peak_to_rms:.0f} times the RMS, sets it"
 
 
-def _weights_snr(float_data: bytes, int8_data: bytes, layers: Sequence[Layer]) -> dict[str, float]:
+def _weights_snr(float_data: bytes, int8_data: bytes, layers: Sequence[Pair]) -> dict[str, float]:
     """Signal to error of the stored weights of each convolution, in dB."""
-    whole, integer = inspect.graph_of(float_data), inspect.graph_of(int8_data)
+    whole, integer = graph_of(float_data), graph_of(int8_data)
     found = {}
     for layer in (layer for layer in layers if layer.op in WEIGHTED):
         kept = []

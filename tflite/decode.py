@@ -1,34 +1,20 @@
 """Raw output grids -> boxes, by NumPy: one decoder for Keras outputs and .tflite files, the reference for the app's.
 
-Box coding, with s = the sigmoid the network puts out, cell (i, j) of a grid of stride S, anchor (aw, ah) in pixels:
-cx = (j + 2 s0 - 0.5) S, cy = (i + 2 s1 - 0.5) S, w = aw exp(4 s2 - 2), h = ah exp(4 s3 - 2). Every value is bounded,
-so int8 outputs all have scale 1/256. Channels are anchor-major. A candidate is a (box, class) pair, its score
-objectness x class probability.
+How the grids of a detection row are read says its coding, `tflite.heads`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
-Grids = tuple[np.ndarray, np.ndarray, np.ndarray]
+from micro_yolo.tflite import heads
+from micro_yolo.tflite.heads import GridLike
 
-
-class Head(Protocol):
-    """A detection grid: pixels per cell, and the (width, height) of its anchors in pixels."""
-
-    @property
-    def stride(self) -> int:
-        """Input pixels per cell."""
-        ...
-
-    @property
-    def anchors(self) -> Sequence[tuple[float, float]]:
-        """(width, height) in pixels of the input."""
-        ...
+# Detection row -> part -> array.
+Outputs = Mapping[str, Mapping[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -50,10 +36,11 @@ class Detections:
 
 
 def decode(
-    outputs: Sequence[Grids],
-    heads: Sequence[Head],
+    outputs: Outputs,
+    rows: Sequence[GridLike],
     size: tuple[int, int],
     *,
+    coding: str = heads.IMPLIED,
     score_threshold: float,
     iou_threshold: float,
     max_detections: int,
@@ -62,23 +49,27 @@ def decode(
     """Boxes of one image.
 
     Args:
-        outputs: per head boxes (h, w, A*4), objectness (h, w, A) and classes (h, w, A*C): floats after the sigmoid.
-        heads: in the order of `outputs`.
+        outputs: the grids of each row, part -> (h, w, channels): floats after the sigmoid.
+        rows: the detection rows, in the network's order.
         size: (height, width) of the model's input; boxes are clipped to it.
+        coding: of the grids, one of tflite.heads.CODINGS.
         score_threshold: candidates must score more than this.
         iou_threshold: of two boxes of a class that overlap more than this, the lower one goes.
         max_detections: at most this many come back.
         pre_nms: at most this many candidates, the best, reach the suppression. Equal scores keep the order
-            head, row, column, anchor, class.
+            of rows, and in a row that of its coding's candidates.
 
     Raises:
-        ValueError: the grids do not fit the heads or the size.
+        ValueError: an unknown coding, or the grids do not fit the rows or the size.
     """
-    if len(outputs) != len(heads):
-        raise ValueError(
-            f"decode: needs one (boxes, objectness, classes) per head, got {len(outputs)} for {len(heads)}"
-        )
-    found = [_candidates(grids, head, size, score_threshold) for grids, head in zip(outputs, heads, strict=True)]
+    how = heads.find(coding)
+    wanted = [row.row_name for row in rows]
+    if sorted(outputs) != sorted(wanted):
+        raise ValueError(f"decode: needs the grids of {', '.join(wanted)}, got those of {', '.join(outputs)}")
+    found = []
+    for row in rows:
+        how.check(outputs[row.row_name], row, size)
+        found.append(how.candidates(outputs[row.row_name], row, size, score_threshold))
     scores = np.concatenate([scores for _, scores, _ in found])
     best = np.argsort(-scores, kind="stable")[:pre_nms]
     boxes = np.concatenate([boxes for boxes, _, _ in found])[best]
@@ -115,32 +106,3 @@ def iou(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:
     common = extent[..., 0] * extent[..., 1]
     areas_a, areas_b = ((b[:, 2:] - b[:, :2]).prod(axis=1) for b in (a_xyxy, b_xyxy))
     return common / np.maximum(areas_a[:, None] + areas_b[None, :] - common, 1e-9)
-
-
-def _candidates(
-    grids: Grids, head: Head, size: tuple[int, int], score_threshold: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes (n, 4), scores (n,) and classes (n,) above the threshold, unsorted and unclipped."""
-    boxes, objectness, classes = grids
-    count = len(head.anchors)
-    height, width = boxes.shape[:2]
-    n_classes = classes.shape[-1] // count
-    expected = [(height, width, count * n) for n in (4, 1, n_classes)]
-    if [grid.shape for grid in grids] != expected or (height * head.stride, width * head.stride) != tuple(size):
-        raise ValueError(
-            f"decode: grids of shape {', '.join(str(grid.shape) for grid in grids)} do not fit stride {head.stride}, "
-            f"{count} anchors and size {tuple(size)}; allowed: (h, w, anchors * (4 | 1 | classes))"
-        )
-    objectness = np.asarray(objectness, np.float32).reshape(-1)
-    # A score is at most its objectness, so most cells never need their classes looked at.
-    likely = np.flatnonzero(objectness > score_threshold)
-    scores = objectness[likely, None] * np.asarray(classes, np.float32).reshape(-1, n_classes)[likely]
-    which, category = np.nonzero(scores > score_threshold)
-    cell = likely[which]
-    coded = np.asarray(boxes, np.float32).reshape(-1, 4)[cell]
-    anchors = np.asarray(head.anchors, np.float32).reshape(-1, 2)[cell % count]
-    column, row = (cell // count) % width, cell // count // width
-    centre = (np.stack([column, row], axis=1) + 2 * coded[:, :2] - 0.5) * head.stride
-    half = anchors * np.exp(4 * coded[:, 2:] - 2) / 2
-    corners = np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
-    return corners, scores[which, category], category.astype(np.int32)

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from micro_yolo.tflite import contract as contracts
-from micro_yolo.tflite import head, inspect
-from micro_yolo.tflite.contract import KINDS, Contract
-from micro_yolo.tflite.decode import Detections, Grids, decode
+from micro_yolo.tflite import inspect, suppression
+from micro_yolo.tflite.contract import Contract
+from micro_yolo.tflite.decode import Detections, decode
 from micro_yolo.tflite.image import resize
 
 
@@ -124,8 +124,8 @@ class Detector:
         if self.contract.head == "detections":
             _compare_operator(self.contract, data, path)
 
-    def raw(self, pixels: np.ndarray) -> list[Grids]:
-        """uint8 (height, width, 3) of the model's size -> per head (boxes, objectness, classes), float32 in 0..1.
+    def raw(self, pixels: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+        """uint8 (height, width, 3) of the model's size -> row -> part -> (h, w, channels), float32 in 0..1.
 
         Raises ValueError for a file with the detections head.
         """
@@ -136,17 +136,18 @@ class Detector:
             )
         self._interpreter.set(self._interpreter.quantize(pixels)[None])
         self._interpreter.invoke()
-        grids = [
-            [self._interpreter.value(self.contract.output(head.row_name, kind).name)[0] for kind in KINDS]
-            for head in self.contract.heads
-        ]
-        return [(boxes, objectness, classes) for boxes, objectness, classes in grids]
+        grids: dict[str, dict[str, np.ndarray]] = {grid.row_name: {} for grid in self.contract.grids}
+        for output in self.contract.outputs:
+            grids[output.row][output.kind] = self._interpreter.value(output.name)[0]
+        return grids
 
-    def predict_batch(self, pixels: np.ndarray) -> list[Grids]:
+    def predict_batch(self, pixels: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
         """`raw` of uint8 (B, height, width, 3), one image after the other; grids get the leading axis B."""
         images = [self.raw(image) for image in pixels]
-        stacked = [[np.stack([heads[i][kind] for heads in images]) for kind in range(3)] for i in range(len(images[0]))]
-        return [(boxes, objectness, classes) for boxes, objectness, classes in stacked]
+        return {
+            row: {part: np.stack([image[row][part] for image in images]) for part in grids}
+            for row, grids in images[0].items()
+        }
 
     def detect(
         self, image: np.ndarray, score_threshold: float | None = None, iou_threshold: float | None = None
@@ -173,8 +174,9 @@ class Detector:
             return self._detections(pixels, least)
         return decode(
             self.raw(pixels),
-            self.contract.heads,
+            self.contract.grids,
             self.size,
+            coding=self.contract.coding,
             score_threshold=least,
             iou_threshold=nms.iou_threshold if iou_threshold is None else iou_threshold,
             max_detections=nms.max_detections,
@@ -225,11 +227,11 @@ def _compare(contract: Contract, interpreter: Interpreter, path: str | Path) -> 
 
 def _compare_operator(contract: Contract, data: bytes, path: str | Path) -> None:
     """What the contract says of the suppression must be what the operator in the file was told."""
-    told = head.settings(data)
+    told = suppression.told(data)
     if told is None:
-        raise ValueError(f"{path}: its contract says detections, but it has no {head.OPERATOR}")
+        raise ValueError(f"{path}: its contract says detections, but it has no {suppression.OPERATOR}")
     nms = contract.nms
-    said = head.Settings(len(contract.labels), nms.lowest_score, nms.iou_threshold, nms.max_detections)
+    said = suppression.Told(len(contract.labels), nms.lowest_score, nms.iou_threshold, nms.max_detections)
     if not np.allclose(astuple(told), astuple(said), rtol=1e-5, atol=0):
         raise ValueError(f"{path}: its operator was told {told}, its contract says {said}")
 

@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from micro_yolo.tflite import child, inspect
+from micro_yolo.tflite import child, inspect, suppression
 from micro_yolo.tflite.decode import Detections
+from micro_yolo.tflite.edit import graph_of
 from micro_yolo.tflite.image import load_image, resize
 from micro_yolo.tflite.inspect import Model, Tensor
+from micro_yolo.tflite.metadata import BUFFER
 
 OPERATOR = "CUSTOM:TFLite_Detection_PostProcess"
-METADATA = "TFLITE_METADATA"
 SCORE_THRESHOLD = 0.5
 _KINDS = ("boxes", "classes", "scores", "count")
 # Names by which metadata and the TensorFlow object detection API call them.
@@ -51,6 +52,7 @@ class Foreign:
         std: likewise.
         outputs: tensor indices of boxes (ymin, xmin, ymax, xmax in 0..1), classes, scores and count.
         labels: class names by class number, as far as the file has them.
+        least_score: what scores less the file drops by itself, as far as that is known.
     """
 
     size: tuple[int, int]
@@ -59,13 +61,14 @@ class Foreign:
     std: float
     outputs: tuple[int, int, int, int]
     labels: tuple[str, ...]
+    least_score: float = 0.0
 
     def label(self, number: int) -> str:
         """The name of a class, or its number."""
         return self.labels[number] if 0 <= number < len(self.labels) else f"class {number}"
 
 
-def describe(data: bytes, name: str | Path = "model") -> Foreign:
+def recognize(data: bytes, name: str | Path = "model") -> Foreign:
     """What a .tflite says of itself. ValueError, with the reason, if it is not a detector with four outputs."""
     model = inspect.read(data, name)
     said = _metadata(data)
@@ -77,7 +80,11 @@ def describe(data: bytes, name: str | Path = "model") -> Foreign:
     if dtype == "float32" and said.normalization is None:
         raise ValueError(f"{name}: its input is float32, and no metadata says how pixels are normalized")
     mean, std = said.normalization or (0.0, 1.0)
-    return Foreign(size, dtype, mean, std, outputs, _labels(data))
+    try:
+        told = suppression.told(data)
+    except ValueError:
+        told = None
+    return Foreign(size, dtype, mean, std, outputs, _labels(data), told.score_threshold if told else 0.0)
 
 
 def detect(
@@ -124,7 +131,7 @@ def detect_apart(
     from micro_yolo.tflite.runtime import Runtime
 
     data = inspect.read_bytes(path)
-    foreign = describe(data, path)
+    foreign = recognize(data, path)
     runtime = Runtime(data, threads=threads, name=path)
     found: list[Any] = []
     for file, size in pictures:
@@ -224,10 +231,10 @@ class _Said:
 
 def _metadata(data: bytes) -> _Said:
     """Of TFLite metadata (metadata_schema.fbs of TFLite Support), nothing if there is none or it is damaged."""
-    graph = inspect.graph_of(data)
+    graph = graph_of(data)
     buffers = {bytes(entry.name or b"").decode(errors="replace"): entry.buffer for entry in graph.metadata or []}
     try:
-        buffer = bytes(graph.buffers[buffers[METADATA]].data)
+        buffer = bytes(graph.buffers[buffers[BUFFER]].data)
         subgraph = _Table.root(buffer).tables(3)[0]
         names = tuple(tensor.text(0) for tensor in subgraph.tables(3))
         units = [unit for tensor in subgraph.tables(2)[:1] for unit in tensor.tables(4)]

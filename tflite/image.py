@@ -66,7 +66,7 @@ class Fit:
         return np.clip(boxes, 0, (width, height, width, height)).astype(np.float32)
 
     def boxes_to_recorded(self, boxes_xyxy: np.ndarray, recorded: tuple[int, int] | None) -> np.ndarray:
-        """`boxes_to_image` in pixels of the (height, width) that an image, since saved anew perhaps, is recorded with."""
+        """`boxes_to_image` in pixels of the (height, width) that an image, perhaps saved since, is recorded with."""
         boxes = self.boxes_to_image(boxes_xyxy)
         if recorded is None:
             return boxes

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-IDENTIFIER = b"TFL3"
+from micro_yolo.tflite.edit import IDENTIFIER, SIGNATURE, dtypes, graph_of, op_names, view_of
+
 RUNTIME = "min_runtime_version"
-SIGNATURE = "serving_default"
 
 
 @dataclass(frozen=True)
@@ -115,11 +115,9 @@ def read(source: str | Path | bytes, name: str | Path | None = None) -> Model:
         raise ValueError(f"{name}: the file is empty; `python -m pipeline.convert` makes a .tflite")
     if data[4:8] != IDENTIFIER:
         raise ValueError(f"{name}: not a .tflite (its bytes 4 to 8 must be TFL3, got {data[4:8]!r})")
-    from ai_edge_litert import schema_py_generated as schema
-
     try:
-        _check_counts(schema, data)
-        return _summarize(schema, schema.ModelT.InitFromPackedBuf(data, 0), len(data))
+        _check_counts(data)
+        return _summarize(graph_of(data), len(data))
     # Reading damaged offsets ends in struct.error, IndexError, TypeError, UnicodeDecodeError, MemoryError, ...
     except Exception as error:
         raise ValueError(f"{name}: the .tflite is damaged or truncated ({type(error).__name__})") from None
@@ -136,49 +134,8 @@ def read_bytes(path: str | Path) -> bytes:
         raise FileNotFoundError(f"{path}: no such file; `python -m pipeline.convert` makes a .tflite") from None
 
 
-def graph_of(data: bytes) -> Any:
-    """The schema's own mutable object tree of a valid .tflite, for those who edit it; see `pack`."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    return schema.ModelT.InitFromPackedBuf(data, 0)
-
-
-def pack(graph: Any) -> bytes:
-    """The bytes of a tree of `graph_of`."""
-    import flatbuffers  # type: ignore[import-untyped]
-
-    class Builder(flatbuffers.Builder):
-        """Puts constants where the schema wants them (force_align: 16), which the generated code does not."""
-
-        def StartVector(self, size: int, count: int, alignment: int) -> Any:
-            return super().StartVector(size, count, 16 if size == 1 else alignment)
-
-    builder = Builder(1 << 20)
-    builder.Finish(graph.Pack(builder), file_identifier=IDENTIFIER)
-    return bytes(builder.Output())
-
-
-def op_name(graph: Any, op: Any) -> str:
-    """The builtin name of an operator of `graph_of`, or CUSTOM:NAME."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    return _op_names(schema, graph)[op.opcodeIndex]
-
-
-def _op_names(schema: Any, graph: Any) -> list[str]:
-    known = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
-    # Codes above 127 do not fit the older field, which then holds a placeholder.
-    codes = [(max(code.builtinCode, code.deprecatedBuiltinCode), code.customCode) for code in graph.operatorCodes or []]
-    names = [known.get(number, f"UNKNOWN:{number}") for number, _ in codes]
-    return [
-        f"CUSTOM:{(custom or b'').decode(errors='replace')}" if name == "CUSTOM" else name
-        for name, (_, custom) in zip(names, codes, strict=True)
-    ]
-
-
-def _summarize(schema: Any, graph: Any, n_bytes: int) -> Model:
-    dtypes = {code: name.lower() for name, code in vars(schema.TensorType).items() if not name.startswith("_")}
-    op_names = _op_names(schema, graph)
+def _summarize(graph: Any, n_bytes: int) -> Model:
+    types, names = dtypes(), op_names(graph)
     tensors: list[Tensor] = []
     ops: list[Op] = []
     for number, subgraph in enumerate(graph.subgraphs):
@@ -188,13 +145,13 @@ def _summarize(schema: Any, graph: Any, n_bytes: int) -> Model:
             zero_points = _ints(quantization.zeroPoint if quantization else None)
             buffer = graph.buffers[tensor.buffer].data
             shape = _ints(tensor.shape)
-            if tensor.type not in dtypes or any(side < 0 for side in shape):
+            if tensor.type not in types or any(side < 0 for side in shape):
                 raise ValueError("damaged")
             size = 0 if buffer is None else len(buffer)
             tensors.append(
                 Tensor(
                     (tensor.name or b"").decode(),
-                    dtypes[tensor.type],
+                    types[tensor.type],
                     shape,
                     scales,
                     zero_points,
@@ -211,7 +168,7 @@ def _summarize(schema: Any, graph: Any, n_bytes: int) -> Model:
             if op.opcodeIndex < 0 or not all(-1 <= index < n_tensors for index in (*read, *written)):
                 raise ValueError("damaged")
             version = graph.operatorCodes[op.opcodeIndex].version
-            ops.append(Op(op_names[op.opcodeIndex], read, written, number, version, _numbers(op.builtinOptions)))
+            ops.append(Op(names[op.opcodeIndex], read, written, number, version, _numbers(op.builtinOptions)))
     main = graph.subgraphs[0]
     signature = next((s for s in graph.signatureDefs or [] if (s.signatureKey or b"").decode() == SIGNATURE), None)
     named_inputs, named_outputs = (
@@ -231,10 +188,10 @@ def _summarize(schema: Any, graph: Any, n_bytes: int) -> Model:
     )
 
 
-def _check_counts(schema: Any, data: bytes) -> None:
+def _check_counts(data: bytes) -> None:
     """Refuse a file that says it holds more than it can: the parser would take what it says for hours or gigabytes."""
     left = len(data)
-    for count in _counts(schema.Model.GetRootAs(data, 0)):
+    for count in _counts(view_of(data)):
         left -= count
         if left < 0:
             raise ValueError("damaged")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from micro_yolo.tflite import inspect
+from micro_yolo.tflite.edit import Graph
 
 BUFFER = "TFLITE_METADATA"
 LABELS, CONTRACT = "labels.txt", "contract.json"
@@ -50,7 +50,7 @@ class About:
     version: str = ""
 
 
-class Output(NamedTuple):
+class Described(NamedTuple):
     """An output as metadata has it: its name there, what it is, and whether it is boxes, classes or scores."""
 
     name: str
@@ -58,7 +58,9 @@ class Output(NamedTuple):
     kind: str
 
 
-def describe(data: bytes, about: About, outputs: list[Output], size: tuple[int, int], score_threshold: float) -> bytes:
+def describe(
+    data: bytes, about: About, outputs: list[Described], size: tuple[int, int], score_threshold: float
+) -> bytes:
     """The model with metadata in it, replacing any that was there.
 
     Args:
@@ -68,20 +70,9 @@ def describe(data: bytes, about: About, outputs: list[Output], size: tuple[int, 
         size: (height, width) of the input.
         score_threshold: advice to whoever shows detections.
     """
-    graph = inspect.graph_of(data)
-    packed = np.frombuffer(_pack(_model(about, outputs, size, score_threshold)), np.uint8)
-    from ai_edge_litert import schema_py_generated as schema
-
-    for entry in graph.metadata or []:
-        if entry.name == BUFFER.encode():
-            graph.buffers[entry.buffer].data = packed
-            return inspect.pack(graph)
-    buffer, entry = schema.BufferT(), schema.MetadataT()
-    buffer.data = packed
-    entry.name, entry.buffer = BUFFER.encode(), len(graph.buffers)
-    graph.buffers.append(buffer)
-    graph.metadata = [*(graph.metadata or []), entry]
-    return inspect.pack(graph)
+    graph = Graph.of(data)
+    graph.set_metadata(BUFFER, _pack(_model(about, outputs, size, score_threshold)))
+    return graph.pack()
 
 
 def append(data: bytes, files: dict[str, bytes]) -> bytes:
@@ -146,7 +137,7 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split())[:160] or type(error).__name__
 
 
-def _model(about: About, outputs: list[Output], size: tuple[int, int], score_threshold: float) -> Table:
+def _model(about: About, outputs: list[Described], size: tuple[int, int], score_threshold: float) -> Table:
     height, width = size
     image = {
         0: "image",
@@ -172,7 +163,7 @@ def _model(about: About, outputs: list[Output], size: tuple[int, int], score_thr
     return {number: value for number, value in table.items() if value != ""}
 
 
-def _output(output: Output, score_threshold: float) -> Table:
+def _output(output: Described, score_threshold: float) -> Table:
     table: Table = {0: output.name, 1: output.description, 3: {0: _FEATURE, 1: {}}}
     if output.kind == "boxes":
         # Where left, top, right and bottom are in the tensor.

@@ -6,10 +6,9 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-from micro_yolo.tflite import inspect, metadata
-from micro_yolo.tflite.contract import Contract
-from micro_yolo.tflite.contract import Output as Tensor
-from micro_yolo.tflite.metadata import About, Output
+from micro_yolo.tflite import heads, inspect, metadata
+from micro_yolo.tflite.contract import Contract, Output
+from micro_yolo.tflite.metadata import About, Described
 
 # The names by which runtimes find the outputs of a detector that suppresses by itself.
 _DETECTIONS = {
@@ -17,11 +16,6 @@ _DETECTIONS = {
     "classes": ("category", "Class number of each object"),
     "scores": ("score", "Score of each object, 0 to 1, best first"),
     "count": ("number of detections", "How many objects there are"),
-}
-_RAW = {
-    "boxes": "Coded boxes, anchor-major; the contract has the anchors",
-    "objectness": "Whether there is an object, anchor-major",
-    "classes": "Class probabilities, anchor-major",
 }
 
 
@@ -38,10 +32,11 @@ def seal(data: bytes, contract: Contract, about: About) -> tuple[bytes, Contract
         and no path.
     """
     if contract.head == "detections":
-        outputs = [Output(*_DETECTIONS[output.kind], output.kind) for output in contract.outputs]
+        outputs = [Described(*_DETECTIONS[output.kind], output.kind) for output in contract.outputs]
     else:
+        said = {part.name: part.description for part in heads.find(contract.coding).parts}
         # By the order of the file, which need not be the contract's.
-        outputs = [Output(output.name, _RAW[output.kind], "") for output in _in_file_order(data, contract)]
+        outputs = [Described(output.name, said[output.kind], "") for output in _in_file_order(data, contract)]
     body = metadata.describe(data, about, outputs, contract.size, contract.nms.score_threshold)
     # A file travels: of the training data it tells the folder's name alone.
     data_name = Path(contract.data.path).name if contract.data.path else None
@@ -60,6 +55,6 @@ def label_file(labels: tuple[str, ...]) -> bytes:
     return "".join(f"{' '.join(label.split())}\n" for label in labels).encode()
 
 
-def _in_file_order(data: bytes, contract: Contract) -> list[Tensor]:
+def _in_file_order(data: bytes, contract: Contract) -> list[Output]:
     order = list(inspect.read(data).outputs)
     return sorted(contract.outputs, key=lambda output: order.index(output.index))

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from micro_yolo.tflite import inspect
+from micro_yolo.tflite.edit import Graph
 
 _READERS = ("CONV_2D", "FULLY_CONNECTED")
 _POOLED = ("float32", "int8", "int16")
 # TFLite's version of AVERAGE_POOL_2D for each type.
 _VERSIONS = {"float32": 1, "int8": 2, "int16": 3}
+# Padding.VALID of the schema.
+_VALID = 1
 
 
 def pooled(data: bytes) -> bytes:
@@ -29,68 +31,53 @@ def pooled(data: bytes) -> bytes:
     Raises:
         ValueError: there is no such MEAN.
     """
-    from ai_edge_litert import schema_py_generated as schema
-
-    parsed, graph = inspect.read(data), inspect.graph_of(data)
-    types = [tensor.dtype for tensor in parsed.tensors if tensor.subgraph == 0]
-    main = graph.subgraphs[0]
-    places: dict[str, int] = {}
-    for op in main.operators:
-        if not _is_squeeze(graph, main, op, types):
+    graph, places = Graph.of(data), 0
+    for op in graph.main.operators:
+        if not _is_squeeze(graph, op):
             continue
-        source, mean, dtype = main.tensors[op.inputs[0]], main.tensors[op.outputs[0]], types[op.inputs[0]]
+        source, mean = (graph.main.tensors[index] for index in (op.inputs[0], op.outputs[0]))
+        dtype = graph.dtype(op.inputs[0])
         if dtype != "float32":
             ratio = float(source.quantization.scale[0]) / float(mean.quantization.scale[0])
-            for reader in _readers(main, op.outputs[0]):
-                _rescale_bias(graph, main, reader, ratio)
+            for reader in graph.readers(op.outputs[0]):
+                _rescale_bias(graph, reader, ratio)
             mean.quantization = copy.deepcopy(source.quantization)
-        if dtype not in places:
-            places[dtype] = len(graph.operatorCodes)
-            kind = schema.BuiltinOperator.AVERAGE_POOL_2D
-            code = schema.OperatorCodeT(deprecatedBuiltinCode=kind, builtinCode=kind, version=_VERSIONS[dtype])
-            graph.operatorCodes.append(code)
-        op.opcodeIndex, op.inputs = places[dtype], op.inputs[:1]
-        _, height, width, _ = source.shape
-        op.builtinOptionsType = schema.BuiltinOptions.Pool2DOptions
-        op.builtinOptions = schema.Pool2DOptionsT(
-            padding=schema.Padding.VALID, strideW=1, strideH=1, filterWidth=int(width), filterHeight=int(height)
-        )
+        op.opcodeIndex, op.inputs = graph.code("AVERAGE_POOL_2D", _VERSIONS[dtype]), op.inputs[:1]
+        _, height, width, _ = graph.shape(op.inputs[0])
+        sides = {"strideW": 1, "strideH": 1, "filterWidth": width, "filterHeight": height}
+        graph.set_options(op, "Pool2DOptions", padding=_VALID, **sides)
+        places += 1
     if not places:
         raise ValueError("squeeze: the file has no mean over height and width in front of a convolution")
-    return inspect.pack(graph)
+    return graph.pack()
 
 
-def _is_squeeze(graph: Any, main: Any, op: Any, types: list[str]) -> bool:
-    if inspect.op_name(graph, op) != "MEAN" or not op.builtinOptions.keepDims or op.outputs[0] in main.outputs:
+def _is_squeeze(graph: Graph, op: Any) -> bool:
+    outputs = graph.main.outputs
+    if graph.op_name(op) != "MEAN" or not op.builtinOptions.keepDims or op.outputs[0] in outputs:
         return False
-    axes = graph.buffers[main.tensors[op.inputs[1]].buffer].data
-    if axes is None or sorted(np.frombuffer(bytes(axes), np.int32).tolist()) != [1, 2]:
+    axes = graph.values(op.inputs[1])
+    if axes is None or sorted(axes.view(np.int32).tolist()) != [1, 2]:
         return False
-    readers = _readers(main, op.outputs[0])
     return (
-        len(main.tensors[op.inputs[0]].shape) == 4
-        and types[op.inputs[0]] in _POOLED
-        and all(inspect.op_name(graph, reader) in _READERS and reader.inputs[0] == op.outputs[0] for reader in readers)
+        len(graph.shape(op.inputs[0])) == 4
+        and graph.dtype(op.inputs[0]) in _POOLED
+        and all(
+            graph.op_name(reader) in _READERS and reader.inputs[0] == op.outputs[0]
+            for reader in graph.readers(op.outputs[0])
+        )
     )
 
 
-def _readers(main: Any, tensor: int) -> list[Any]:
-    return [op for op in main.operators if tensor in op.inputs]
-
-
-def _rescale_bias(graph: Any, main: Any, op: Any, ratio: float) -> None:
+def _rescale_bias(graph: Graph, op: Any, ratio: float) -> None:
     """Put the bias of a convolution, a copy of its own, on the scale of an input that is `ratio` times as coarse."""
-    from ai_edge_litert import schema_py_generated as schema
-
     if len(op.inputs) < 3 or op.inputs[2] < 0:
         return
-    bias = copy.copy(main.tensors[op.inputs[2]])
-    stored = graph.buffers[bias.buffer].data
-    dtype = np.dtype("int64" if bias.type == schema.TensorType.INT64 else "int32")
-    values = np.rint(np.frombuffer(bytes(stored), dtype).astype(np.float64) / ratio).astype(dtype)
+    dtype, stored = np.dtype(graph.dtype(op.inputs[2])), graph.values(op.inputs[2])
+    if stored is None:
+        return
+    own = graph.duplicate(op.inputs[2], np.rint(stored.view(dtype).astype(np.float64) / ratio).astype(dtype))
+    bias = graph.main.tensors[own]
     bias.quantization = copy.deepcopy(bias.quantization)
     bias.quantization.scale = bias.quantization.scale * np.float32(ratio)
-    bias.buffer = len(graph.buffers)
-    graph.buffers.append(schema.BufferT(data=np.frombuffer(values.tobytes(), np.uint8)))
-    op.inputs = np.array([*op.inputs[:2], len(main.tensors), *op.inputs[3:]], np.int32)
-    main.tensors.append(bias)
+    op.inputs = np.array([*op.inputs[:2], own, *op.inputs[3:]], np.int32)

@@ -17,14 +17,17 @@ from typing import Any
 import numpy as np
 
 from micro_yolo.tflite import inspect
+from micro_yolo.tflite.edit import Graph
+from micro_yolo.tflite.metadata import BUFFER
 
 _PASSING = ("QUANTIZE", "DEQUANTIZE")
-_METADATA = b"TFLITE_METADATA"
+# TensorType.FLOAT32 of the schema.
+_FLOAT32 = 0
 _COMPUTING = ("Conv2D", "depthwise", "MatMul")
 
 
 @dataclass(frozen=True)
-class Layer:
+class Pair:
     """An operator that is in both files and gives int8 in one of them; indices are of the main graph.
 
     Attributes:
@@ -44,7 +47,7 @@ class Layer:
     int8_output: int
 
 
-def match(float_data: bytes, int8_data: bytes) -> list[Layer]:
+def match(float_data: bytes, int8_data: bytes) -> list[Pair]:
     """The operators of two files of one network, in graph order.
 
     Raises:
@@ -67,7 +70,7 @@ def match(float_data: bytes, int8_data: bytes) -> list[Layer]:
             f"{len(shapes[1])}, different from number {where} on; allowed: files of one stage and head; "
             "`python -m pipeline.convert --float32 --int8` makes both"
         )
-    layers: list[Layer] = []
+    layers: list[Pair] = []
     named: dict[int, str] = {}
     taken: set[str] = set()
     for (i, op), (j, other) in zip(*theirs, strict=True):
@@ -80,13 +83,13 @@ def match(float_data: bytes, int8_data: bytes) -> list[Layer]:
         taken.add(name)
         named[op.outputs[0]] = name
         if (value.dtype, output.dtype) == ("float32", "int8"):
-            layers.append(Layer(name, op.name, i, j, op.outputs[0], other.outputs[0]))
+            layers.append(Pair(name, op.name, i, j, op.outputs[0], other.outputs[0]))
     if not layers:
         raise ValueError("twins: no operator of the second file gives int8; `python -m pipeline.convert --int8`")
     return layers
 
 
-def beside(float_data: bytes, int8_data: bytes, layers: Sequence[Layer]) -> tuple[bytes, dict[str, int]]:
+def beside(float_data: bytes, int8_data: bytes, layers: Sequence[Pair]) -> tuple[bytes, dict[str, int]]:
     """The int8 file with a float twin of each of `layers` that reads the same int8 inputs and is read by nobody.
 
     Returns:
@@ -95,7 +98,7 @@ def beside(float_data: bytes, int8_data: bytes, layers: Sequence[Layer]) -> tupl
     return _rewrite(float_data, int8_data, {layer.int8_op: layer for layer in layers}, replace=False)
 
 
-def instead(float_data: bytes, int8_data: bytes, layers: Collection[Layer]) -> bytes:
+def instead(float_data: bytes, int8_data: bytes, layers: Collection[Pair]) -> bytes:
     """The int8 file with `layers` computed in float.
 
     Neighbours among them hand floats to each other; everyone else gets int8 with the scale the tensor always had, so
@@ -105,11 +108,11 @@ def instead(float_data: bytes, int8_data: bytes, layers: Collection[Layer]) -> b
 
 
 def _rewrite(
-    float_data: bytes, int8_data: bytes, chosen: dict[int, Layer], *, replace: bool
+    float_data: bytes, int8_data: bytes, chosen: dict[int, Pair], *, replace: bool
 ) -> tuple[bytes, dict[str, int]]:
-    source, target = _Source(float_data), _Target(int8_data)
+    source, target = Graph.of(float_data), _Target(int8_data)
     operators, made = [], {}
-    for place, op in enumerate(target.main.operators):
+    for place, op in enumerate(target.graph.main.operators):
         layer = chosen.get(place)
         if layer is None:
             operators.append(op)
@@ -124,54 +127,39 @@ def _rewrite(
             operators += converting
             inputs.append(value)
         made[layer.name] = target.adopt(source, layer.float_output, "_twin")
-        twin.opcodeIndex = target.code(source.graph.operatorCodes[twin.opcodeIndex])
+        version = source.tree.operatorCodes[twin.opcodeIndex].version
+        twin.opcodeIndex = target.graph.code(source.op_name(twin), version)
         twin.inputs, twin.outputs = np.array(inputs, np.int32), np.array([made[layer.name]], np.int32)
         # What a convolution keeps between calls belongs to the interpreter.
         twin.intermediates = None
         operators.append(twin)
         if replace:
             target.known[layer.int8_output] = made[layer.name]
-            operators.append(target.operator("QUANTIZE", made[layer.name], layer.int8_output))
+            operators.append(target.graph.operator("QUANTIZE", [made[layer.name]], [layer.int8_output]))
         else:
             operators.append(op)
-    target.main.operators = operators
-    return inspect.pack(target.graph), made
-
-
-class _Source:
-    """The float file, to copy from."""
-
-    def __init__(self, data: bytes) -> None:
-        self.graph = inspect.graph_of(data)
-        self.main = self.graph.subgraphs[0]
-
-    def values(self, index: int) -> Any:
-        """The bytes of a constant; None for what is computed."""
-        found = self.graph.buffers[self.main.tensors[index].buffer].data
-        return found if found is not None and len(found) else None
+    target.graph.main.operators = operators
+    return target.graph.pack(), made
 
 
 class _Target:
     """The int8 file, to write into.
 
     Attributes:
+        graph: its graph.
         known: int8 tensor -> the float tensor of the same values.
     """
 
     def __init__(self, data: bytes) -> None:
-        from ai_edge_litert import schema_py_generated as schema
-
-        self._schema: Any = schema
-        self.graph = inspect.graph_of(data)
+        self.graph = Graph.of(data)
         # What it says of the file, such as the contract inside, is not true of another one.
-        self.graph.metadata = [entry for entry in self.graph.metadata or [] if entry.name != _METADATA]
-        self.main = self.graph.subgraphs[0]
+        self.graph.drop_metadata(BUFFER)
         self.known: dict[int, int] = {}
         self._adopted: dict[int, int] = {}
         self._read = {
             int(op.outputs[0]): int(op.inputs[0])
-            for op in self.main.operators
-            if inspect.op_name(self.graph, op) == "QUANTIZE"
+            for op in self.graph.main.operators
+            if self.graph.op_name(op) == "QUANTIZE"
         }
 
     def floats(self, index: int) -> tuple[int, list[Any]]:
@@ -182,53 +170,25 @@ class _Target:
             origin = self._read[origin]
         if origin in self.known:
             return self.known[origin], []
-        tensor = self.main.tensors[index]
-        if tensor.type == self._schema.TensorType.FLOAT32:
+        if self.graph.dtype(index) == "float32":
             return index, []
-        plain = copy.copy(tensor)
-        plain.name, plain.type, plain.quantization, plain.buffer = tensor.name + b"_float", 0, None, 0
-        self.known[index] = self._append(plain)
-        return self.known[index], [self.operator("DEQUANTIZE", index, self.known[index])]
+        plain = copy.copy(self.graph.main.tensors[index])
+        plain.name, plain.type, plain.quantization, plain.buffer = plain.name + b"_float", _FLOAT32, None, 0
+        self.known[index] = self.graph.add(plain)
+        return self.known[index], [self.graph.operator("DEQUANTIZE", [index], [self.known[index]], version=2)]
 
-    def adopt(self, source: _Source, index: int, suffix: str = "") -> int:
+    def adopt(self, source: Graph, index: int, suffix: str = "") -> int:
         """A copy of a tensor of the float file, with its values if it is a constant, each constant once."""
         values = source.values(index)
         if values is not None and index in self._adopted:
             return self._adopted[index]
         tensor = copy.copy(source.main.tensors[index])
         tensor.name, tensor.buffer = tensor.name + (suffix or "_float").encode(), 0
+        made = self.graph.add(tensor)
         if values is not None:
-            buffer = self._schema.BufferT()
-            buffer.data = values
-            self.graph.buffers.append(buffer)
-            tensor.buffer = len(self.graph.buffers) - 1
-            self._adopted[index] = len(self.main.tensors)
-        return self._append(tensor)
-
-    def operator(self, name: str, given: int, output: int) -> Any:
-        """QUANTIZE or DEQUANTIZE from one tensor to another."""
-        code = self._schema.OperatorCodeT()
-        code.builtinCode = code.deprecatedBuiltinCode = getattr(self._schema.BuiltinOperator, name)
-        code.version = 2 if name == "DEQUANTIZE" else 1
-        made = self._schema.OperatorT()
-        made.opcodeIndex = self.code(code)
-        made.inputs, made.outputs = np.array([given], np.int32), np.array([output], np.int32)
+            tensor.buffer = self.graph.buffer(values)
+            self._adopted[index] = made
         return made
-
-    def code(self, wanted: Any) -> int:
-        """Where the file's list of operator codes has `wanted`; it is added if it is missing."""
-        for index, code in enumerate(self.graph.operatorCodes):
-            if all(
-                getattr(code, key) == getattr(wanted, key)
-                for key in ("builtinCode", "deprecatedBuiltinCode", "version", "customCode")
-            ):
-                return index
-        self.graph.operatorCodes.append(copy.copy(wanted))
-        return len(self.graph.operatorCodes) - 1
-
-    def _append(self, tensor: Any) -> int:
-        self.main.tensors.append(tensor)
-        return len(self.main.tensors) - 1
 
 
 def _name(tensor: str) -> str:

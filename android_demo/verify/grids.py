@@ -11,13 +11,18 @@ from typing import Any
 import numpy as np
 
 from micro_yolo.tflite import contract as contracts
-from micro_yolo.tflite import inspect, metadata
-from micro_yolo.tflite.contract import KINDS, Contract, Head
-from micro_yolo.tflite.head import OPERATOR
+from micro_yolo.tflite import metadata
+from micro_yolo.tflite.contract import Contract
+from micro_yolo.tflite.edit import Graph
+from micro_yolo.tflite.heads import IMPLIED, Grid, find
+from micro_yolo.tflite.suppression import OPERATOR
+
+# What the shipped model's head puts out.
+PARTS = tuple(part.name for part in find(IMPLIED).parts)
 
 
 def write(model: Path, out: Path) -> Path:
-    """MODEL_raw.tflite and its contract in `out`. ValueError if `model` is not as tflite.head makes it."""
+    """MODEL_raw.tflite and its contract in `out`. ValueError if `model` is not as tflite.suppression makes it."""
     data, contract = cut(model.read_bytes(), contracts.load(model))
     target = out / f"{model.stem}_raw.tflite"
     target.write_bytes(data)
@@ -26,7 +31,7 @@ def write(model: Path, out: Path) -> Path:
 
 
 def cut(data: bytes, contract: Contract) -> tuple[bytes, Contract]:
-    """Take what `tflite.head.attach` put behind the network off again.
+    """Take what `tflite.suppression.attach` put behind the network off again.
 
     Args:
         data: bytes of a .tflite with the detections head.
@@ -38,51 +43,47 @@ def cut(data: bytes, contract: Contract) -> tuple[bytes, Contract]:
     Raises:
         ValueError: there is no such head.
     """
-    graph = inspect.graph_of(metadata.split(data)[0])
-    main = graph.subgraphs[0]
+    graph = Graph.of(metadata.split(data)[0])
+    main = graph.main
     producers = {int(index): op for op in main.operators for index in op.outputs}
     reshaped = [op for op in main.operators if _name(main, op).startswith("head_reshape_")]
-    if not reshaped or len(reshaped) % len(KINDS):
+    if not reshaped or len(reshaped) % len(PARTS):
         raise ValueError("grids: the file must have the detections head")
     grids = [_source(main, producers, int(op.inputs[0])) for op in reshaped]
-    heads = _heads(graph, grids, contract.size)
-    names = [f"{head.row_name}_{kind}" for head in heads for kind in KINDS]
+    rows = _rows(graph, grids, contract.size)
+    names = [f"{row.row_name}_{part}" for row in rows for part in PARTS]
     main.operators = [op for op in main.operators if not _name(main, op).startswith(("head_", OPERATOR))]
-    main.outputs = np.array(grids, np.int32)
-    (signature,) = graph.signatureDefs
-    entry = type(signature.outputs[0])
-    signature.outputs = []
-    for name, index in zip(names, grids, strict=True):
-        signature.outputs.append(entry())
-        signature.outputs[-1].name, signature.outputs[-1].tensorIndex = name.encode(), index
-    raw = inspect.pack(graph)
+    graph.set_outputs(dict(zip(names, grids, strict=True)))
+    raw = graph.pack()
     return raw, contracts.describe(
         raw,
         head="raw",
         name=f"{contract.name}_raw",
         arch=contract.arch,
         variant=contract.variant,
-        heads=heads,
+        rows=rows,
         labels=contract.labels,
         resize=contract.input.resize,
         nms=contract.nms,
     )
 
 
-def _heads(graph: Any, grids: list[int], size: tuple[int, int]) -> list[Head]:
+def _rows(graph: Graph, grids: list[int], size: tuple[int, int]) -> list[Grid]:
     """Strides by the grids' shapes, anchors by the constant that their sizes are multiplied with."""
-    main = graph.subgraphs[0]
+    main = graph.main
     (exp,) = (op for op in main.operators if _name(main, op).startswith("head_exp_"))
     (scaled,) = (op for op in main.operators if exp.outputs[0] in op.inputs)
-    stored = graph.buffers[main.tensors[scaled.inputs[1]].buffer].data
-    halves = np.frombuffer(np.asarray(stored, np.uint8).tobytes(), np.float32).reshape(-1, 2)
-    heads, start = [], 0
-    for number, (_, objectness, _) in enumerate(zip(*[iter(grids)] * 3, strict=True)):
+    stored = graph.values(scaled.inputs[1])
+    if stored is None:
+        raise ValueError("grids: the anchors must be a constant of the head")
+    halves = stored.view(np.float32).reshape(-1, 2)
+    found, start = [], 0
+    for number, (_, objectness, _) in enumerate(zip(*[iter(grids)] * len(PARTS), strict=True)):
         _, rows, columns, count = (int(side) for side in main.tensors[objectness].shape)
         sides = halves[start : start + count, ::-1] * 2 * np.array(size[::-1], np.float32)
-        heads.append(Head(f"row{number}", size[0] // rows, tuple((float(w), float(h)) for w, h in sides)))
+        found.append(Grid(f"row{number}", size[0] // rows, tuple((float(w), float(h)) for w, h in sides)))
         start += rows * columns * count
-    return heads
+    return found
 
 
 def _source(main: Any, producers: dict[int, Any], index: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from micro_yolo.model.keras import keras
+from micro_yolo.model.keras import keras, nodes_of
 
 layers = keras.layers
 CONVS = (layers.Conv2D, layers.DepthwiseConv2D)
@@ -23,9 +23,7 @@ class Graph:
 
     def __init__(self, model: keras.Model) -> None:
         self.layers = {layer.name: layer for layer in model.layers}
-        # Not layer.input: tfmot hands unquantized layers from copy to copy, and they speak of the first.
-        nodes = [node for level in model._nodes_by_depth.values() for node in level]
-        read = {node.layer.name: [parent.layer.name for parent in node.parent_nodes] for node in nodes}
+        read = {node.layer.name: [parent.layer.name for parent in node.parent_nodes] for node in nodes_of(model)}
         self.before = {name: read[name] for name in self.layers}
         self.after: dict[str, list[str]] = {name: [] for name in self.before}
         for name, sources in self.before.items():

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from micro_yolo.model.build import Network, build
+from micro_yolo.model.build import Network, build, reads_image
 from micro_yolo.model.keras import keras, tf
 from micro_yolo.model.quantization.graph import CONVS, Graph, inner
 from micro_yolo.model.quantization.shift import expand, fit
@@ -25,7 +25,7 @@ from micro_yolo.model.quantization.wrap import (
     switches,
     wrap,
 )
-from micro_yolo.model.spec import INPUT, Arch
+from micro_yolo.model.spec import Arch
 
 layers = keras.layers
 
@@ -149,10 +149,9 @@ def deployable(arch: Arch, model: keras.Model, how: Quantization) -> Network:
         )
     made = wrap(build(arch, deploy=True, pixels=layers.Activation("linear", name=PIXELS)), how, pixels=255.0)
     _copy_unquantized(arch, model, made)
-    reads_image = {f"{row.name}_conv" for row in arch.rows if INPUT in arch.sources[row.name]}
-    found = kernels(model)
+    found, first = kernels(model), reads_image(arch)
     for layer, kernel, variables in stored_kernels(made):
-        kds = found[layer.name].kds / (255 if layer.name in reads_image else 1)
+        kds = found[layer.name].kds / (255 if layer.name in first else 1)
         kernel.assign((found[layer.name].vqk * kds).reshape(kernel.shape))
         variables["kds"].assign(kds.reshape(-1))
     ends = {layer.name: quantizer.ends() for layer, quantizer, _ in learned_ranges(model)}

@@ -11,17 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from micro_yolo.model.keras import keras, quiet, tf
+from micro_yolo.model import tfmot
+from micro_yolo.model.keras import keras, tf
 from micro_yolo.model.quantization.shift import limits
-
-with quiet():
-    from tensorflow_model_optimization.python.core.quantization.keras import (
-        quantize_config,
-        quantize_layout_transform,
-        quantize_registry,
-        quantize_scheme,
-        quantizers,
-    )
 
 Tensor = Any
 Variables = dict[str, Any]
@@ -43,7 +35,7 @@ class Switch:
         self.frozen = tf.Variable(False, trainable=False, name="frozen")
 
 
-class Shifts(quantizers.Quantizer):
+class Shifts(tfmot.Quantizer):
     """A kernel as b-bit integers (VQK) times shifts (KDS): one a channel, or one a block of input channels.
 
     The shifts are trained as their logarithms: they stay positive, and a step of Adam, whose length is the learning
@@ -92,7 +84,7 @@ class Shifts(quantizers.Quantizer):
         return {}
 
 
-class Stored(quantizers.Quantizer):
+class Stored(tfmot.Quantizer):
     """For TFLite: changes nothing of a kernel that is on its grid, and tells the converter that grid.
 
     The converter stores exactly the integers and, folded with batch norm, their scales.
@@ -120,7 +112,7 @@ class Stored(quantizers.Quantizer):
         return {}
 
 
-class Range(quantizers.Quantizer):
+class Range(tfmot.Quantizer):
     """8 bits over a range that always holds 0: the moving average of the batches' lowest and highest values.
 
     What is joined by a concatenation shares one Range, which spans those of all: TFLite then joins integers as they
@@ -179,7 +171,7 @@ class Range(quantizers.Quantizer):
         return tf.no_op()
 
 
-class Fixed(quantizers.Quantizer):
+class Fixed(tfmot.Quantizer):
     """8 bits over a known range, from 0 to `high`."""
 
     def __init__(self, high: float) -> None:
@@ -198,7 +190,7 @@ class Fixed(quantizers.Quantizer):
         return {}
 
 
-class Config(quantize_config.QuantizeConfig):
+class Config(tfmot.QuantizeConfig):
     """How one layer is quantized: its kernel, its output, or both."""
 
     def __init__(self, name: str, weights: Shifts | Stored | None, output: Range | Fixed | None) -> None:
@@ -256,7 +248,7 @@ class Norm(keras.layers.BatchNormalization):
         )
 
 
-class Scheme(quantize_scheme.QuantizeScheme):
+class Scheme(tfmot.QuantizeScheme):
     """Quantize what is annotated, and change nothing else."""
 
     def get_layout_transformer(self) -> Any:
@@ -268,12 +260,12 @@ class Scheme(quantize_scheme.QuantizeScheme):
         return _Nothing()
 
 
-class _Unchanged(quantize_layout_transform.QuantizeLayoutTransform):
+class _Unchanged(tfmot.QuantizeLayoutTransform):
     def apply(self, model: Any, layer_quantize_map: Any) -> tuple[Any, Any]:
         return model, layer_quantize_map
 
 
-class _Nothing(quantize_registry.QuantizeRegistry):
+class _Nothing(tfmot.QuantizeRegistry):
     def supports(self, layer: Any) -> bool:
         return False
 

@@ -53,7 +53,12 @@ def settle(model: keras.Model) -> None:
 
 
 def odd(ratios: np.ndarray) -> np.ndarray:
-    """Near each positive number p / q with odd q: the smallest p up to 512 that comes within 1e-3, else the nearest."""
+    """Near each positive number p / q with odd q: the smallest p up to 512 that comes within 1e-3, else the nearest.
+
+    For example M = 1/2 and N = 5: N x M is 2.5, and whether that becomes 2 or 3 is up to the rounding rule, or to the
+    last bit of an M such as 0.49999997. 1/2 moves to 500/1001, the first within a thousandth: then N x M is 2500/1001 =
+    2.4975, whichever way it is computed, and of every N some k/1001, at least 1/2002 away from the next half.
+    """
     p = np.arange(1, _LARGEST_P + 1)[:, None]
     wanted = np.asarray(ratios, np.float64).reshape(1, -1)
     q = 2 * np.maximum(np.rint((p / wanted - 1) / 2), 0) + 1

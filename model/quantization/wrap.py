@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from micro_yolo.model import tfmot
 from micro_yolo.model.build import Network
-from micro_yolo.model.keras import keras, quiet
+from micro_yolo.model.keras import fix, keras
 from micro_yolo.model.quantization.graph import CONVS, Graph, inner
 from micro_yolo.model.quantization.rounding import (
     SIGMOID_HIGH,
@@ -28,9 +29,6 @@ from micro_yolo.model.quantization.rounding import (
     Switch,
 )
 from micro_yolo.model.quantization.shift import limits
-
-with quiet():
-    import tensorflow_model_optimization as tfmot
 
 layers = keras.layers
 # The layer in front of all, whose output are the network's pixels.
@@ -73,25 +71,22 @@ def wrap(model: Network, how: Quantization, *, pixels: float) -> Network:
         copy = kind.from_config(layer.get_config() | changed)
         if layer.name not in configs:
             return copy
-        return tfmot.quantization.keras.quantize_annotate_layer(copy, configs[layer.name])
+        return tfmot.quantize_annotate_layer(copy, configs[layer.name])
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(keras.utils.custom_object_scope({"Config": Known(configs), "Norm": Norm}))
-        stack.enter_context(tfmot.quantization.keras.quantize_scope())
+        stack.enter_context(tfmot.quantize_scope())
         # Else each copy on the way has both branches, of training and of inference, at every quantizer.
         stack.enter_context(keras.backend.learning_phase_scope(0))
         annotated = keras.models.clone_model(model, clone_function=annotate)
-        made = tfmot.quantization.keras.quantize_apply(annotated, Scheme(), quantized_layer_name_prefix="")
+        made = tfmot.quantize_apply(annotated, Scheme(), quantized_layer_name_prefix="")
     made = model.around(made)
     for layer in made.layers:
         if isinstance(inner(layer), Norm) and not exported:
             inner(layer).switch = switch
     for layer, shifts, kernel, _ in shifted_kernels(made):
         if shifts.frozen:
-            # Keras looks again at what each variable says, when it loads weights.
-            kernel._trainable = False
-            layer._trainable_weights = [weight for weight in layer._trainable_weights if weight is not kernel]
-            layer._non_trainable_weights.append(kernel)
+            fix(layer, kernel)
     return made
 
 
@@ -155,7 +150,7 @@ def _is_sigmoid(layer: Any) -> bool:
 def shifted_kernels(model: keras.Model) -> Iterator[tuple[Any, Shifts, Any, dict[str, Any]]]:
     """Wrapper, quantizer, kernel variable and shift variables of each convolution."""
     for layer in model.layers:
-        for kernel, quantizer, variables in getattr(layer, "_weight_vars", ()):
+        for kernel, quantizer, variables in tfmot.weight_quantizers(layer):
             if isinstance(quantizer, Shifts):
                 yield layer, quantizer, kernel, variables
 
@@ -163,7 +158,7 @@ def shifted_kernels(model: keras.Model) -> Iterator[tuple[Any, Shifts, Any, dict
 def stored_kernels(model: keras.Model) -> Iterator[tuple[Any, Any, dict[str, Any]]]:
     """Wrapper, kernel variable and scale variables of each convolution of a model to convert."""
     for layer in model.layers:
-        for kernel, quantizer, variables in getattr(layer, "_weight_vars", ()):
+        for kernel, quantizer, variables in tfmot.weight_quantizers(layer):
             if isinstance(quantizer, Stored):
                 yield layer, kernel, variables
 
@@ -173,7 +168,7 @@ def learned_ranges(model: keras.Model) -> Iterator[tuple[Any, Range, dict[str, A
     for layer in model.layers:
         quantizer = layer.quantize_config.output if hasattr(layer, "quantize_config") else None
         if isinstance(quantizer, Range):
-            yield layer, quantizer, layer._output_quantizer_vars
+            yield layer, quantizer, tfmot.output_variables(layer)
 
 
 def switches(model: keras.Model) -> list[Switch]:

@@ -15,13 +15,21 @@ from typing import Any
 
 import numpy as np
 
-from micro_yolo.pipeline.data.dataset import Dataset, Problems, Raw, build_split, clean_name, finish, relative
+from micro_yolo.pipeline.data.dataset import (
+    SPLIT_NAMES,
+    Dataset,
+    Problems,
+    Raw,
+    Reader,
+    build_split,
+    clean_name,
+    finish,
+    relative,
+)
 
-LOOKED_FOR = "COCO: [annotations/]instances_SPLIT[YEAR].json, SPLIT/_annotations.coco.json or one .json"
 SYNTHETIC_RECIPE = "recipe.json"
 
-_FILE = re.compile(r"(?:instances_)?(train|val|valid|validation|test|minival)[-_]?(\d{4})?\.json")
-_SPLIT_NAMES = {"valid": "val", "validation": "val", "minival": "val"}
+_FILE = re.compile(rf"(?:instances_)?({'|'.join(SPLIT_NAMES)})[-_]?(\d{{4}})?\.json")
 _NAN = float("nan")
 _COLUMNS = 9  # id, image id, category id, x, y, w, h, area, crowd
 
@@ -35,14 +43,14 @@ def find(root: Path) -> dict[str, Path] | None:
         for path in sorted(folder.glob("*.json")):
             match = _FILE.fullmatch(path.name)
             if match:
-                name, year = _SPLIT_NAMES.get(match[1], match[1]), match[2] or ""
+                name, year = SPLIT_NAMES[match[1]], match[2] or ""
                 found[name] = max(found.get(name, ("", path)), (year, path), key=lambda item: item[0])
         if found:
             return {name: path for name, (_, path) in found.items()}
-    for name in ("train", "val", "valid", "test"):
-        path = root / name / "_annotations.coco.json"
+    for word, name in SPLIT_NAMES.items():
+        path = root / word / "_annotations.coco.json"
         if path.is_file():
-            found[_SPLIT_NAMES.get(name, name)] = ("", path)
+            found[name] = ("", path)
     return {name: path for name, (_, path) in found.items()} or None
 
 
@@ -264,3 +272,7 @@ def _image_folder(name: str, path: Path, base: Path, file_names: list[str]) -> P
     folders += [base / "data", base / "JPEGImages"]
     sample = file_names[:: max(len(file_names) // 50, 1)]
     return max(folders, key=lambda folder: sum(os.path.isfile(folder / file_name) for file_name in sample))
+
+
+READER = Reader("COCO: [annotations/]instances_SPLIT[YEAR].json, SPLIT/_annotations.coco.json or one .json", find, read)
+SINGLE = Reader("", find_single, read)

@@ -10,12 +10,19 @@ from pathlib import Path
 
 import numpy as np
 
-from micro_yolo.pipeline.data.dataset import Dataset, Problems, Raw, build_split, clean_name, finish, relative
-
-LOOKED_FOR = "CSV: [SPLIT_labels].csv with the columns filename,width,height,class,xmin,ymin,xmax,ymax"
+from micro_yolo.pipeline.data.dataset import (
+    SPLIT_NAMES,
+    Dataset,
+    Problems,
+    Raw,
+    Reader,
+    build_split,
+    clean_name,
+    finish,
+    relative,
+)
 
 _COLUMNS = ("filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax")
-_SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "eval": "val"}
 
 
 def find(root: Path) -> dict[str, Path] | None:
@@ -24,7 +31,7 @@ def find(root: Path) -> dict[str, Path] | None:
     found: dict[str, Path] = {}
     for path in fits:
         word = path.stem.lower().replace("-", "_").split("_")[0]
-        found.setdefault(_SPLITS.get(word, "all"), path)
+        found.setdefault(SPLIT_NAMES.get(word, "all"), path)
     if "all" in found and len(found) > 1:
         del found["all"]
     return found or None
@@ -91,3 +98,6 @@ def _number(text: str | None) -> float:
         return float(text or "nan")
     except ValueError:
         return float("nan")
+
+
+READER = Reader("CSV: [SPLIT_labels].csv with the columns filename,width,height,class,xmin,ymin,xmax,ymax", find, read)

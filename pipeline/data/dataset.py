@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,8 +15,16 @@ from PIL import Image
 from micro_yolo.tflite.image import SUFFIXES, Fit, load_image, resize
 
 CLIP_TOLERANCE_PX = 1.0
-# Folders that are splits, by the names that people give them.
-SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+# Splits by the names that people give their folders and files.
+SPLIT_NAMES = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "minival": "val",
+    "eval": "val",
+    "test": "test",
+}
 _EXIF_ORIENTATION = 0x0112
 
 
@@ -66,6 +75,9 @@ class Split:
     def __len__(self) -> int:
         return len(self.files)
 
+    def __repr__(self) -> str:
+        return f"Split({self.name}: {len(self)} images, {len(self.classes)} boxes)"
+
     def rows(self, index: int) -> slice:
         """The rows of image `index` in boxes_xyxy, classes, crowd and areas."""
         return slice(int(self.starts[index]), int(self.starts[index + 1]))
@@ -108,6 +120,10 @@ class Dataset:
     splits: dict[str, Split]
     problems: tuple[Problem, ...] = ()
 
+    def __repr__(self) -> str:
+        images = ", ".join(f"{len(split)} {name}" for name, split in self.splits.items())
+        return f"Dataset({str(self.root)!r}: {self.format}, {len(self.names)} classes, images: {images})"
+
     def warning(self) -> str | None:
         """One line on what is wrong, naming the first files; None when nothing is."""
         return f"{self.root}: {_summary(self.problems, self.root)}" if self.problems else None
@@ -126,6 +142,22 @@ def _summary(problems: tuple[Problem, ...], root: Path) -> str:
     shown = "; ".join(f"{p.file}: {p.what}" + (f" ({p.count})" if p.count > 1 else "") for p in problems[:3])
     more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
     return f"{total} bad records: {shown}{more}; `python -m pipeline.data {root}` lists all"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One form in which people have labelled images.
+
+    Attributes:
+        looked_for: the files by which it is recognised, for people; "" if another reader says so already.
+        find: path -> what `read` needs to know of it, None if it is of another form. Raises ValueError for files of
+            this form that cannot be used.
+        read: (path, what `find` gave, val_fraction=, seed=) -> the data set, made by `build_split` and `finish`.
+    """
+
+    looked_for: str
+    find: Callable[[Path], Any]
+    read: Callable[..., Dataset]
 
 
 @dataclass

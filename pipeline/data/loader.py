@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from micro_yolo.pipeline.data import coco, csv_boxes, voc, yolo
 from micro_yolo.pipeline.data.dataset import Dataset
 
-READERS: tuple[tuple[Callable[[Path], Any], Callable[..., Dataset]], ...] = (
-    (coco.find, coco.read),
-    (yolo.find, yolo.read),
-    (voc.find, voc.read),
-    (csv_boxes.find, csv_boxes.read),
-    (coco.find_single, coco.read),
-)
-LOOKED_FOR = "; ".join(module.LOOKED_FOR for module in (coco, yolo, voc, csv_boxes))
+# In this order; a new form is a file with a Reader, and its place here.
+READERS = [coco.READER, yolo.READER, voc.READER, csv_boxes.READER, coco.SINGLE]
 
 
 def load(path: str | Path, *, val_fraction: float = 0.2, seed: int = 0) -> Dataset:
@@ -37,17 +29,18 @@ def load(path: str | Path, *, val_fraction: float = 0.2, seed: int = 0) -> Datas
     root = Path(path)
     if not root.exists():
         raise FileNotFoundError(f"{root}: no such folder of labelled images; `python -m pipeline.data --help`")
-    for find, read in READERS:
-        found = find(root)
+    for reader in READERS:
+        found = reader.find(root)
         if found is not None:
-            return read(root, found, val_fraction=val_fraction, seed=seed)
+            return reader.read(root, found, val_fraction=val_fraction, seed=seed)
     below = [child for child in sorted(root.iterdir()) if _fits(child)] if root.is_dir() else []
     hint = f"; perhaps you mean {below[0]}" if below else ""
-    raise ValueError(f"{root}: no labelled images found; looked for {LOOKED_FOR}{hint}")
+    looked_for = "; ".join(reader.looked_for for reader in READERS if reader.looked_for)
+    raise ValueError(f"{root}: no labelled images found; looked for {looked_for}{hint}")
 
 
 def _fits(path: Path) -> bool:
     try:
-        return path.is_dir() and any(find(path) is not None for find, _ in READERS)
+        return path.is_dir() and any(reader.find(path) is not None for reader in READERS)
     except (ValueError, OSError):
         return False

@@ -18,10 +18,11 @@ from xml.etree.ElementTree import Element, ParseError
 import numpy as np
 
 from micro_yolo.pipeline.data.dataset import (
-    SPLIT_FOLDERS,
+    SPLIT_NAMES,
     Dataset,
     Problems,
     Raw,
+    Reader,
     build_split,
     clean_name,
     finish,
@@ -29,8 +30,6 @@ from micro_yolo.pipeline.data.dataset import (
     relative,
 )
 from micro_yolo.tflite.image import SUFFIXES
-
-LOOKED_FOR = "Pascal VOC: Annotations/*.xml + JPEGImages/, or XML beside the images, in train/ and test/ folders or not"
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -64,7 +63,7 @@ def find(root: Path) -> Found | None:
         return Found(used or {"all": everything}, dict.fromkeys(used or ["all"], images))
     xml: dict[str, list[Path]] = {}
     beside: dict[str, list[Path]] = {}
-    for folder, split in SPLIT_FOLDERS.items():
+    for folder, split in SPLIT_NAMES.items():
         for place in (root / folder, root / folder / "Annotations", root / folder / "annotations"):
             if files := _xml_files(place):
                 xml.setdefault(split, []).extend(files)
@@ -183,3 +182,10 @@ def _raw(name: str, images: list[tuple], names: list[str], first_id: int) -> Raw
         crowd=np.array([box[3] for box in boxes], bool),
         areas=np.full(len(boxes), np.nan),
     )
+
+
+READER = Reader(
+    "Pascal VOC: Annotations/*.xml + JPEGImages/, or XML beside the images, in train/ and test/ folders or not",
+    find,
+    read,
+)

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from micro_yolo.pipeline.data.dataset import (
-    SPLIT_FOLDERS,
+    SPLIT_NAMES,
     Dataset,
     Problems,
     Raw,
+    Reader,
     build_split,
     clean_name,
     finish,
@@ -28,8 +29,6 @@ from micro_yolo.pipeline.data.dataset import (
     relative,
     size_or_none,
 )
-
-LOOKED_FOR = "YOLO: data.yaml, or images/ + labels/ (with train/ and val/ inside, or outside, or neither)"
 
 _NAME_FILES = ("classes.txt", "obj.names", "labels/classes.txt")
 
@@ -48,7 +47,7 @@ def find(root: Path) -> Found | None:
     if yaml_path is not None:
         return _from_yaml(yaml_path)
     splits: dict[str, list[Path]] = {}
-    for folder, split in SPLIT_FOLDERS.items():
+    for folder, split in SPLIT_NAMES.items():
         for images, labels in (("images/" + folder, "labels/" + folder), (folder + "/images", folder + "/labels")):
             if (root / images).is_dir() and (root / labels).is_dir():
                 splits.setdefault(split, []).append(root / images)
@@ -254,3 +253,8 @@ def _known_classes(raw: Raw, names: dict[int, str], base: Path, problems: Proble
         raw.crowd[known],
         raw.areas[known],
     )
+
+
+READER = Reader(
+    "YOLO: data.yaml, or images/ + labels/ (with train/ and val/ inside, or outside, or neither)", find, read
+)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from micro_yolo.pipeline.show.listing import listing
+from micro_yolo.pipeline.show.plots import save
 from micro_yolo.pipeline.store import runs
 
 if TYPE_CHECKING:
@@ -189,9 +189,7 @@ def draw(cuts: Cuts, tolerance: float, path: Path, title: str) -> Path:
         axis.grid(alpha=0.3)
     axes[0].set(ylabel="AP50 on validation")
     axes[0].legend()
-    png = io.BytesIO()
-    figure.savefig(png, dpi=120, format="png")
-    return runs.write_atomic(path, png.getvalue())
+    return save(figure, path)
 
 
 def _numbers(network: Measured) -> tuple[str, ...]:

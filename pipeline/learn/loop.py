@@ -22,11 +22,10 @@ from micro_yolo.model.keras import keras, tf
 from micro_yolo.pipeline.data.input import Batches
 from micro_yolo.pipeline.learn.devices import cluster
 from micro_yolo.pipeline.learn.recipe import OPTIMIZERS, Recipe
-from micro_yolo.pipeline.measure.predictor import PredictBatch
+from micro_yolo.pipeline.measure.finders import PredictBatch
 from micro_yolo.pipeline.show.screen import QUIET, Show
 from micro_yolo.pipeline.store import history, runs
 from micro_yolo.pipeline.store.history import Row
-from micro_yolo.tflite.decode import Grids
 
 Metrics = dict[str, Any]
 # (outputs of the model, boxes, classes) -> scalars by name
@@ -321,9 +320,9 @@ def keras_predict(model: keras.Model) -> PredictBatch:
             row: {part: tf.sigmoid(tf.cast(x, tf.float32)) for part, x in its.items()} for row, its in logits.items()
         }
 
-    def predict(images: np.ndarray) -> list[Grids]:
-        its = forward(tf.constant(images)).values()
-        return [(grids["boxes"].numpy(), grids["objectness"].numpy(), grids["classes"].numpy()) for grids in its]
+    def predict(images: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+        found = forward(tf.constant(images))
+        return {row: {part: grid.numpy() for part, grid in its.items()} for row, its in found.items()}
 
     return predict
 

@@ -156,7 +156,8 @@ class Progressive:
         """Train with the doomed channels driven to zero, measured without them; (metrics, the smaller weights)."""
         from micro_yolo.model.build import build, put_weights, weights_of, with_weights
         from micro_yolo.model.keras import keras
-        from micro_yolo.model.sparsity import UpdatePruningStep, dooming, strip_pruning
+        from micro_yolo.model.sparsity import dooming, strip_pruning
+        from micro_yolo.model.tfmot import UpdatePruningStep
         from micro_yolo.pipeline.learn.loop import Task
 
         keras.backend.clear_session()

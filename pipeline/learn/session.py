@@ -106,6 +106,7 @@ class Session:
 
     def measure(self, model: keras.Model) -> Callable[[], Metrics]:
         """A function that measures `model`, whose outputs are logits, on the validation images."""
+        from micro_yolo.model.heads import head_of
         from micro_yolo.pipeline.learn.loop import keras_predict
         from micro_yolo.pipeline.measure.metrics import evaluate_split
 
@@ -113,9 +114,8 @@ class Session:
 
         def measured() -> Metrics:
             self._tell_unreadable()
-            return evaluate_split(predict, self.arch.detections, self.val, self.dataset, self.arch.size, self._resize)[
-                0
-            ]
+            where = (self.val, self.dataset, self.arch.size, self._resize)
+            return evaluate_split(predict, self.arch.detections, *where, coding=head_of(self.arch).coding)[0]
 
         return measured
 

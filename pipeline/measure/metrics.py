@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from micro_yolo.pipeline.data import Dataset, Split
-from micro_yolo.pipeline.measure.predictor import Advance, Facts, Network, Picture, PredictBatch, Predictor
+from micro_yolo.pipeline.measure.finders import Advance, Facts, GridPredictor, Picture, PredictBatch, Predictor
 from micro_yolo.tflite.contract import Nms
-from micro_yolo.tflite.decode import Head
+from micro_yolo.tflite.heads import GridLike
 
 SCORE_THRESHOLD = 0.001
 _SIZES = ("all", "small", "medium", "large")
@@ -21,13 +21,14 @@ _SIZES = ("all", "small", "medium", "large")
 
 def evaluate_split(
     predict_batch: PredictBatch,
-    heads: Sequence[Head],
+    rows: Sequence[GridLike],
     split: Split,
     dataset: Dataset,
     size: tuple[int, int],
     rule: str,
     batch_size: int = 16,
     *,
+    coding: str,
     iou_threshold: float = Nms.iou_threshold,
     advance: Advance | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -35,17 +36,18 @@ def evaluate_split(
 
     Args:
         predict_batch: see PredictBatch. It always gets `batch_size` images, the last batch filled up with black.
-        heads: strides and anchors, in the order of its outputs.
+        rows: the detection rows, in the network's order.
         split: see `measure_split`.
         dataset: see there.
         size: (height, width) of the model's input.
         rule: of tflite.image.RULES.
         batch_size: images per call.
+        coding: of the grids, one of tflite.heads.CODINGS.
         iou_threshold: of the suppression.
         advance: see there.
     """
     facts = Facts(size, rule, SCORE_THRESHOLD, iou_threshold)
-    network = Network(predict_batch, heads, dataset.names, facts, batch_size)
+    network = GridPredictor(predict_batch, rows, dataset.names, facts, batch_size, coding)
     return measure_split(network, split, dataset, advance=advance)
 
 

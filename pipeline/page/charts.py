@@ -1,14 +1,42 @@
-"""Charts as inline SVG whose colours are the page's: they follow its light and its dark, and need nothing else."""
+"""Charts as inline SVG in the colours of the page: they follow its light and its dark, and need nothing else."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import io
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
-WIDTH, HEIGHT = 420, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 54, 12, 12, 42
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WIDTH, HEIGHT, BARS_HEIGHT, BAR = 420, 260, 330, 13
+# Stand-ins, which the page's own colours replace.
+_PALETTE = [f"#0000a{number}" for number in range(6)]
+_SOFT, _RULE = "#0000b0", "#0000b1"
+_COLOURS = {**{ink: f"var(--c{n})" for n, ink in enumerate(_PALETTE)}, _SOFT: "var(--soft)", _RULE: "var(--rule)"}
+_STYLE: Any = {
+    "font.size": 12,
+    "svg.fonttype": "none",
+    "axes.edgecolor": _SOFT,
+    "axes.labelcolor": _SOFT,
+    "axes.spines.left": False,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": _RULE,
+    "xtick.color": _SOFT,
+    "ytick.color": _SOFT,
+    "xtick.major.pad": 6,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+}
+_SVG = "{http://www.w3.org/2000/svg}"
 
 
 @dataclass(frozen=True)
@@ -18,7 +46,7 @@ class Series:
     Attributes:
         name: in the legend.
         xs: of the points.
-        ys: of the points, as many; None leaves a gap.
+        ys: of the points, as many; what is None is left out.
         colour: 0..5, of the page's palette.
         style: "line", "dots" for a line with its points marked, or "crosses" for points alone.
         labels: a text for each point, shown when it is pointed at.
@@ -55,39 +83,29 @@ def lines(
         log: the vertical axis is logarithmic; values must be positive.
         falling: the horizontal axis runs from large to small.
     """
-    xs = [float(value) for each in series for value in each.xs]
-    ys = [float(value) for each in series for value in each.ys if value is not None]
-    if not xs or not ys:
+    import matplotlib
+
+    if not any(value is not None for each in series for value in each.ys):
         raise ValueError("charts: nothing to draw; at least one point is needed")
-    low_x, high_x = x_limits or _wide(min(xs), max(xs), 0.03)
-    low_y, high_y = y_limits or (_wide(min(ys), max(ys), 0.08) if not log else (min(ys) / 1.2, max(ys) * 1.2))
-
-    def at_x(value: float) -> float:
-        share = (value - low_x) / (high_x - low_x)
-        return _LEFT + (1 - share if falling else share) * (WIDTH - _LEFT - _RIGHT)
-
-    def at_y(value: float) -> float:
-        share = math.log(value / low_y, high_y / low_y) if log else (value - low_y) / (high_y - low_y)
-        return HEIGHT - _BOTTOM - share * (HEIGHT - _TOP - _BOTTOM)
-
-    drawn = [
-        *(_rule(_LEFT, at_y(value), WIDTH - _RIGHT, at_y(value), "grid") for value in _ticks(low_y, high_y, log)),
-        *(_text(_LEFT - 6, at_y(value) + 4, _short(value), "end") for value in _ticks(low_y, high_y, log)),
-        *(_text(at_x(value), HEIGHT - _BOTTOM + 16, _short(value), "middle") for value in _ticks(low_x, high_x)),
-        _rule(_LEFT, HEIGHT - _BOTTOM, WIDTH - _RIGHT, HEIGHT - _BOTTOM, "axis"),
-        _text((_LEFT + WIDTH - _RIGHT) / 2, HEIGHT - 8, x, "middle"),
-        f'<text transform="translate(12 {(HEIGHT - _BOTTOM + _TOP) / 2:.0f}) rotate(-90)" text-anchor="middle">'
-        f"{escape(y)}</text>",
-    ]
-    for each in series:
-        points = [(at_x(a), at_y(b)) for a, b in zip(each.xs, each.ys, strict=True) if b is not None]
-        texts = list(each.labels) or [""] * len(points)
-        if each.style != "crosses":
-            joined = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
-            drawn.append(f'<polyline class="line c{each.colour}" points="{joined}"/>')
-        if each.style != "line":
-            drawn += [_mark(a, b, each, text) for (a, b), text in zip(points, texts, strict=True)]
-    return _figure(drawn, (WIDTH, HEIGHT), alt, [(each.name, each.colour) for each in series])
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _axes(WIDTH, HEIGHT, log)
+        for number, each in enumerate(series):
+            points = [(a, b) for a, b in zip(each.xs, each.ys, strict=True) if b is not None]
+            axes.plot(
+                *zip(*points, strict=True),
+                color=_PALETTE[each.colour],
+                linestyle="none" if each.style == "crosses" else "-",
+                marker={"line": "", "dots": "o", "crosses": "x"}[each.style],
+                linewidth=2,
+                markersize=5,
+                markeredgewidth=1.5,
+                gid=f"series{number}",
+            )
+        axes.set(xlabel=x, ylabel=y, xlim=x_limits, ylim=y_limits)
+        if falling:
+            axes.invert_xaxis()
+        titles = {f"series{number}": each.labels for number, each in enumerate(series)}
+        return _figure(figure, alt, titles, [(each.name, each.colour) for each in series])
 
 
 def bars(
@@ -113,43 +131,76 @@ def bars(
         legend: of bars, marked bars, line.
         top: upper end of the vertical axis.
     """
-    step, bottom, height = 13, 108, 330
-    width = _LEFT + _RIGHT + step * len(names)
-    low = min(0.0, *heights, *line)
+    import matplotlib
 
-    def at_y(value: float) -> float:
-        return height - bottom - (min(value, top) - low) / (top - low) * (height - bottom - _TOP)
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _axes(66 + BAR * len(names), BARS_HEIGHT, log=False)
+        colours = [_PALETTE[1 if name in marked else 5] for name in names]
+        places = range(len(names))
+        drawn = axes.bar(places, [min(height, top) for height in heights], color=colours)
+        axes.plot(places, [min(value, top) for value in line], color=_PALETTE[0], linewidth=2)
+        axes.set(ylabel=y, xlim=(-0.7, len(names) - 0.3), ylim=(min(0.0, *heights, *line), top))
+        axes.set_xticks(places, names, rotation=90, fontsize=10)
+        titles = {f"bar{place}": [f"{names[place]}: {heights[place]:.1f}"] for place in places}
+        for bar, name in zip(drawn, titles, strict=True):
+            bar.set_gid(name)
+        return _figure(figure, alt, titles, list(zip(legend, (5, 1, 0), strict=True)), wide=True)
 
-    ticks = _ticks(low, top)
-    drawn = [_rule(_LEFT, at_y(value), width - _RIGHT, at_y(value), "grid") for value in ticks]
-    drawn += [_text(_LEFT - 6, at_y(value) + 4, _short(value), "end") for value in ticks]
-    drawn.append(
-        f'<text transform="translate(12 {(height - bottom) / 2:.0f}) rotate(-90)" text-anchor="middle">'
-        f"{escape(y)}</text>"
-    )
-    points = []
-    for place, (name, value, over) in enumerate(zip(names, heights, line, strict=True)):
-        left, upper = _LEFT + step * place, at_y(max(value, 0.0))
-        colour = 1 if name in marked else 5
-        drawn.append(
-            f'<rect class="bar c{colour}" x="{left + 1.5:.1f}" y="{upper:.1f}" width="{step - 3}" '
-            f'height="{max(at_y(min(value, 0.0)) - upper, 0):.1f}"><title>{escape(name)}: {value:.1f}</title></rect>'
+
+def _axes(width: int, height: int, log: bool) -> tuple[Figure, Any]:
+    from matplotlib import ticker
+    from matplotlib.figure import Figure
+
+    # A point of matplotlib's is a pixel of the page.
+    figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
+    axes = figure.subplots()
+    if log:
+        axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        logarithmic = log and axis is axes.yaxis
+        axis.set_major_locator(
+            ticker.LogLocator(subs=(1, 2, 5)) if logarithmic else ticker.MaxNLocator(6, steps=(1, 2, 5, 10))
         )
-        drawn.append(
-            f'<text class="small" transform="translate({left + step / 2 + 3:.1f} {height - bottom + 6}) rotate(-90)" '
-            f'text-anchor="end">{escape(name)}</text>'
-        )
-        points.append(f"{left + step / 2:.1f},{at_y(over):.1f}")
-    drawn.append(f'<polyline class="line c0" points="{" ".join(points)}"/>')
-    named = list(zip(legend, (5, 1, 0), strict=True))
-    return _figure(drawn, (width, height), alt, named, wide=True)
+        axis.set_major_formatter("{x:.6g}")
+        axis.set_minor_locator(ticker.NullLocator())
+    return figure, axes
 
 
 def _figure(
-    drawn: Sequence[str], size: tuple[int, int], alt: str, legend: Sequence[tuple[str, int]], *, wide: bool = False
+    figure: Figure,
+    alt: str,
+    titles: Mapping[str, Sequence[str]],
+    legend: Sequence[tuple[str, int]],
+    *,
+    wide: bool = False,
 ) -> str:
-    width, height = size
+    """The figure's HTML; `titles` are those of the points or the bar of each named artist."""
+    written = io.BytesIO()
+    figure.savefig(written, format="svg", transparent=True)
+    root = ElementTree.fromstring(written.getvalue())
+    for group in root.iter(f"{_SVG}g"):
+        marked = [*group.iter(f"{_SVG}use")] or [group]
+        for element, title in zip(marked, titles.get(group.get("id", ""), ()), strict=False):
+            ElementTree.SubElement(element, "title").text = title
+    # What is used must have a name, and names must differ in the whole page: marks are drawn in place instead.
+    shapes = {shape.get("id"): shape for shape in root.iter(f"{_SVG}path")}
+    for mark in root.iter(f"{_SVG}use"):
+        mark.set("d", shapes[mark.attrib.pop("{http://www.w3.org/1999/xlink}href")[1:]].get("d", ""))
+        mark.set("transform", f"translate({mark.attrib.pop('x')} {mark.attrib.pop('y')})")
+        mark.tag = "path"
+    for element in [*root.iter()]:
+        element.tag = element.tag.removeprefix(_SVG)
+        for name in ("id", "clip-path"):
+            element.attrib.pop(name, None)
+        for child in [*element.findall(f"{_SVG}defs"), *element.findall(f"{_SVG}metadata")]:
+            element.remove(child)
+    body = "".join(ElementTree.tostring(child, encoding="unicode") for child in root)
+    # Text is in the font of the page.
+    body = re.sub(r" font-family: [^;]*;", "", body)
+    for ink, colour in _COLOURS.items():
+        body = body.replace(ink, colour)
     # At its own size text is readable; what is wider than the screen scrolls.
+    _, _, width, height = str(root.get("viewBox")).split()
     style = f' style="width:{width}px"' if wide else ""
     keys = " ".join(
         f'<span class="entry"><span class="key c{colour}"></span>{escape(name)}</span>' for name, colour in legend
@@ -157,43 +208,5 @@ def _figure(
     return (
         f'<figure class="chart{" wide" if wide else ""}"><div class="scroll"{" tabindex=0" if wide else ""}>'
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(alt)}"{style}>'
-        f"{''.join(drawn)}</svg></div><figcaption>{keys}</figcaption></figure>"
+        f"{body}</svg></div><figcaption>{keys}</figcaption></figure>"
     )
-
-
-def _mark(a: float, b: float, series: Series, text: str) -> str:
-    title = f"<title>{escape(text)}</title>"
-    if series.style == "crosses":
-        cross = f"M{a - 4:.1f} {b - 4:.1f}l8 8m0 -8l-8 8"
-        return f'<path class="line c{series.colour}" d="{cross}">{title}</path>'
-    return f'<circle class="dot c{series.colour}" cx="{a:.1f}" cy="{b:.1f}" r="3">{title}</circle>'
-
-
-def _rule(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
-    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
-
-
-def _text(x: float, y: float, text: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
-
-
-def _wide(low: float, high: float, margin: float) -> tuple[float, float]:
-    extent = (high - low) or abs(high) or 1.0
-    return low - margin * extent, high + margin * extent
-
-
-def _ticks(low: float, high: float, log: bool = False) -> list[float]:
-    """Round numbers within the limits, three to eight of them."""
-    if log:
-        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        found = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
-        return [value for value in found if low <= value <= high]
-    least = (high - low) / 7.5
-    size = 10.0 ** math.floor(math.log10(least))
-    step = next(size * digit for digit in (1, 2, 5, 10) if size * digit >= least)
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [count * step for count in range(first, last + 1)]
-
-
-def _short(value: float) -> str:
-    return f"{value:.6g}"

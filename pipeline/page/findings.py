@@ -53,7 +53,7 @@ def stages(run: Path) -> dict[str, runs.Stage]:
 def files(run: Path) -> list[File]:
     """The exported files with a readable contract, in the order of stages; each with its own measurement."""
     weights = {runs.sha256(stage.weights): name for name, stage in stages(run).items()}
-    measured = dict(_measured(run))
+    measured = dict(_measurements(run))
     found = []
     for path in sorted((run / runs.EXPORT).rglob("*.tflite")):
         try:
@@ -165,7 +165,7 @@ def lineage(run: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _measured(run: Path) -> Iterator[tuple[str, tuple[dict[str, Any], Path | None]]]:
+def _measurements(run: Path) -> Iterator[tuple[str, tuple[dict[str, Any], Path | None]]]:
     """SHA-256 of a file -> its metrics on the validation split and the path of its detections."""
     export, debug = run / runs.EXPORT, run / runs.DEBUG
     for path in sorted((*run.glob("metrics_*.json"), *export.rglob("metrics_*.json"), *debug.glob("metrics_*"))):

@@ -66,7 +66,7 @@ def tables(run_paths: Sequence[Path] = ()) -> dict[str, list[Line]]:
         "table2": [{"layers": kind, **_against_paper(name)} for name, kind in KINDS.items()],
         "table3": cuts({str(run): read_cuts(run) for run in found if (run / CHANNELS).is_file()}),
         "table4": [_against_paper(name) for name in ARCHS],
-        "measured": [line for run in found for line in measured(run)],
+        "measured": [line for run in found for line in reached(run)],
     }
 
 
@@ -217,7 +217,7 @@ def _sixteenths(before: int, after: int) -> Line:
 # --- What runs reached
 
 
-def measured(run: Path) -> list[Line]:
+def reached(run: Path) -> list[Line]:
     """Table 4's second part: AP50 of a run's float32 and int8 files, as ``pipeline.evaluate`` left it beside them.
 
     A line per measured file; one line without AP50 if none is. Raises ValueError for damaged files.

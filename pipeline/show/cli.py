@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import errno
 import io
 import logging
@@ -25,6 +24,8 @@ from typing import Any, TypeVar
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+from micro_yolo.model.nearest import nearest
 
 ConfigT = TypeVar("ConfigT")
 _MARKERS = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff, tyro.conf.OmitArgPrefixes)
@@ -178,8 +179,8 @@ def _unknown(known: Sequence[str], unknown: Sequence[str]) -> str:
     if option is None:
         return f"unexpected argument {unknown[0]!r}"
     option = option.split("=")[0]
-    near = difflib.get_close_matches(option.strip("-").replace("_", "-"), [name[2:] for name in known], n=1)
-    return f"unknown option {option}; " + (f"nearest: --{near[0]}" if near else f"allowed: {', '.join(known)}")
+    near = nearest(option.strip("-").replace("_", "-"), [name[2:] for name in known], form="nearest: --{}")
+    return f"unknown option {option}; " + (near or f"allowed: {', '.join(known)}")
 
 
 @contextlib.contextmanager

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import io
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from micro_yolo.pipeline.store import runs
 from micro_yolo.pipeline.store.history import losses_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def save(figure: Figure, path: Path, dpi: int = 120) -> Path:
+    """Write a figure as a PNG, whole or not at all."""
+    # By way of memory: on a full disk Pillow itself ends with part of the picture written and no error.
+    png = io.BytesIO()
+    figure.savefig(png, dpi=dpi, format="png")
+    return runs.write_atomic(path, png.getvalue())
 
 
 def draw_history(history: Sequence[dict[str, Any]], path: Path) -> Path:
@@ -29,10 +39,7 @@ def draw_history(history: Sequence[dict[str, Any]], path: Path) -> Path:
     right.set(xlabel="epoch", ylabel="points on validation", ylim=(0, 100))
     right.grid(alpha=0.3)
     right.legend()
-    # By way of memory: on a full disk Pillow itself ends with part of the picture written and no error.
-    png = io.BytesIO()
-    figure.savefig(png, dpi=120, format="png")
-    return runs.write_atomic(path, png.getvalue())
+    return save(figure, path)
 
 
 def draw_search(candidates: Sequence[dict[str, Any]], path: Path) -> Path:
@@ -74,63 +81,7 @@ def draw_search(candidates: Sequence[dict[str, Any]], path: Path) -> Path:
         axis.set_ylabel(label, color=style["color"])
     below.set_xticks(range(len(names)), names, rotation=90, family="monospace")
     below.grid(axis="x", alpha=0.3)
-    png = io.BytesIO()
-    figure.savefig(png, dpi=120, format="png")
-    return runs.write_atomic(path, png.getvalue())
-
-
-def draw_shifts(rows: Sequence[dict[str, Any]], float32_ap50: float | None, path: Path) -> Path:
-    """Distribution shifts as a PNG: weight errors at equal bits and over the bytes, and AP50 where it was measured.
-
-    `rows` are the lines of `benchmarks/distribution_shift.py`'s table.
-    """
-    from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    measured = [row for row in rows if row["AP50_before"] is not None]
-    figure = Figure(figsize=(11.5, 9.0 if measured else 4.8), layout="constrained")
-    axes = figure.subplots(2 if measured else 1, 2).ravel()
-    blocks = sorted({row["block"] for row in rows}, key=lambda block: (isinstance(block, str), block))
-    colors = {block: f"C{i}" for i, block in enumerate(blocks)}
-    starts: dict[str, tuple[Any, str]] = {"l2": ("-", "o"), "kl": (":", "s")}
-    bits = sorted({row["bits"] for row in rows})
-    largest = {b: max(row["error"] for row in rows if row["bits"] == b) for b in bits}
-    for (start, (style, mark)), block in itertools.product(starts.items(), blocks):
-        line = [row for row in rows if (row["start"], row["block"]) == (start, block)]
-        errors, kib = [100 * row["error"] for row in line], [row["bytes"] / 1024 for row in line]
-        look = {"color": colors[block], "linestyle": style, "marker": mark, "markersize": 3.5}
-        shares = [100 * row["error"] / largest[row["bits"]] for row in line]
-        axes[0].plot([row["bits"] for row in line], shares, **look)
-        axes[1].plot(kib, errors, **look)
-        for axis, when in zip(axes[2:], ("before", "after"), strict=False):
-            points = [(row["bytes"] / 1024, row[f"AP50_{when}"]) for row in line if row[f"AP50_{when}"] is not None]
-            if points:
-                axis.plot(*zip(*points, strict=True), **look)
-    axes[0].set(xlabel="bits of the integers", ylabel="weight error, % of the largest at these bits", xticks=bits)
-    axes[1].set(xlabel="KiB of integers and shifts", ylabel="weight error, % of the weights", yscale="log")
-    axes[1].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes[1].yaxis.set_major_formatter("{x:g}")
-    axes[1].yaxis.set_minor_formatter(NullFormatter())
-    for axis, how in zip(axes[2:], ("as fitted", "trained"), strict=False):
-        axis.set(xlabel="KiB of integers and shifts", ylabel=f"AP50 of the file, points, shifts {how}")
-        if float32_ap50 is not None:
-            axis.axhline(float32_ap50, color="grey", linestyle="--")
-    for axis in axes:
-        axis.grid(alpha=0.3)
-    handles = [Line2D([], [], color=colors[block], linewidth=3, label=f"block {block}") for block in blocks]
-    used = {row["start"] for row in rows}
-    handles += [
-        Line2D([], [], color="k", linestyle=style, marker=mark, markersize=4, label=f"{start} fit")
-        for start, (style, mark) in starts.items()
-        if start in used
-    ]
-    if measured:
-        handles.append(Line2D([], [], color="grey", linestyle="--", label="float32"))
-    figure.legend(handles=handles, loc="outside right upper")
-    png = io.BytesIO()
-    figure.savefig(png, dpi=110, format="png")
-    return runs.write_atomic(path, png.getvalue())
+    return save(figure, path)
 
 
 def draw_debug(layers: Sequence[dict[str, Any]], worst: Sequence[str], title: str, path: Path) -> Path:
@@ -157,9 +108,7 @@ def draw_debug(layers: Sequence[dict[str, Any]], worst: Sequence[str], title: st
     below.legend(loc="upper right")
     below.set_xticks(places, [layer["name"] for layer in layers], rotation=90, fontsize=7)
     below.set_xlim(-1, len(layers))
-    png = io.BytesIO()
-    figure.savefig(png, dpi=110, format="png")
-    return runs.write_atomic(path, png.getvalue())
+    return save(figure, path, dpi=110)
 
 
 def draw_latency(timings: Sequence[dict[str, Any]], path: Path) -> Path:
@@ -189,6 +138,4 @@ def draw_latency(timings: Sequence[dict[str, Any]], path: Path) -> Path:
     axis.set_xlim(0, 1.3 * max(timing["p99_ms"] for timing in timings))
     axis.set(xlabel="ms of an inference (line: median, dotted: 90 % are faster)")
     axis.grid(axis="x", alpha=0.3)
-    png = io.BytesIO()
-    figure.savefig(png, dpi=120, format="png")
-    return runs.write_atomic(path, png.getvalue())
+    return save(figure, path)

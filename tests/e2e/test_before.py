@@ -31,7 +31,7 @@ PARTS = ("boxes", "objectness", "classes")
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return synthetic.make(tmp_path_factory.mktemp("before") / "set", train=16, val=6, size=(64, 64), seed=3)
+    return synthetic.make(tmp_path_factory.mktemp("shapes") / "set", train=16, val=6, size=(64, 64), seed=3)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -113,6 +114,34 @@ def exported(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     convert.run(convert.Config(run=run, **every, samples=8, head="raw"))
     convert.run(convert.Config(run=run, float32=True, int8=True, samples=8))
     return run
+
+
+@pytest.fixture(scope="session")
+def believed(exported: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data set labelled with the eight objects the float32 file is surest of, for an AP that is not zero."""
+    from micro_yolo.tflite.detector import Detector
+    from micro_yolo.tflite.image import load_image
+
+    copy = Path(shutil.copytree(tiny_data, tmp_path_factory.mktemp("believed") / "set"))
+    labels = json.loads((copy / "instances_train.json").read_text())
+    detector = Detector(exported / "export" / "model_float32_raw.tflite")
+    labels["annotations"] = []
+    for image in labels["images"]:
+        found = detector.detect(load_image(copy / "images" / image["file_name"]), 0.3, 0.3)
+        for box, category in zip(found.boxes_xyxy[:8].tolist(), found.classes[:8].tolist(), strict=True):
+            x, y, width, height = box[0], box[1], box[2] - box[0], box[3] - box[1]
+            labels["annotations"].append(
+                {
+                    "id": len(labels["annotations"]) + 1,
+                    "image_id": image["id"],
+                    "category_id": labels["categories"][category]["id"],
+                    "bbox": [x, y, width, height],
+                    "area": width * height,
+                    "iscrowd": 0,
+                }
+            )
+    (copy / "instances_train.json").write_text(json.dumps(labels))
+    return copy
 
 
 @pytest.fixture

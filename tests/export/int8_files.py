@@ -8,7 +8,7 @@ from micro_yolo.model.build import build
 from micro_yolo.model.keras import keras
 from micro_yolo.model.quantization.network import kernels
 from micro_yolo.model.spec import INPUT, Arch
-from micro_yolo.tflite import inspect
+from micro_yolo.tflite import edit
 from micro_yolo.tflite.convert import WEIGHTED
 
 
@@ -38,11 +38,11 @@ def lively(arch: Arch, pixels: np.ndarray, seed: int = 0) -> keras.Model:
 
 def stored(data: bytes) -> list[tuple[np.ndarray, np.ndarray]]:
     """Integers, in Keras' layout, and scales of every convolution of a file."""
-    graph = inspect.graph_of(data)
+    graph = edit.graph_of(data)
     found = []
     for subgraph in graph.subgraphs:
         for op in subgraph.operators:
-            kind = inspect.op_name(graph, op)
+            kind = edit.op_name(graph, op)
             assert kind != "FULLY_CONNECTED"
             if kind in WEIGHTED:
                 tensor = subgraph.tensors[op.inputs[1]]

@@ -16,7 +16,7 @@ from PIL import Image
 
 from micro_yolo.pipeline import benchmark as stage
 from micro_yolo.pipeline.show.screen import Screen
-from micro_yolo.tflite import child, inspect
+from micro_yolo.tflite import child, edit, inspect
 from micro_yolo.tflite.benchmark import Timing, benchmark, footprint, interval
 from micro_yolo.tflite.runtime import BUILTIN, XNNPACK, Runtime, placement
 
@@ -102,9 +102,9 @@ def test_memory_of_a_fresh_process(models: list[Path]) -> None:
 
 
 def test_a_model_of_somebody_else_is_measured_too(models: list[Path]) -> None:
-    graph = inspect.graph_of(models[0].read_bytes())
+    graph = edit.graph_of(models[0].read_bytes())
     graph.signatureDefs = []
-    runtime = Runtime(inspect.pack(graph))
+    runtime = Runtime(edit.pack(graph))
     runtime.fill()
     runtime.invoke()
     with pytest.raises(ValueError, match="not a \\.tflite"):

@@ -15,7 +15,7 @@ from micro_yolo.model.spec import Arch
 from micro_yolo.pipeline import convert as stage
 from micro_yolo.pipeline.store import runs
 from micro_yolo.tflite import contract as contracts
-from micro_yolo.tflite import inspect
+from micro_yolo.tflite import edit, inspect
 from micro_yolo.tflite.convert import CALIBRATED, VARIANTS, check, convert, split_shared_constants, widen_dead_ranges
 from micro_yolo.tflite.detector import Detector, Interpreter
 
@@ -52,7 +52,7 @@ def test_contract_says_where_it_came_from(exported: Path, variant: str) -> None:
     }
     assert contract.input.resize == "stretch"
     assert contract.versions["tensorflow"].startswith("2.")
-    assert [head.stride for head in contract.heads] == [16, 8]
+    assert [grid.stride for grid in contract.grids] == [16, 8]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -63,7 +63,7 @@ def test_file_agrees_with_keras(exported: Path, variant: str, deployed: Any, inp
         for parts in deployed(inputs[0][None].astype(np.float32), training=False).values()
         for grid in parts.values()
     ]
-    found = [grid for head in detector.raw(inputs[0]) for grid in head]
+    found = [grid for grids in detector.raw(inputs[0]).values() for grid in grids.values()]
     assert [grid.shape for grid in found] == [grid.shape for grid in expected]
     worst = max(float(np.abs(a - b).mean()) for a, b in zip(found, expected, strict=True))
     assert worst < {"float32": 1e-5, "float16": 2e-3, "dynamic": 0.01, "int16x8": 0.01, "int8": 0.02}[variant]
@@ -162,10 +162,10 @@ def test_convert_refuses(deployed: Any) -> None:
             convert(deployed, variant)
 
 
-def edited(data: bytes, edit: Any) -> bytes:
-    graph = inspect.graph_of(data)
-    edit(graph)
-    return inspect.pack(graph)
+def edited(data: bytes, change: Any) -> bytes:
+    graph = edit.graph_of(data)
+    change(graph)
+    return edit.pack(graph)
 
 
 def set_scale(graph: Any) -> None:
@@ -176,7 +176,7 @@ def set_scale(graph: Any) -> None:
 
 
 def one_weight_scale(graph: Any) -> None:
-    op = next(op for op in graph.subgraphs[0].operators if inspect.op_name(graph, op) == "CONV_2D")
+    op = next(op for op in graph.subgraphs[0].operators if edit.op_name(graph, op) == "CONV_2D")
     quantization = graph.subgraphs[0].tensors[op.inputs[1]].quantization
     quantization.scale, quantization.zeroPoint = quantization.scale[:1], quantization.zeroPoint[:1]
 
@@ -187,7 +187,7 @@ def custom_operator(graph: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("edit", "reason"),
+    ("change", "reason"),
     [
         (set_scale, r"has scale 0\.0: it was constant on the calibration images"),
         (one_weight_scale, "have 1 scales for 8 channels"),
@@ -195,11 +195,11 @@ def custom_operator(graph: Any) -> None:
     ],
 )
 def test_check_refuses_a_bad_int8_file(
-    exported: Path, deployed: Any, inputs: list[np.ndarray], edit: Any, reason: str
+    exported: Path, deployed: Any, inputs: list[np.ndarray], change: Any, reason: str
 ) -> None:
     data, _ = read(exported, "int8")
     with pytest.raises(ValueError, match=f"int8 refused: .*{reason}"):
-        check(edited(data, edit), "int8", deployed, inputs[:1])
+        check(edited(data, change), "int8", deployed, inputs[:1])
 
 
 def test_check_refuses_floats_in_an_int8_file(exported: Path, deployed: Any, inputs: list[np.ndarray]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from micro_yolo.pipeline import debug
 from micro_yolo.pipeline.store import runs
 from micro_yolo.tflite import contract as contracts
-from micro_yolo.tflite import debugger, inspect, twins
+from micro_yolo.tflite import debugger, edit, inspect, twins
 from micro_yolo.tflite.detector import Interpreter
 
 
@@ -25,7 +25,7 @@ def pair(exported: Path) -> tuple[bytes, bytes]:
 
 
 @pytest.fixture(scope="module")
-def layers(pair: tuple[bytes, bytes]) -> list[twins.Layer]:
+def layers(pair: tuple[bytes, bytes]) -> list[twins.Pair]:
     return twins.match(*pair)
 
 
@@ -36,11 +36,11 @@ def outputs(data: bytes, image: np.ndarray, **options: Any) -> dict[str, np.ndar
     return {name: interpreter.value(name) for name in interpreter.output_tensors}
 
 
-def layer_called(layers: list[twins.Layer], name: str) -> twins.Layer:
+def layer_called(layers: list[twins.Pair], name: str) -> twins.Pair:
     return next(layer for layer in layers if layer.name == name)
 
 
-def test_every_layer_is_matched_and_named(layers: list[twins.Layer], pair: tuple[bytes, bytes], deployed: Any) -> None:
+def test_every_layer_is_matched_and_named(layers: list[twins.Pair], pair: tuple[bytes, bytes], deployed: Any) -> None:
     ops = inspect.read(pair[1]).ops
     assert len(layers) == sum(op.name not in ("QUANTIZE", "DEQUANTIZE") for op in ops if op.subgraph == 0)
     assert len({layer.name for layer in layers}) == len(layers)
@@ -49,7 +49,7 @@ def test_every_layer_is_matched_and_named(layers: list[twins.Layer], pair: tuple
 
 
 def test_twins_beside_change_nothing_and_get_the_same_inputs(
-    layers: list[twins.Layer], pair: tuple[bytes, bytes], inputs: list[np.ndarray]
+    layers: list[twins.Pair], pair: tuple[bytes, bytes], inputs: list[np.ndarray]
 ) -> None:
     watched, twin_of = twins.beside(*pair, layers)
     before = outputs(pair[1], inputs[0], keep_tensors=True)
@@ -67,7 +67,7 @@ def test_twins_beside_change_nothing_and_get_the_same_inputs(
 
 
 def test_all_layers_in_float_say_what_the_float_file_says(
-    layers: list[twins.Layer], pair: tuple[bytes, bytes], inputs: list[np.ndarray]
+    layers: list[twins.Pair], pair: tuple[bytes, bytes], inputs: list[np.ndarray]
 ) -> None:
     kept = twins.instead(*pair, layers)
     expected, whole, integer = outputs(kept, inputs[0]), outputs(pair[0], inputs[0]), outputs(pair[1], inputs[0])
@@ -79,7 +79,7 @@ def test_all_layers_in_float_say_what_the_float_file_says(
     assert inspect.read(kept).tensor(given).dtype == "uint8"
 
 
-def test_one_layer_in_float_leaves_the_others_int8(layers: list[twins.Layer], pair: tuple[bytes, bytes]) -> None:
+def test_one_layer_in_float_leaves_the_others_int8(layers: list[twins.Pair], pair: tuple[bytes, bytes]) -> None:
     found = inspect.read(twins.instead(*pair, [layer_called(layers, "l6_dw")]))
     main = [op for op in found.ops if op.name == "DEPTHWISE_CONV_2D"]
     kinds = [found.tensor(op.outputs[0]).dtype for op in main]
@@ -87,10 +87,10 @@ def test_one_layer_in_float_leaves_the_others_int8(layers: list[twins.Layer], pa
 
 
 def test_files_of_different_networks_are_refused(pair: tuple[bytes, bytes]) -> None:
-    graph = inspect.graph_of(pair[0])
+    graph = edit.graph_of(pair[0])
     graph.subgraphs[0].operators.pop()
     with pytest.raises(ValueError, match=r"must have the same operators, got .* different from number"):
-        twins.match(inspect.pack(graph), pair[1])
+        twins.match(edit.pack(graph), pair[1])
     with pytest.raises(ValueError, match="no operator of the second file gives int8"):
         twins.match(pair[0], pair[0])
     with pytest.raises(ValueError, match="at least one image"):
@@ -117,16 +117,16 @@ def _coarse(tensor: Any, graph: Any, op: Any) -> None:
 def test_damage_is_found_where_it_is_and_called_by_its_name(
     damage: Callable[..., None],
     cause: str,
-    layers: list[twins.Layer],
+    layers: list[twins.Pair],
     pair: tuple[bytes, bytes],
     inputs: list[np.ndarray],
 ) -> None:
     # Its output goes into an addition and a resize only, which take any scale.
     hit = layer_called(layers, "l6_project")
-    graph = inspect.graph_of(pair[1])
+    graph = edit.graph_of(pair[1])
     main = graph.subgraphs[0]
     damage(main.tensors[hit.int8_output], graph, main.operators[hit.int8_op])
-    worst = debugger.worst(debugger.measure(pair[0], inspect.pack(graph), inputs[:3]), 1)[0]
+    worst = debugger.worst(debugger.measure(pair[0], edit.pack(graph), inputs[:3]), 1)[0]
     assert worst.name == hit.name
     assert worst.cause.startswith(cause)
     before = {error.name: error for error in debugger.measure(*pair, inputs[:3])}[hit.name]
@@ -135,7 +135,7 @@ def test_damage_is_found_where_it_is_and_called_by_its_name(
 
 
 def test_figures_are_those_of_the_definition(
-    layers: list[twins.Layer], pair: tuple[bytes, bytes], inputs: list[np.ndarray]
+    layers: list[twins.Pair], pair: tuple[bytes, bytes], inputs: list[np.ndarray]
 ) -> None:
     error = {error.name: error for error in debugger.measure(*pair, inputs[:2])}["l7_conv"]
     layer = layer_called(layers, "l7_conv")

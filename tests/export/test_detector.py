@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from micro_yolo.tflite import inspect, metadata
+from micro_yolo.tflite import edit, inspect, metadata
 from micro_yolo.tflite.convert import VARIANTS
 from micro_yolo.tflite.detector import Detector, Interpreter
 from micro_yolo.tflite.image import load_image
@@ -37,9 +37,12 @@ def test_a_batch_is_its_images_one_by_one(exported: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (3, *detector.size, 3), np.uint8)
     batch = detector.predict_batch(pixels)
     for i, image in enumerate(pixels):
-        for head, alone in zip(batch, detector.raw(image), strict=True):
-            for grid, expected in zip(head, alone, strict=True):
-                np.testing.assert_array_equal(grid[i], expected)
+        alone = detector.raw(image)
+        assert list(batch) == list(alone) == ["d1", "d2"]
+        for row, grids in batch.items():
+            assert list(grids) == list(alone[row]) == ["boxes", "objectness", "classes"]
+            for part, grid in grids.items():
+                np.testing.assert_array_equal(grid[i], alone[row][part])
 
 
 @pytest.mark.parametrize("keep", [0, 3, 8, 100, 1000, -1])
@@ -77,10 +80,10 @@ def test_files_that_are_not_ours(model_copy: Copy, tmp_path: Path) -> None:
 
 def test_somebody_elses_model_has_no_contract_and_no_named_outputs(model_copy: Copy) -> None:
     path = model_copy("float32_raw")
-    graph = inspect.graph_of(path.read_bytes())
+    graph = edit.graph_of(path.read_bytes())
     graph.signatureDefs = []
     with pytest.raises(ValueError, match="not a model of ours"):
-        Interpreter(inspect.pack(graph))
+        Interpreter(edit.pack(graph))
 
 
 def test_a_contract_of_another_model(model_copy: Copy) -> None:
@@ -115,7 +118,7 @@ def test_reading_damage_never_crashes(exported: Path) -> None:
 def test_prediction_needs_no_tensorflow(exported: Path) -> None:
     code = (
         "import sys; sys.modules['tensorflow'] = sys.modules['matplotlib'] = sys.modules['pycocotools'] = None\n"
-        "import numpy as np; from tflite.detector import Detector; import pipeline.predict\n"
+        "import numpy as np; from micro_yolo.tflite.detector import Detector; import micro_yolo.pipeline.predict\n"
         f"detector = Detector({str(exported / 'export' / 'model_int8_raw.tflite')!r})\n"
         "print(len(detector.raw(np.zeros((64, 96, 3), np.uint8))))"
     )

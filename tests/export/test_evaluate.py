@@ -9,19 +9,46 @@ from pathlib import Path
 import pytest
 
 from micro_yolo.pipeline import evaluate as stage
+from micro_yolo.pipeline.store import runs
 
 Config = stage.Config
 
 
-def test_keras_and_float32_agree(exported: Path, tmp_path: Path) -> None:
-    keras = stage.run(Config(run=exported, out=tmp_path)).metrics
-    file = stage.run(Config(model=exported / "export" / "model_float32.tflite", out=tmp_path)).metrics
-    assert keras["images"] == file["images"] == 4
-    assert file["AP"] == pytest.approx(keras["AP"], abs=0.1)
-    assert file["AP50"] == pytest.approx(keras["AP50"], abs=0.1)
-    first, second = (json.loads((tmp_path / f"coco_{name}.json").read_text()) for name in ("train", "float32"))
+def test_keras_and_float32_agree(exported: Path, believed: Path, tmp_path: Path) -> None:
+    asked = {"data": believed, "split": "train", "out": tmp_path}
+    keras = stage.run(Config(run=exported, **asked))
+    file = stage.run(Config(model=exported / "export" / "model_float32.tflite", **asked))
+    assert keras.metrics["images"] == file.metrics["images"] == 12
+    assert keras.AP > 50
+    assert file.AP == pytest.approx(keras.AP, abs=0.1)
+    assert file.AP50 == pytest.approx(keras.AP50, abs=0.1)
+    assert repr(file) == f"Evaluation(AP={file.AP:.1f}, AP50={file.AP50:.1f}, images=12)"
+    first, second = (json.loads((tmp_path / f"coco_{name}_train.json").read_text()) for name in ("train", "float32"))
     assert len(first) == pytest.approx(len(second), rel=0.02)
     assert set(first[0]) == {"image_id", "category_id", "bbox", "score"}
+
+
+def test_batches_of_any_size_measure_the_same(exported: Path, believed: Path, tmp_path: Path) -> None:
+    one, five = (
+        stage.run(Config(run=exported, data=believed, split="train", batch=size, out=tmp_path / str(size)))
+        for size in (1, 5)
+    )
+    assert one.AP == pytest.approx(five.AP, abs=0.1)
+    counts = [len(json.loads(each.written[0].read_text())) for each in (one, five)]
+    assert counts[0] == pytest.approx(counts[1], rel=0.01)
+
+
+def test_without_its_contract_a_file_is_measured_as_anybody_elses(alone: Path, believed: Path, tmp_path: Path) -> None:
+    from micro_yolo.tflite import metadata
+
+    ours = stage.run(Config(model=alone, data=believed, split="train", out=tmp_path / "ours"))
+    body, files = metadata.split(alone.read_bytes())
+    alone.write_bytes(metadata.append(body, {metadata.LABELS: files[metadata.LABELS]}))
+    theirs = stage.run(Config(model=alone, data=believed, split="train", out=tmp_path / "theirs"))
+    assert "foreign" not in ours.metrics and len(theirs.metrics["foreign"]["classes"]) == 5
+    assert ours.AP > 50
+    # NaN, of classes without a box, is not even itself.
+    assert runs.plain(theirs.metrics["per_class"]) == runs.plain(ours.metrics["per_class"])
 
 
 @pytest.mark.parametrize("variant", ["int8", "int8_raw", "int16x8_raw", "dynamic_raw", "float16_raw"])

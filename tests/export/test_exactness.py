@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 from int8_files import lively, strangers
 
-from benchmarks.exactness import outputs, said, steps_apart
 from micro_yolo.model.heads import HEADS
 from micro_yolo.model.keras import keras
+from micro_yolo.model.ops import OPS
 from micro_yolo.model.quantization import network as quantize
 from micro_yolo.model.quantization.settle import odd, settle
 from micro_yolo.model.quantization.wrap import Quantization
-from micro_yolo.model.spec import OPS, Arch, Row
+from micro_yolo.model.spec import Arch, Row
 from micro_yolo.model.zoo import ARCHS
+from micro_yolo.pipeline.measure.exactness import outputs, said, steps_apart
 from micro_yolo.tflite.convert import check, convert
 
 pytestmark = pytest.mark.slow
@@ -154,6 +155,12 @@ def test_ratios_are_moved_a_little_to_where_nothing_is_halfway() -> None:
     moved = odd(ratios)
     assert np.abs(moved / ratios - 1).max() <= 1e-3
     assert all(Fraction(ratio).limit_denominator(10**9).denominator % 2 for ratio in moved.tolist())
+
+
+def test_a_half_is_moved_to_the_first_odd_ratio_within_a_thousandth() -> None:
+    assert odd(np.array([0.5, 1 / 3, 2.0])).tolist() == [500 / 1001, 1 / 3, 2.0]
+    # The worked example of `odd`: 5 halves are 2.5, 5 of these are 2.4975.
+    assert 5 * odd(np.array([0.5]))[0] == pytest.approx(2500 / 1001)
 
 
 def test_a_kernel_that_differs_by_one_is_noticed(made: Callable[..., Made]) -> None:

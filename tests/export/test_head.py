@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +15,10 @@ from micro_yolo.model.spec import Arch
 from micro_yolo.pipeline import convert as stage
 from micro_yolo.pipeline import evaluate, predict
 from micro_yolo.tflite import contract as contracts
-from micro_yolo.tflite import head, inspect
+from micro_yolo.tflite import inspect, suppression
 from micro_yolo.tflite.convert import VARIANTS, check_detections
 from micro_yolo.tflite.decode import Detections, iou
 from micro_yolo.tflite.detector import Detector, Interpreter
-from micro_yolo.tflite.image import load_image
 
 VALUES = {"score_threshold": 0.001, "iou_threshold": 0.6, "max_detections": 100}
 
@@ -51,13 +49,14 @@ def test_both_heads_find_the_same(exported: Path, inputs: list[np.ndarray], vari
 def test_every_variant_takes_the_head(exported: Path, inputs: list[np.ndarray], variant: str) -> None:
     path = file(exported, f"{variant}_raw")
     contract, data = contracts.load(path), path.read_bytes()
-    made = stage.with_detections(data, contract.heads, len(contract.labels), inputs[:4])
+    labels, coding = contract.labels, contract.coding
+    made = stage.with_detections(data, contract.grids, len(labels), inputs[:4], coding=coding)
     body, whole = inspect.read(data), inspect.read(made)
     # The body is what it was, integers and all.
     assert whole.ops[: len(body.ops)] == body.ops
     assert whole.tensors[: len(body.tensors)] == body.tensors
     assert {tensor.dtype for tensor in whole.tensors[len(body.tensors) :]} == {"float32", "int32"}
-    assert tuple(whole.signature_outputs) == head.OUTPUTS
+    assert tuple(whole.signature_outputs) == suppression.OUTPUTS
     assert [name for name in whole.op_counts() if ":" in name] == ["CUSTOM:TFLite_Detection_PostProcess"]
 
 
@@ -70,7 +69,7 @@ def test_outputs_are_in_the_order_and_meaning_of_ssd_models(exported: Path, inpu
     assert tuple(parsed.signature_outputs.values()) == parsed.outputs
     interpreter.set(inputs[0][None])
     interpreter.invoke()
-    boxes, classes, scores, count = (interpreter.value(name)[0] for name in head.OUTPUTS)
+    boxes, classes, scores, count = (interpreter.value(name)[0] for name in suppression.OUTPUTS)
     n = int(count)
     assert 0 < n <= 100
     assert (np.diff(scores[:n]) <= 0).all() and (scores[:n] >= 0.001).all()
@@ -89,34 +88,10 @@ def test_scores_are_not_crushed_by_a_shared_scale(exported: Path, inputs: list[n
 
 def best_products(raw: Detector, pixels: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     found = []
-    for anchors, (_, objectness, classes) in zip((2, 2), raw.raw(pixels), strict=True):
-        found.append((objectness[..., None], classes.reshape(*classes.shape[:2], anchors, -1)))
+    for grids in raw.raw(pixels).values():
+        classes = grids["classes"]
+        found.append((grids["objectness"][..., None], classes.reshape(*classes.shape[:2], 2, -1)))
     return found
-
-
-@pytest.fixture(scope="module")
-def believed(exported: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data set labelled with the eight objects the float32 file is surest of, for an AP that is not zero."""
-    copy = Path(shutil.copytree(tiny_data, tmp_path_factory.mktemp("believed") / "set"))
-    labels = json.loads((copy / "instances_train.json").read_text())
-    detector = Detector(file(exported, "float32_raw"))
-    labels["annotations"] = []
-    for image in labels["images"]:
-        found = detector.detect(load_image(copy / "images" / image["file_name"]), 0.3, 0.3)
-        for box, category in zip(found.boxes_xyxy[:8].tolist(), found.classes[:8].tolist(), strict=True):
-            x, y, width, height = box[0], box[1], box[2] - box[0], box[3] - box[1]
-            labels["annotations"].append(
-                {
-                    "id": len(labels["annotations"]) + 1,
-                    "image_id": image["id"],
-                    "category_id": labels["categories"][category]["id"],
-                    "bbox": [x, y, width, height],
-                    "area": width * height,
-                    "iscrowd": 0,
-                }
-            )
-    (copy / "instances_train.json").write_text(json.dumps(labels))
-    return copy
 
 
 def test_average_precision_is_the_same(exported: Path, believed: Path, tmp_path: Path) -> None:
@@ -157,7 +132,9 @@ def test_what_only_one_head_can_do(exported: Path, inputs: list[np.ndarray]) -> 
 
 def test_contract_of_detections(exported: Path) -> None:
     contract = contracts.load(file(exported, "int8"))
-    assert (contract.head, contract.anchors, contract.heads) == ("detections", {}, ())
+    assert (contract.head, contract.anchors, contract.grids) == ("detections", {}, ())
+    assert contract.coding == "detections/1"
+    assert contracts.load(file(exported, "int8_raw")).coding == "yolo-sigmoid-exp4/1"
     assert [(output.name, output.kind) for output in contract.outputs] == [
         ("detection_boxes", "boxes"),
         ("detection_classes", "classes"),
@@ -172,25 +149,25 @@ def test_contract_of_detections(exported: Path) -> None:
 
 
 def test_settings_are_in_the_file(exported: Path) -> None:
-    told = head.settings(file(exported, "float32").read_bytes())
-    assert told == head.Settings(5, 0.001, 0.6, 100)
-    assert head.settings(file(exported, "float32_raw").read_bytes()) is None
+    told = suppression.told(file(exported, "float32").read_bytes())
+    assert told == suppression.Told(5, 0.001, 0.6, 100)
+    assert suppression.told(file(exported, "float32_raw").read_bytes()) is None
 
 
 def test_attach_refuses_another_networks_file(exported: Path, tiny: Arch) -> None:
     data = file(exported, "int8_raw").read_bytes()
     with pytest.raises(ValueError, match=r"head: output d1_classes must have shape \[1, 4, 6, 14\]"):
-        head.attach(data, tiny.detections, 7, **VALUES)
+        suppression.attach(data, tiny.detections, 7, **VALUES)
     with pytest.raises(ValueError, match=r"head: output d1_boxes must have shape"):
-        head.attach(file(exported, "int8").read_bytes(), tiny.detections, 5, **VALUES)
+        suppression.attach(file(exported, "int8").read_bytes(), tiny.detections, 5, **VALUES)
 
 
-def wrong_anchor(heads: Any) -> Any:
-    return [replace(heads[0], anchors=((31.0, 30.0), heads[0].anchors[1])), *heads[1:]]
+def wrong_anchor(rows: Any) -> Any:
+    return [replace(rows[0], anchors=((31.0, 30.0), rows[0].anchors[1])), *rows[1:]]
 
 
-def wrong_stride_order(heads: Any) -> Any:
-    return [replace(heads[0], anchors=tuple((h, w) for w, h in heads[0].anchors)), *heads[1:]]
+def wrong_stride_order(rows: Any) -> Any:
+    return [replace(rows[0], anchors=tuple((h, w) for w, h in rows[0].anchors)), *rows[1:]]
 
 
 @pytest.mark.parametrize("wrong", [wrong_anchor, wrong_stride_order])
@@ -199,10 +176,10 @@ def test_check_sees_a_head_that_decodes_wrongly(
 ) -> None:
     path = file(exported, "float32_raw")
     contract, data = contracts.load(path), path.read_bytes()
-    made = head.attach(data, wrong(contract.heads), 5, **VALUES)
+    made = suppression.attach(data, wrong(contract.grids), 5, **VALUES)
     with pytest.raises(ValueError, match="head: the file finds class"):
-        check_detections(made, data, contract.heads, inputs[:2])
+        check_detections(made, data, contract.grids, inputs[:2])
     with pytest.raises(ValueError, match="head: the file has no TFLite_Detection_PostProcess"):
-        check_detections(data, data, contract.heads, inputs[:1])
-    few = head.attach(data, contract.heads, 5, score_threshold=0.9, iou_threshold=0.6, max_detections=100)
-    check_detections(few, data, contract.heads, inputs[:2])
+        check_detections(data, data, contract.grids, inputs[:1])
+    few = suppression.attach(data, contract.grids, 5, score_threshold=0.9, iou_threshold=0.6, max_detections=100)
+    check_detections(few, data, contract.grids, inputs[:2])

@@ -12,7 +12,7 @@ from micro_yolo.model.count import count
 from micro_yolo.model.spec import Arch
 from micro_yolo.model.zoo import ARCHS
 from micro_yolo.pipeline import inspect as stage
-from micro_yolo.tflite import costs, inspect, metadata
+from micro_yolo.tflite import costs, edit, inspect, metadata
 from micro_yolo.tflite.convert import VARIANTS
 
 
@@ -74,10 +74,10 @@ def test_json(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_names_cannot_steer_the_terminal(exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    graph = inspect.graph_of((exported / "export" / "model_int8_raw.tflite").read_bytes())
+    graph = edit.graph_of((exported / "export" / "model_int8_raw.tflite").read_bytes())
     graph.subgraphs[0].tensors[3].name = b"\x1b[2J[red]name"
     path = tmp_path / "m.tflite"
-    path.write_bytes(inspect.pack(graph))
+    path.write_bytes(edit.pack(graph))
     stage.command(stage.Config(path, tensors=True, load=False))
     shown = capsys.readouterr().out
     assert "\x1b" not in shown and "?[2J[red]name" in shown
@@ -97,7 +97,7 @@ def test_a_file_that_claims_more_than_it_holds(exported: Path) -> None:
 
 
 def test_tensor_indices_are_checked(exported: Path) -> None:
-    graph = inspect.graph_of((exported / "export" / "model_int8_raw.tflite").read_bytes())
+    graph = edit.graph_of((exported / "export" / "model_int8_raw.tflite").read_bytes())
     graph.subgraphs[0].operators[2].inputs = np.array([100000], np.int32)
     with pytest.raises(ValueError, match="damaged or truncated"):
-        inspect.read(inspect.pack(graph))
+        inspect.read(edit.pack(graph))

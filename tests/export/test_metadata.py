@@ -18,7 +18,7 @@ import pytest
 from micro_yolo.pipeline import benchmark, convert, evaluate, predict
 from micro_yolo.pipeline import inspect as inspect_command
 from micro_yolo.tflite import contract as contracts
-from micro_yolo.tflite import inspect, metadata, package
+from micro_yolo.tflite import edit, inspect, metadata, package
 from micro_yolo.tflite.detector import Detector
 
 NAMES = ("int8", "float32", "int8_raw", "int16x8_raw", "float16_raw")
@@ -32,7 +32,7 @@ def schema() -> Any:
 
 
 def described(path: Path, schema: Any) -> Any:
-    graph = inspect.graph_of(path.read_bytes())
+    graph = edit.graph_of(path.read_bytes())
     buffers = {entry.name: graph.buffers[entry.buffer].data for entry in graph.metadata}
     packed = bytes(buffers[b"TFLITE_METADATA"])
     assert packed[4:8] == b"M001"
@@ -123,7 +123,7 @@ def test_sealing_twice_is_sealing_once(exported: Path) -> None:
     twice, beside = package.seal(metadata.split(once)[0], contract, about)
     assert len(twice) == len(once)
     contracts.verify(beside, twice)
-    names = [entry.name for entry in inspect.graph_of(twice).metadata]
+    names = [entry.name for entry in edit.graph_of(twice).metadata]
     assert names.count(b"TFLITE_METADATA") == 1
 
 

@@ -13,8 +13,9 @@ import pytest
 from micro_yolo.model.build import build, put_weights, weights_of, with_weights
 from micro_yolo.model.channels import channels_of, cut
 from micro_yolo.model.keras import keras, tf
-from micro_yolo.model.sparsity import UpdatePruningStep, dooming, has_pattern, masks_of, strip_pruning, two_of_four
+from micro_yolo.model.sparsity import dooming, has_pattern, masks_of, strip_pruning, two_of_four
 from micro_yolo.model.spec import Arch, Row
+from micro_yolo.model.tfmot import UpdatePruningStep
 from micro_yolo.model.zoo import ARCHS
 from micro_yolo.pipeline import convert, evaluate, prune
 from micro_yolo.pipeline.data.strength import Strength

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from int8_files import lively, stored, strangers
 
-from benchmarks.exactness import outputs, said, steps_apart
 from micro_yolo.model.keras import keras
 from micro_yolo.model.quantization import network as quantize
 from micro_yolo.model.quantization.wrap import Quantization, learned_ranges
@@ -22,6 +21,7 @@ from micro_yolo.pipeline.data.strength import Strength
 from micro_yolo.pipeline.learn.loop import Trainer
 from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.learn.session import Session
+from micro_yolo.pipeline.measure.exactness import outputs, said, steps_apart
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.store import runs
 from micro_yolo.pipeline.store.finished import find

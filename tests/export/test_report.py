@@ -296,12 +296,14 @@ def test_a_chart_is_where_its_values_are() -> None:
         Series("b", (5,), (50,), 1, "crosses"),
     ]
     svg = charts.lines(series, "two & three", x="x", y="y", x_limits=(0, 10), y_limits=(0, 100))
-    points = re.findall(r'<circle class="dot c0" cx="([\d.]+)" cy="([\d.]+)"', svg)
-    (x1, y1), (x2, y2) = [(float(a), float(b)) for a, b in points]
+    points = re.findall(
+        r'transform="translate\(([\d.]+) ([\d.]+)\)">(?:<title>(\w+)</title>)?', svg.replace(" />", ">")
+    )
+    (x1, y1, first), (x2, y2, last), (x3, y3, none) = [(float(a), float(b), title) for a, b, title in points]
+    assert (first, last, none) == ("first", "last", "")
     assert x1 < x2 and y1 > y2
-    cross = re.search(r'd="M([\d.]+) ([\d.]+)l8', svg)
-    assert cross is not None
-    assert float(cross[1]) + 4 == pytest.approx((x1 + x2) / 2) and float(cross[2]) + 4 == pytest.approx((y1 + y2) / 2)
+    assert x3 == pytest.approx((x1 + x2) / 2) and y3 == pytest.approx((y1 + y2) / 2)
+    assert "var(--c0)" in svg and "var(--c1)" in svg and "#" not in svg
     assert 'aria-label="two &amp; three"' in svg
     with pytest.raises(ValueError, match="nothing to draw"):
         charts.lines([], "", x="", y="")
@@ -311,9 +313,26 @@ def test_a_chart_is_where_its_values_are() -> None:
     "limits", [(0.0, 1.0), (484.0, 589.0), (84.7, 88.2), (0.0, 65.0), (-3.0, 1e6), (0.0001, 0.0002)]
 )
 def test_axes_have_some_round_numbers(limits: tuple[float, float]) -> None:
-    ticks = charts._ticks(*limits)
-    assert 3 <= len(ticks) <= 8
-    assert all(limits[0] - 1e-9 <= tick <= limits[1] * (1 + 1e-9) for tick in ticks)
+    svg = charts.lines([Series("a", limits, limits)], "", x="x", y="y", x_limits=limits, y_limits=limits)
+    for anchor in ("middle", "end"):
+        found = re.findall(rf"text-anchor: {anchor};[^>]*>([^<xy]+)</text>", svg)
+        ticks = [float(text.replace("\N{MINUS SIGN}", "-")) for text in found]
+        assert 3 <= len(ticks) <= 8
+        assert all(limits[0] - 1e-9 <= tick <= limits[1] * (1 + 1e-9) for tick in ticks)
+        # 1, 2 or 5 times a power of ten apart.
+        step = f"{ticks[1] - ticks[0]:.3e}"
+        assert step[0] in "125" and step[1:5] == ".000", ticks
+
+
+def test_a_falling_axis_runs_from_large_to_small_and_a_logarithmic_one_by_powers() -> None:
+    series = [Series("a", (1, 100), (1, 100), style="dots", labels=("first", "last"))]
+    svg = charts.lines(series, "", x="x", y="y", log=True, falling=True)
+    places = dict(re.findall(r'translate\(([\d.]+) [\d.]+\)"><title>(\w+)', svg))
+    assert list(places.values()) == ["first", "last"]
+    first, last = map(float, places)
+    assert first > last
+    ticks = re.findall(r"text-anchor: end;[^>]*>([\d.]+)</text>", svg)
+    assert ticks == ["1", "2", "5", "10", "20", "50", "100"]
 
 
 def test_half_read_files_are_named(own_run: Path, command: Callable[..., Any]) -> None:

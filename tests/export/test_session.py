@@ -127,28 +127,30 @@ def test_a_file_made_after_a_training_in_bfloat16_is_float32(own_run: Path) -> N
 
 
 @pytest.mark.parametrize("stage", [pruned, quantized])
-def test_the_data_set_of_a_stage_is_that_of_the_next(
-    stage: Callable[..., Any], own_run: Path, tiny_data: Path, tmp_path: Path
+def test_data_and_loss_of_a_stage_are_those_of_the_next(
+    stage: Callable[..., Any], own_run: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    # Of a run that was made before the loss was recorded.
+    before = recorded(own_run / "train")
+    assert before["data"] == str(tiny_data.absolute()) and "loss" not in before
     moved = Path(shutil.copytree(tiny_data, tmp_path / "moved"))
-    assert recorded(own_run / "train")["data"] == str(tiny_data.absolute())
-    assert recorded(stage(own_run, data=moved).stage)["data"] == str(moved)
-    assert find(own_run).data == moved
-    assert recorded(stage(own_run, overwrite=True).stage)["data"] == str(tiny_data.absolute())
-
-
-@pytest.mark.parametrize("stage", [pruned, quantized])
-def test_the_loss_of_a_stage_is_that_of_the_next(stage: Callable[..., Any], own_run: Path) -> None:
-    # Of a run that was made before it was recorded.
-    assert "loss" not in recorded(own_run / "train")
     usual = {"box": 10.0, "objectness": 1.0, "classes": 1.0, "fit_ratio": 2.5}
-    assert recorded(stage(own_run).stage)["loss"] == usual
-    config = recorded(own_run / "train")
-    runs.write_json(own_run / "train" / runs.CONFIG, config | {"loss": usual | {"box": 3.0}})
-    made = stage(own_run, overwrite=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "train", stop)
+        for changes, data in (({"data": moved}, moved), ({"overwrite": True}, tiny_data.absolute())):
+            with pytest.raises(KeyboardInterrupt):
+                stage(own_run, **changes)
+            (begun,) = (path for path in own_run.iterdir() if path.name != "train")
+            assert (recorded(begun)["data"], recorded(begun)["loss"]) == (str(data), usual)
+    runs.write_json(own_run / "train" / runs.CONFIG, before | {"loss": usual | {"box": 3.0}})
+    made = stage(own_run, data=moved, overwrite=True)
     assert recorded(made.stage)["loss"] == usual | {"box": 3.0}
     (row,) = read(made.stage / runs.HISTORY)
     assert row["total"] == pytest.approx(3 * row["box"] + row["objectness"] + row["classes"], rel=1e-5)
+    assert find(own_run).data == moved and find(own_run).loss == usual | {"box": 3.0}
 
 
 @pytest.mark.parametrize(("stage", "named"), [(pruned, "a pruning"), (quantized, "a quantization")])

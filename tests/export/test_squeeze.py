@@ -11,7 +11,7 @@ import pytest
 
 from micro_yolo.pipeline import convert as stage
 from micro_yolo.pipeline import debug
-from micro_yolo.tflite import inspect
+from micro_yolo.tflite import edit, inspect
 from micro_yolo.tflite.convert import VARIANTS, check
 from micro_yolo.tflite.detector import Detector
 from micro_yolo.tflite.squeeze import pooled
@@ -39,18 +39,18 @@ def test_the_file_says_what_it_said(exported: Path, variant: str, deployed: Any,
 
 
 def test_a_pool_keeps_its_scale_and_the_bias_behind_it_its_value(exported: Path) -> None:
-    graph = inspect.graph_of(read(exported, "int8"))
+    graph = edit.graph_of(read(exported, "int8"))
     main = graph.subgraphs[0]
-    mean = next(op for op in main.operators if inspect.op_name(graph, op) == "MEAN")
+    mean = next(op for op in main.operators if edit.op_name(graph, op) == "MEAN")
     (reader,) = [op for op in main.operators if mean.outputs[0] in op.inputs]
     bias = main.tensors[reader.inputs[2]]
     values = np.arange(1, 1 + bias.shape[0], dtype=np.int32) * 12345
     graph.buffers[bias.buffer].data = np.frombuffer(values.tobytes(), np.uint8)
     value = values * bias.quantization.scale
 
-    after = inspect.graph_of(pooled(inspect.pack(graph)))
+    after = edit.graph_of(pooled(edit.pack(graph)))
     main = after.subgraphs[0]
-    pool = next(op for op in main.operators if inspect.op_name(after, op) == "AVERAGE_POOL_2D")
+    pool = next(op for op in main.operators if edit.op_name(after, op) == "AVERAGE_POOL_2D")
     entry, leave = (main.tensors[index].quantization for index in (pool.inputs[0], pool.outputs[0]))
     assert (entry.scale, entry.zeroPoint) == (leave.scale, leave.zeroPoint)
     (reader,) = [op for op in main.operators if pool.outputs[0] in op.inputs]
@@ -61,12 +61,12 @@ def test_a_pool_keeps_its_scale_and_the_bias_behind_it_its_value(exported: Path)
 
 
 def test_what_has_no_squeeze_is_refused(exported: Path) -> None:
-    graph = inspect.graph_of(read(exported, "int8"))
+    graph = edit.graph_of(read(exported, "int8"))
     for op in graph.subgraphs[0].operators:
-        if inspect.op_name(graph, op) == "MEAN":
+        if edit.op_name(graph, op) == "MEAN":
             op.builtinOptions.keepDims = False
     with pytest.raises(ValueError, match="squeeze: the file has no mean over height and width"):
-        pooled(inspect.pack(graph))
+        pooled(edit.pack(graph))
 
 
 def test_vela_estimates_fewer_cycles(exported: Path, tmp_path: Path) -> None:

@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from micro_yolo.tflite.contract import DETECTION_KINDS, KINDS, Contract, Input, Nms, Output
+from micro_yolo.tflite import heads, suppression
+from micro_yolo.tflite.contract import DETECTION_KINDS, Contract, Input, Nms, Output
 from micro_yolo.tflite.decode import decode
 from micro_yolo.tflite.detector import Detector
-from micro_yolo.tflite.head import OUTPUTS
 from micro_yolo.tflite.image import RULES, resize
+from micro_yolo.tflite.suppression import OUTPUTS
 
 HERE = Path(__file__).parent
 SIZES = (
@@ -88,16 +89,16 @@ def resized() -> list[dict[str, Any]]:
 
 
 def small_contract(dtype: str) -> Contract:
-    """A contract of two heads and three labels, outputs with scales of their own."""
+    """A contract of two detection rows and three labels, outputs with scales of their own."""
     outputs = []
     anchors = {"coarse": ((30.0, 20.0), (50.0, 60.5)), "fine": ((8.25, 12.0),)}
     scales = {"float32": (0.0, 0), "int8": (1 / 256, -128), "uint8": (1 / 250, 3), "int16": (1 / 32768, 0)}
     scale, zero_point = scales[dtype]
     for row, stride in (("coarse", 16), ("fine", 8)):
-        for kind, each in zip(KINDS, (4, 1, 3), strict=True):
+        for part, each in {"boxes": 4, "objectness": 1, "classes": 3}.items():
             shape = (1, 64 // stride, 96 // stride, each * len(anchors[row]))
             outputs.append(
-                Output(f"{row}_{kind}", kind, row, stride, shape, dtype, scale, zero_point, len(outputs) + 1)
+                Output(f"{row}_{part}", part, row, stride, shape, dtype, scale, zero_point, len(outputs) + 1)
             )
     return Contract(
         name="small",
@@ -109,6 +110,7 @@ def small_contract(dtype: str) -> Contract:
         labels=("a", "b", "ü"),
         model_sha256="0" * 64,
         nms=Nms(max_detections=20, pre_nms=100),
+        coding=heads.IMPLIED,
     )
 
 
@@ -131,17 +133,17 @@ def random_raw(contract: Contract, rng: np.random.Generator, ties: bool) -> list
 
 def decoded(contract: Contract, arrays: list[np.ndarray], score: float, iou: float) -> dict[str, Any]:
     """What tflite.decode finds in stored outputs."""
-    values = {}
+    values: dict[str, dict[str, np.ndarray]] = {}
     for output, array in zip(contract.outputs, arrays, strict=True):
         value = array[0].astype(np.float32)
         if output.dtype != "float32":
             value = (value - output.zero_point) * np.float32(output.scale)
-        values[output.row, output.kind] = value
-    boxes, objectness, classes = ([values[head.row_name, kind] for head in contract.heads] for kind in KINDS)
+        values.setdefault(output.row, {})[output.kind] = value
     found = decode(
-        list(zip(boxes, objectness, classes, strict=True)),
-        contract.heads,
+        values,
+        contract.grids,
         contract.size,
+        coding=contract.coding,
         score_threshold=score,
         iou_threshold=iou,
         max_detections=contract.nms.max_detections,
@@ -195,7 +197,15 @@ def detections_contract() -> Contract:
         model_sha256="0" * 64,
         nms=Nms(max_detections=most),
         head="detections",
+        coding=suppression.CODING,
     )
+
+
+def without_coding(contract: Contract) -> str:
+    """As contracts were before they had a coding, which still means the same."""
+    value = json.loads(contract.to_json())
+    del value["coding"]
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 class Kept:
@@ -323,6 +333,8 @@ FILES = {
     "suppressed.json": suppressed_outputs,
     "contract_raw.json": lambda: small_contract("int8").to_json(),
     "contract_detections.json": lambda: detections_contract().to_json(),
+    "contract_raw_absent.json": lambda: without_coding(small_contract("int8")),
+    "contract_detections_absent.json": lambda: without_coding(detections_contract()),
     "orientation.json": turned,
     "yuv.json": yuv,
 }

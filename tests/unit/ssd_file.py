@@ -9,7 +9,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 
-from micro_yolo.tflite import inspect
+from micro_yolo.tflite import edit
 
 NAMES = ("TFLite_Detection_PostProcess", *(f"TFLite_Detection_PostProcess:{n}" for n in (1, 2, 3)))
 # Anchors (centre y, centre x, height, width) and logits; boxes are not moved.
@@ -25,17 +25,22 @@ def tensor(name: str, shape: tuple[int, ...], kind: int, buffer: int = 0) -> sch
 
 
 def ssd(
-    dtype: str = "uint8", *, labels: str | None = "person\ncat\n", names: tuple[str, ...] = NAMES, custom: bool = True
+    dtype: str = "uint8",
+    *,
+    labels: str | None = "person\ncat\n",
+    names: tuple[str, ...] = NAMES,
+    custom: bool = True,
+    least: float = 1e-8,
 ) -> bytes:
     """A file whose detections are always the same: a person at the upper left, a cat in the lower half.
 
-    Without `custom` the outputs are constants, as if another operator made them.
+    Without `custom` the outputs are constants, as if another operator made them. `least` is the operator's threshold.
     """
     options = flexbuffers.Builder()
     with options.Map():
         for key, number in (("max_detections", MOST), ("max_classes_per_detection", 1), ("num_classes", 2)):
             options.Int(key, number)
-        for key, value in (("nms_score_threshold", 1e-8), ("nms_iou_threshold", 0.6)):
+        for key, value in (("nms_score_threshold", least), ("nms_iou_threshold", 0.6)):
             options.Float(key, value)
         for key in ("y_scale", "x_scale", "h_scale", "w_scale"):
             options.Float(key, 1.0)
@@ -68,7 +73,7 @@ def ssd(
         buffer = schema.BufferT()
         buffer.data = np.frombuffer(content, np.uint8) if content else None
         model.buffers.append(buffer)
-    data = inspect.pack(model)
+    data = edit.pack(model)
     if labels is None:
         return data
     stream = io.BytesIO(data)

@@ -87,7 +87,7 @@ def nothing(size: tuple[int, ...]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ARCHS)
-@settings(max_examples=15)
+@settings(max_examples=settings().max_examples * 3 // 10)
 @given(data=st.data())
 def test_any_cut_is_a_network_with_fewer_parameters(name: str, data: st.DataObject) -> None:
     arch = ARCHS[name].with_classes(2)

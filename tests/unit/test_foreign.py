@@ -12,7 +12,7 @@ from PIL import Image
 from ssd_file import MOST, ssd
 
 from micro_yolo.pipeline import predict
-from micro_yolo.tflite import foreign, inspect
+from micro_yolo.tflite import edit, foreign
 
 
 @pytest.fixture
@@ -54,25 +54,25 @@ def test_without_labels_classes_are_numbers(tmp_path: Path, picture: Path) -> No
 
 def test_outputs_are_told_apart_by_their_names_too() -> None:
     names = ("detection_scores", "detection_boxes", "num_detections", "detection_classes")
-    graph = inspect.graph_of(ssd(names=names, custom=False))
+    graph = edit.graph_of(ssd(names=names, custom=False))
     # Their order is the names', so are their shapes.
     shapes = [(1, MOST), (1, MOST, 4), (1,), (1, MOST)]
     for tensor, shape in zip(graph.subgraphs[0].tensors[4:], shapes, strict=True):
         tensor.shape = np.array(shape, np.int32)
-    assert foreign.describe(inspect.pack(graph)).outputs == (5, 7, 4, 6)
+    assert foreign.recognize(edit.pack(graph)).outputs == (5, 7, 4, 6)
 
 
 def outputs(**changes: object) -> bytes:
-    graph = inspect.graph_of(ssd(labels=None))
+    graph = edit.graph_of(ssd(labels=None))
     for name, value in changes.items():
         setattr(graph.subgraphs[0], name, value)
-    return inspect.pack(graph)
+    return edit.pack(graph)
 
 
 def shaped(index: int, *shape: int) -> bytes:
-    graph = inspect.graph_of(ssd(labels=None))
+    graph = edit.graph_of(ssd(labels=None))
     graph.subgraphs[0].tensors[index].shape = np.array(shape, np.int32)
-    return inspect.pack(graph)
+    return edit.pack(graph)
 
 
 @pytest.mark.parametrize(
@@ -108,14 +108,14 @@ def test_what_else_a_user_can_get_wrong(tmp_path: Path, picture: Path) -> None:
 
 
 def test_an_operator_the_runtime_lacks_is_one_line(tmp_path: Path, picture: Path) -> None:
-    graph = inspect.graph_of(ssd(labels=None))
+    graph = edit.graph_of(ssd(labels=None))
     graph.subgraphs[0].operators[0].inputs = np.array([1, 2, 0], np.int32)  # anchors of bytes
-    model = write(tmp_path, inspect.pack(graph))
+    model = write(tmp_path, edit.pack(graph))
     with pytest.raises(ValueError, match=r"ssd\.tflite: the runtime"):
         predict.run(predict.Config((picture,), model=model, out=tmp_path / "out"))
 
 
 @pytest.mark.parametrize("labels", ["../../evil\n\x1b[2J\n", "a\n" * 3])
 def test_labels_are_text_only(labels: str) -> None:
-    found = foreign.describe(ssd(labels=labels)).labels
+    found = foreign.recognize(ssd(labels=labels)).labels
     assert all(label.isprintable() for label in found)

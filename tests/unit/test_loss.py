@@ -63,7 +63,7 @@ BOXES = [(20.0, 30.0, 75.0, 88.0), (50.0, 100.0, 62.0, 112.0)]
 
 def test_decoding_agrees_with_the_numpy_decoder():
     logits = logits_for(BOXES, [1, 2])
-    grids = [tuple(tf.sigmoid(x).numpy()[0] for x in parts.values()) for parts in logits.values()]
+    grids = {row: {part: tf.sigmoid(x).numpy()[0] for part, x in parts.items()} for row, parts in logits.items()}
     found = decode(grids, ROWS, SIZE, score_threshold=0.5, iou_threshold=0.6, max_detections=10)
     order = np.argsort(found.boxes_xyxy[:, 0])
     assert np.allclose(found.boxes_xyxy[order], BOXES, atol=0.01)

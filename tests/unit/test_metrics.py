@@ -11,7 +11,7 @@ from PIL import Image
 
 from micro_yolo.pipeline.data import Dataset, Split
 from micro_yolo.pipeline.measure.metrics import coco_metrics, coco_results, evaluate_split
-from micro_yolo.tflite.contract import Head
+from micro_yolo.tflite.heads import IMPLIED, Grid
 
 SIZES = np.array([[100, 200], [50, 50], [80, 60]], np.int32)
 BOXES = np.array([[10, 10, 60, 60], [100, 20, 180, 90], [5, 5, 25, 25], [20, 30, 50, 70]], np.float32)
@@ -83,12 +83,12 @@ def test_class_without_ground_truth_is_nan() -> None:
 class Oracle:
     """Answers with the box of whichever picture it is shown: the picture's first pixel says which."""
 
-    heads = (Head("d", 32, ((32.0, 32.0),)),)
+    rows = (Grid("d", 32, ((32.0, 32.0),)),)
 
     def __init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []
 
-    def __call__(self, pixels: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def __call__(self, pixels: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
         self.shapes.append(pixels.shape)
         n = len(pixels)
         boxes, objectness, classes = (np.zeros((n, 2, 2, k), np.float32) for k in (4, 1, 2))
@@ -96,7 +96,7 @@ class Oracle:
         for i, image in enumerate(pixels):
             objectness[i, 0, 0, 0] = image[5, 5, 0] / 255
             classes[i, 0, 0, 0] = 1
-        return [(boxes, objectness, classes)]
+        return {"d": {"boxes": boxes, "objectness": objectness, "classes": classes}}
 
 
 def dataset_on_disk(root: Path) -> Dataset:
@@ -108,14 +108,22 @@ def dataset_on_disk(root: Path) -> Dataset:
 
 
 def run(dataset: Dataset, oracle: Oracle, batch: int = 2, rule: str = "stretch"):
-    return evaluate_split(oracle, oracle.heads, dataset.splits["val"], dataset, (64, 64), rule, batch)
+    return evaluate_split(oracle, oracle.rows, dataset.splits["val"], dataset, (64, 64), rule, batch, coding=IMPLIED)
 
 
 def test_boxes_come_back_in_image_pixels(tmp_path: Path) -> None:
     done: list[None] = []
     dataset, oracle = dataset_on_disk(tmp_path), Oracle()
     metrics, results = evaluate_split(
-        oracle, oracle.heads, dataset.splits["val"], dataset, (64, 64), "stretch", 2, advance=lambda: done.append(None)
+        oracle,
+        oracle.rows,
+        dataset.splits["val"],
+        dataset,
+        (64, 64),
+        "stretch",
+        2,
+        coding=IMPLIED,
+        advance=lambda: done.append(None),
     )
     assert oracle.shapes == [(2, 64, 64, 3)] * 2
     assert len(done) == 3

@@ -15,15 +15,16 @@ import numpy as np
 
 from micro_yolo.pipeline.store import runs
 from micro_yolo.tflite.contract import Nms
-from micro_yolo.tflite.decode import Detections, Grids, Head, decode
+from micro_yolo.tflite.decode import Detections, Outputs, decode
+from micro_yolo.tflite.heads import GridLike
 from micro_yolo.tflite.image import Fit, load_image, resize
 
 if TYPE_CHECKING:
     from micro_yolo.tflite.detector import Detector
     from micro_yolo.tflite.foreign import Foreign
 
-# uint8 (B, h, w, 3) -> per head boxes (B, h, w, A*4), objectness (B, h, w, A), classes (B, h, w, A*C), floats in 0..1
-PredictBatch = Callable[[np.ndarray], Sequence[Grids]]
+# uint8 (B, h, w, 3) -> detection row -> part -> (B, h, w, channels), floats in 0..1
+PredictBatch = Callable[[np.ndarray], Outputs]
 Advance = Callable[[], object]
 
 
@@ -95,36 +96,43 @@ def _nothing() -> None:
     pass
 
 
-class Network:
+class GridPredictor:
     """A network that gives grids, such as one in Keras."""
 
     def __init__(
-        self, predict_batch: PredictBatch, heads: Sequence[Head], labels: Sequence[str], facts: Facts, batch: int
+        self,
+        predict_batch: PredictBatch,
+        rows: Sequence[GridLike],
+        labels: Sequence[str],
+        facts: Facts,
+        batch: int,
+        coding: str,
     ) -> None:
-        """`heads` are in the order of the outputs of `predict_batch`, which always gets `batch` images."""
+        """`rows` are those of `predict_batch`, which always gets `batch` images and gives grids in `coding`."""
         self.labels, self.facts = tuple(labels), facts
-        self._predict_batch, self._heads, self._batch = predict_batch, heads, batch
+        self._predict_batch, self._rows, self._batch, self._coding = predict_batch, rows, batch, coding
 
     def detect(self, pictures: Sequence[Picture], advance: Advance = _nothing) -> Iterator[Found | str]:
         """See `Predictor`."""
         return _in_batches(self._found, pictures, self.facts, self._batch, advance)
 
     def _found(self, pixels: np.ndarray) -> list[Detections]:
-        outputs = [tuple(np.asarray(grid) for grid in head) for head in self._predict_batch(pixels)]
+        outputs = self._predict_batch(pixels)
         return [
             decode(
-                [(boxes[row], objectness[row], classes[row]) for boxes, objectness, classes in outputs],
-                self._heads,
+                {row: {part: grid[image] for part, grid in grids.items()} for row, grids in outputs.items()},
+                self._rows,
                 self.facts.size,
+                coding=self._coding,
                 score_threshold=self.facts.score_threshold,
                 iou_threshold=Nms.iou_threshold if self.facts.iou_threshold is None else self.facts.iou_threshold,
                 max_detections=Nms.max_detections,
             )
-            for row in range(len(pixels))
+            for image in range(len(pixels))
         ]
 
 
-class Ours:
+class OurFile:
     """A file with a contract; `sha256` is the contract's."""
 
     def __init__(self, detector: Detector, score: float | None = None, iou: float | None = None) -> None:
@@ -147,7 +155,7 @@ class Ours:
         return [self.detector.found(image, self.facts.score_threshold, self.facts.iou_threshold) for image in pixels]
 
 
-class Theirs:
+class ForeignFile:
     """A detector of somebody else, which looks at all pictures in a process of its own; `sha256` is the file's."""
 
     def __init__(self, path: Path, foreign: Foreign, score: float | None = None, threads: int = 1) -> None:
@@ -180,7 +188,9 @@ class Theirs:
             yield each if isinstance(each, str) else Found(*each)
 
 
-def open_file(path: Path, *, score: float | None = None, iou: float | None = None, threads: int = 1) -> Ours | Theirs:
+def open_file(
+    path: Path, *, score: float | None = None, iou: float | None = None, threads: int = 1
+) -> OurFile | ForeignFile:
     """The predictor of a .tflite: ours if it has a contract, else by what the file says itself.
 
     Raises:
@@ -191,12 +201,12 @@ def open_file(path: Path, *, score: float | None = None, iou: float | None = Non
     from micro_yolo.tflite.detector import Detector
 
     try:
-        return Ours(Detector(path, threads=threads), score, iou)
+        return OurFile(Detector(path, threads=threads), score, iou)
     except FileNotFoundError:
         if not path.is_file():
             raise
     try:
-        found = foreign.describe(inspect.read_bytes(path), path)
+        found = foreign.recognize(inspect.read_bytes(path), path)
     except ValueError as error:
         reason = str(error).removeprefix(f"{path}: ")
         raise ValueError(
@@ -205,7 +215,7 @@ def open_file(path: Path, *, score: float | None = None, iou: float | None = Non
         ) from None
     if iou is not None:
         raise ValueError(f"iou: {path} suppresses by itself; allowed: leave --iou out")
-    return Theirs(path, found, score, threads)
+    return ForeignFile(path, found, score, threads)
 
 
 def _in_batches(

@@ -2,47 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from micro_yolo.pipeline.data.dataset import Dataset, Problem, Split, relative
+from micro_yolo.pipeline.data.dataset import Dataset, Problem, Split
 from micro_yolo.pipeline.show.listing import listing
-from micro_yolo.tflite.image import load_image
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 # COCO's bounds between small, medium and large, in square pixels: https://cocodataset.org/#detection-eval
 COCO_AREAS = (32**2, 96**2)
-
-
-def check_images(dataset: Dataset) -> tuple[Problem, ...]:
-    """Decodes every image; the Problems of those that cannot be, or that have another size than recorded."""
-    work = {
-        path: tuple(size)
-        for split in dataset.splits.values()
-        for path, size in zip(split.files, split.sizes.tolist(), strict=True)
-    }
-
-    def check(item: tuple) -> str | None:
-        path, recorded = item
-        try:
-            pixels = load_image(path, recorded)
-        except (ValueError, OSError) as error:
-            return str(error).removeprefix(f"{path}: ")
-        if pixels.shape[:2] != recorded:
-            return f"is {_size(pixels.shape[:2])} (height x width), its annotation says {_size(recorded)}"
-        return None
-
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        faults = list(pool.map(check, work.items()))
-    return tuple(
-        Problem(relative(path, dataset.root), what) for path, what in zip(work, faults, strict=True) if what is not None
-    )
 
 
 def print_report(dataset: Dataset, console: Console) -> None:
@@ -123,7 +95,3 @@ def _area_row(split: Split) -> list[str]:
     counts = np.bincount(np.searchsorted(COCO_AREAS, split.areas, side="right"), minlength=3)
     share = 100 / max(len(split.areas), 1)
     return [split.name, *(f"{count:,} ({count * share:.0f} %)" for count in counts)]
-
-
-def _size(size: Sequence[int]) -> str:
-    return f"{size[0]} x {size[1]}"

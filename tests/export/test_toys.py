@@ -1,0 +1,166 @@
+"""What a head, an operation, a reader and a target cost: a file each, which is here, and the line that these tests add.
+
+The whole way: labelled pictures -> train -> quantization-aware training -> int8 file -> detections.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toy_head
+import toy_op
+import toy_reader
+import toy_target
+
+from micro_yolo.model import heads as trained_heads
+from micro_yolo.model.ops import OPS
+from micro_yolo.model.row import Row
+from micro_yolo.model.spec import Arch
+from micro_yolo.pipeline import convert, evaluate, qat, summary, train
+from micro_yolo.pipeline.data import load, loader, synthetic
+from micro_yolo.pipeline.data.strength import Strength
+from micro_yolo.pipeline.learn.recipe import Recipe
+from micro_yolo.pipeline.store import runs
+from micro_yolo.tflite import heads as coded_heads
+from micro_yolo.tflite.detector import Detector
+from micro_yolo.tflite.image import load_image
+from micro_yolo.tflite.targets import TARGETS
+
+pytestmark = pytest.mark.slow
+SIZE = (64, 64)
+STILL = Strength(mosaic=0, flip=0, scale=0, aspect=0, shift=0, hue=0, saturation=0, brightness=0, contrast=0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def lines() -> Iterator[None]:
+    """The lines that the toys cost."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(trained_heads.HEADS, "cells", toy_head.Cells())
+        patch.setitem(coded_heads.CODINGS, toy_head.NAME, toy_head.CellSides())
+        patch.setitem(OPS, "hourglass", toy_op.HOURGLASS)
+        patch.setitem(TARGETS, "hexadecimal", toy_target.Hexadecimal())
+        patch.setattr(loader, "READERS", [toy_reader.READER, *loader.READERS])
+        yield
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn shapes, labelled as the toy reader wants it; all of one class, to be learned in seconds."""
+    root = tmp_path_factory.mktemp("toys") / "pictures"
+    drawn = load(synthetic.make(root, train=24, val=4, size=SIZE, seed=0)).splits["train"]
+    with open(root / toy_reader.FILE, "w") as file:
+        for i, path in enumerate(drawn.files):
+            boxes = drawn.boxes_xyxy[drawn.rows(i)].tolist()
+            line = {"picture": str(path.relative_to(root)), "objects": [["shape", *box] for box in boxes]}
+            file.write(json.dumps(line) + "\n")
+    return root
+
+
+def table(name: str, detections: tuple[Row, Row], middle: Row) -> Arch:
+    coarse, fine = detections
+    return Arch(
+        name,
+        (
+            Row("a", "conv", 16, k=3, s=2),  # 32
+            Row("b", "conv", 16, k=3, s=2),  # 16
+            middle,
+            Row("c", "conv", 24, k=3, s=2),  # 8
+            Row("d", "conv", 32, k=3, s=2),  # 4
+            coarse,
+            Row("up", "upsample", s=2, src=("d",)),
+            Row("cat", "concat", src=("up", "c")),
+            Row("e", "conv", 24, k=3),
+            fine,
+        ),
+        size=SIZE,
+        classes=1,
+    )
+
+
+def tables() -> dict[str, Arch]:
+    anchors = (
+        Row("rough", "detect", anchors=((30, 30), (20, 44))),
+        Row("fine", "detect", anchors=((10, 12), (16, 15))),
+    )
+    gated = Row("m", "mbconv", 16, k=3, mid=16, se=2, skip=True)
+    return {
+        "head": table("of_cells", (Row("rough", "cells"), Row("fine", "cells")), gated),
+        "op": table("of_hourglasses", anchors, Row("m", "hourglass", 16, k=3, mid=8, se=2)),
+    }
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> dict[str, Path]:
+    """A run of each table, trained, and trained on as integers."""
+    found = {}
+    for name, arch in tables().items():
+        folder = tmp_path_factory.mktemp(name)
+        file = runs.write_json(folder / "table.json", arch.to_json())
+        trained = train.run(
+            train.Config(
+                data=pictures,
+                arch=str(file),
+                run=folder / "run",
+                batch=4,
+                recipe=Recipe(epochs=30, learning_rate=0.01, warmup_epochs=1, ema=0.9, evaluate_every=15),
+                augment=STILL,
+            )
+        )
+        short = Recipe(epochs=3, learning_rate=1e-3, weight_decay=0.0, warmup_epochs=0.5, ema=0.9)
+        qat.run(qat.Config(run=trained.run, recipe=short, batch=4, samples=16, augment=STILL, distill=0.5))
+        found[name] = trained.run
+    return found
+
+
+@pytest.mark.parametrize("name", ["head", "op"])
+def test_the_whole_way(name: str, made: dict[str, Path], pictures: Path) -> None:
+    run = made[name]
+    for head in ("detections", "raw"):
+        convert.run(convert.Config(run=run, int8=True, head=head, target=("hexadecimal",), overwrite=True))
+        file = run / "export" / f"model_int8{'' if head == 'detections' else '_raw'}.tflite"
+        assert bytes.fromhex((run / "export" / "hexadecimal" / "run.hex").read_text()) == file.read_bytes()
+    inside, raw = (Detector(run / "export" / f"model_int8{end}.tflite") for end in ("", "_raw"))
+    dataset = load(pictures)
+    assert (dataset.format, dataset.names) == ("lines", ("shape",))
+    for file in dataset.splits["val"].files:
+        image = load_image(file)
+        found, decoded = inside.detect(image, 0.05), raw.detect(image, 0.05)
+        np.testing.assert_allclose(found.scores, decoded.scores, atol=1e-4)
+        np.testing.assert_allclose(found.boxes_xyxy, decoded.boxes_xyxy, atol=0.05)
+    measured = evaluate.run(evaluate.Config(model=inside.path, data=pictures, split="train"))
+    assert measured.metrics["AP50"] > 30
+    keras = evaluate.run(evaluate.Config(run=run, data=pictures, split="train"))
+    # The grids of the raw file are those of training, bit for bit; what reads them is the same too.
+    same = evaluate.run(evaluate.Config(model=raw.path, data=pictures, split="train"))
+    assert same.metrics["AP50"] == pytest.approx(keras.metrics["AP50"], abs=1.0)
+
+
+def test_the_loss_of_a_head_is_recorded_and_its_coding_travels(made: dict[str, Path]) -> None:
+    config = runs.read_json(made["head"] / "qat" / runs.CONFIG)
+    assert config["loss"] == {"sides": 4.0, "classes": 1.0}
+    (file,) = convert.run(convert.Config(run=made["head"], float32=True, head="raw")).files
+    assert file.contract.coding == toy_head.NAME
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(coded_heads.CODINGS, toy_head.NAME)
+        with pytest.raises(
+            ValueError, match="coding: unknown, got 'cell-sides/1'; allowed for raw: yolo-sigmoid-exp4/1"
+        ):
+            Detector(file.path)
+
+
+def test_the_command_of_the_tables_knows_both(made: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    files = tuple(str(run / "train" / runs.ARCH) for run in made.values())
+    summary.command(summary.Config(arch=files))
+    shown = capsys.readouterr().out
+    assert "hourglass 3x3 mid 8 se 2" in shown
+    assert "cells" in shown
+
+
+def test_a_target_refuses_what_it_cannot_take(made: dict[str, Path]) -> None:
+    with pytest.raises(ValueError, match="takes int8 files, got float32"):
+        convert.run(convert.Config(run=made["op"], float32=True, target=("hexadecimal",), out=made["op"] / "else"))
+    assert not list((made["op"] / "else").glob("*"))
