@@ -131,7 +131,7 @@ def _routes(model: bytes, contract: Contract, package: Path) -> dict[str, Callab
         return lambda: (path.read_bytes(), _TYPES[path.suffix])
 
     pages = {"/": file(WEB / "index.html")}
-    pages |= {f"/{name}": file(WEB / name) for name in ("demo.js", "resize.js", "style.css")}
+    pages |= {f"/{name}": file(WEB / name) for name in ("demo.js", "coding.js", "resize.js", "style.css")}
     pages[f"/vision/{_BUNDLE}"] = file(package / _BUNDLE)
     pages |= {f"/vision/wasm/{path.name}": file(path) for path in (package / "wasm").iterdir() if path.suffix in _TYPES}
     # The page needs not know where the training data lay.

@@ -7,10 +7,8 @@ See docs/convert.md.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -18,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 import tyro
 
-from micro_yolo.pipeline import android
+from micro_yolo.model.nearest import nearest
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import listing
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
@@ -29,6 +27,7 @@ from micro_yolo.tflite.contract import Contract
 from micro_yolo.tflite.convert import VARIANTS
 from micro_yolo.tflite.metadata import About
 from micro_yolo.tflite.package import label_file, seal
+from micro_yolo.tflite.targets import TARGETS, Target
 
 if TYPE_CHECKING:
     from micro_yolo.tflite.heads import GridLike
@@ -37,6 +36,9 @@ PROG = "python -m pipeline.convert"
 LABELS = "labels.txt"
 # Images the finished file and Keras are compared on; more only cost time.
 COMPARED = 8
+_TARGET_HELP = (
+    f"Also make what others need, several by commas: {'; '.join(f'{n}, {t.help}' for n, t in TARGETS.items())}."
+)
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,9 @@ class Config:
     """Labelled images to calibrate on; by default those of the training."""
     out: Path | None = None
     """Folder for the files; by default the run's export."""
+    target: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(help=_TARGET_HELP, metavar="NAME")] = ()
     android: bool = False
-    """Also put the files into the Android app of this repository, as RUN_VARIANT."""
+    """The former spelling of --target android."""
     overwrite: bool = False
     """Replace files of the same name."""
 
@@ -127,19 +130,22 @@ def run(config: Config, show: Show = QUIET) -> Converted:
     """
     if config.samples < 1:
         raise ValueError(f"samples: must be at least 1, got {config.samples}")
+    targets = _targets(config)
     trained = find(config.run, config.from_stage)
     if config.squeeze == "pool" and not any(row.se for row in trained.arch.rows):
         raise ValueError(f"squeeze: pool is for networks with gates, {trained.arch.name} has none; allowed: mean")
     variants = config.variants
     export = trained.run / runs.EXPORT if config.out is None else config.out
     parents = {f"{trained.stage.name}/{name}": runs.sha256(trained.stage / name) for name in (runs.ARCH, runs.WEIGHTS)}
-    names = {variant: file_name(variant, config.head) for variant in variants}
-    app = {variant: android.target(trained.run.name, names[variant]) for variant in variants} if config.android else {}
+    planned = [
+        target.folder(export) / name
+        for target in targets
+        for variant in variants
+        for name in target.names(trained.run.name, variant, config.head)
+    ]
     if not config.overwrite:
-        for path in app.values():
+        for path in (*planned, *(export / file_name(variant, config.head) for variant in variants)):
             _refuse_existing(path, parents)
-        for variant in variants:
-            _refuse_existing(export / names[variant], parents)
     runs.check_writable(export)
     aware = {"int8"} if trained.quantization is not None else set()
     samples = _samples(trained, config, show, needed=bool(({"int8", "int16x8"} - aware) & set(variants)))
@@ -177,32 +183,49 @@ def run(config: Config, show: Show = QUIET) -> Converted:
             versions=runs.provenance(),
         )
         data, contract = seal(data, contract, _about(trained, config))
-        path = write(export, data, contract)
-        if variant in app:
-            android.write(app[variant], data, contract)
+        path = write(export, data, contract, _for_targets(targets, export, trained.run.name, data, contract))
         files.append(File(path, contract, len(data), differences, time.perf_counter() - start))
     return Converted(trained.stage, trained.arch.name, export, tuple(files))
 
 
-def write(export: Path, data: bytes, contract: Contract) -> Path:
-    """Write a .tflite, its contract and labels.txt into `export`, all of them or none.
+def write(export: Path, data: bytes, contract: Contract, more: Mapping[Path, bytes] | None = None) -> Path:
+    """Write a .tflite, its contract and labels.txt into `export`, and `more` elsewhere, all of them or none.
 
     Raises OSError, such as for a full disk.
     """
     path = export / file_name(contract.variant, contract.head)
-    contents = {
-        path: data,
-        contracts.path_of(path): contract.to_json().encode(),
-        export / LABELS: label_file(contract.labels),
-    }
-    with ExitStack() as stack:
-        # Everything is on the disk before the first file gets its name: a full disk changes none of them.
-        for target, content in contents.items():
-            with open(stack.enter_context(runs.writing(target)), "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+    runs.write_together(
+        {
+            path: data,
+            contracts.path_of(path): contract.to_json().encode(),
+            export / LABELS: label_file(contract.labels),
+            **(more or {}),
+        }
+    )
     return path
+
+
+def _targets(config: Config) -> list[Target]:
+    asked = [name.strip() for text in config.target for name in text.split(",")]
+    asked += ["android"] if config.android else []
+    for name in asked:
+        if name not in TARGETS:
+            raise ValueError(f"target: unknown, got {name!r}; allowed: {', '.join(TARGETS)}{nearest(name, TARGETS)}")
+    return [TARGETS[name] for name in dict.fromkeys(asked)]
+
+
+def _for_targets(
+    targets: Sequence[Target], export: Path, name: str, data: bytes, contract: Contract
+) -> dict[Path, bytes]:
+    """What the targets make of a file, and where it goes. ValueError if one refuses it."""
+    contents: dict[Path, bytes] = {}
+    for target in targets:
+        reason = target.refuses(contract)
+        if reason:
+            raise ValueError(f"target {target.name}: cannot take this file: {reason}")
+        files = target.files(name, data, contract)
+        contents |= {target.folder(export) / path: content for path, content in files.items()}
+    return contents
 
 
 def file_name(variant: str, head: str) -> str:
@@ -237,12 +260,14 @@ def with_detections(
 def _refuse_existing(path: Path, parents: dict[str, str]) -> None:
     if not path.exists():
         return
-    try:
-        same = contracts.load(path).parents == parents
-    except (ValueError, OSError):
-        same = False
-    made = "made from these weights" if same else "made from other weights"
-    raise ValueError(f"{path}: already exists, {made}; allowed: --overwrite")
+    made = ""
+    if path.suffix in (".tflite", ".json"):
+        try:
+            same = contracts.load(path).parents == parents
+        except (ValueError, OSError):
+            same = False
+        made = f", made from {'these' if same else 'other'} weights"
+    raise ValueError(f"{path}: already exists{made}; allowed: --overwrite")
 
 
 def _samples(trained: Trained, config: Config, show: Show, *, needed: bool) -> list[np.ndarray]:

@@ -15,8 +15,8 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from functools import cache
 from importlib import metadata
@@ -75,6 +75,17 @@ def write_atomic(path: Path, data: bytes | str) -> Path:
     with writing(path) as beside:
         beside.write_bytes(data.encode() if isinstance(data, str) else data)
     return Path(path)
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write files, all of them or none. Raises OSError, such as for a full disk."""
+    with ExitStack() as stack:
+        # Everything is on the disk before the first file gets its name: a full disk changes none of them.
+        for path, content in contents.items():
+            with open(stack.enter_context(writing(path)), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
 
 
 def write_json(path: Path, value: Any) -> Path:

@@ -1,6 +1,7 @@
 // The page: a photograph or the camera -> the network's input -> MediaPipe Tasks' ObjectDetector -> boxes.
 
 import { FilesetResolver, ObjectDetector } from "/vision/vision_bundle.mjs";
+import { checkCoding } from "/coding.js";
 import { boxToPicture, resize } from "/resize.js";
 
 // What a browser decodes it may still not have the memory to work on at full size.
@@ -27,6 +28,7 @@ function say(text, isError = false) {
 
 async function start() {
   contract = await (await fetch("/contract.json")).json();
+  checkCoding(contract);
   element("model").textContent = `${contract.name}: ${contract.arch}, ${contract.variant}; finds ${contract.labels.join(", ")}`;
   threshold.value = contract.nms.score_threshold;
   showThreshold();

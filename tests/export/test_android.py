@@ -1,4 +1,4 @@
-"""`convert --android`: the model in the app's assets, and nothing of the machine it was made on."""
+"""`convert --target android`: the model in the app's assets, and nothing of the machine it was made on."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from micro_yolo.pipeline import android, convert
+from micro_yolo.pipeline import convert
 from micro_yolo.tflite import contract as contracts
 from micro_yolo.tflite.detector import Detector
+from micro_yolo.tflite.targets import TARGETS, android
 
 
 @pytest.fixture
@@ -21,10 +22,10 @@ def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_model_and_its_contract_are_in_the_app(exported: Path, tmp_path: Path, assets: Path) -> None:
-    config = convert.Config(run=exported, float32=True, android=True, out=tmp_path / "out")
+    config = convert.Config(run=exported, float32=True, target=("android",), out=tmp_path / "out")
     convert.run(config)
     model = assets / f"{exported.name}_float32.tflite"
-    assert android.target("a", "model_int8_raw.tflite") == assets / "a_int8_raw.tflite"
+    assert TARGETS["android"].names("a", "int8", "raw") == ("a_int8_raw.tflite", "a_int8_raw.json")
     assert sorted(assets.iterdir()) == [model.with_suffix(".json"), model]
     assert model.read_bytes() == (tmp_path / "out/model_float32.tflite").read_bytes()
     assert Detector(model).labels == Detector(tmp_path / "out/model_float32.tflite").labels

@@ -7,7 +7,9 @@ import json
 import re
 import shutil
 import socket
+import subprocess
 import threading
+import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 
 from micro_yolo.pipeline import browser as demo
 from micro_yolo.pipeline.show import cli
+from micro_yolo.tflite import suppression
 
 Copy = Callable[[str], Path]
 
@@ -63,6 +66,8 @@ def test_the_page_and_what_it_needs(server: Any, alone: Path, web: Path) -> None
     contract = json.loads(get(server, "/contract.json")[1])
     assert contract["labels"][0] == "circle"
     assert not {"data", "parents", "versions"} & set(contract)
+    for name in re.findall(r'from "/([^/"]+)"', get(server, "/demo.js")[1].decode()):
+        assert get(server, f"/{name}")[0].status == 200, name
     answer, content = get(server, "/demo.js", method="HEAD")
     assert (answer.status, content) == (200, b"")
 
@@ -108,6 +113,35 @@ def test_models_it_cannot_show(
     line = refused(capsys, "--model", path, "--web", web)
     assert path.name in line
     assert re.search(message, line)
+
+
+def test_a_coding_it_does_not_know(model_copy: Copy, web: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = model_copy("int8").with_suffix(".json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "coding": "detections/2"}))
+    line = refused(capsys, "--model", path.with_suffix(".tflite"), "--web", web)
+    assert "coding: unknown, got 'detections/2'; allowed for detections: detections/1; update micro-yolo" in line
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
+def test_the_page_knows_codings_by_their_names() -> None:
+    script = """
+        const { checkCoding } = await import(process.argv[1]);
+        for (const contract of [{}, { coding: "detections/1" }, { coding: "detections/2" }, { coding: null }]) {
+          try { console.log(checkCoding(contract)); } catch (error) { console.log(error.message); }
+        }
+    """
+    # Node takes a file for a module by its suffix.
+    source = "data:text/javascript," + urllib.parse.quote((demo.WEB / "coding.js").read_text())
+    done = subprocess.run(
+        ["node", "--input-type=module", "--eval", script, source], capture_output=True, text=True, check=True
+    )
+    end = "allowed: detections/1; update micro-yolo"
+    assert done.stdout.splitlines() == [
+        suppression.CODING,
+        suppression.CODING,
+        f'coding: unknown, got "detections/2"; {end}',
+        f"coding: unknown, got null; {end}",
+    ]
 
 
 def test_a_package_that_is_not_there(

@@ -11,7 +11,8 @@ import pytest
 from micro_yolo.model.channels import channels_of
 from micro_yolo.model.count import count
 from micro_yolo.model.heads import HEADS, head_of, settings_of
-from micro_yolo.model.heads.base import Head, Part
+from micro_yolo.model.heads.base import Head
+from micro_yolo.model.heads.part import Part
 from micro_yolo.model.heads.yolo import Settings, Yolo
 from micro_yolo.model.spec import Arch, DetectionRow, Row
 from micro_yolo.model.zoo import ARCHS

@@ -270,3 +270,13 @@ def test_record_holds_settings_parent_and_versions() -> None:
     assert record["parent"] == {"path": "r/train", "sha256": hashlib.sha256(b"weights").hexdigest()}
     assert {"python", "numpy", "ai-edge-litert"} <= set(record["versions"])
     assert json.dumps(record)
+
+
+def test_files_are_written_together_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = tmp_path / "a" / "first", tmp_path / "b" / "second"
+    runs.write_together({first: b"1", second: b"2"})
+    assert (first.read_bytes(), second.read_bytes()) == (b"1", b"2")
+    with pytest.raises(TypeError):
+        runs.write_together({first: b"changed", second: "text"})  # type: ignore[dict-item]
+    assert (first.read_bytes(), second.read_bytes()) == (b"1", b"2")
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["first", "second"]

@@ -3,7 +3,7 @@ package org.microyolo.core
 import kotlin.math.exp
 
 /**
- * The coding of tflite/decode.py: per detection row a grid each of boxes, objectness and classes, all after the sigmoid,
+ * The coding of tflite/heads/yolo.py: a detection row is a grid each of boxes, objectness and classes, after the sigmoid,
  * channels anchor-major. Of cell i, j of a row of stride S, and an anchor aw x ah, s0 to s3 mean the box with the centre
  * (j + 2 s0 - 0.5) S, (i + 2 s1 - 0.5) S and the size aw exp(4 s2 - 2), ah exp(4 s3 - 2).
  */
