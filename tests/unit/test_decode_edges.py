@@ -39,6 +39,15 @@ def test_numbers_are_of_one_type_whatever_comes(dtype: type) -> None:
     assert (got.boxes_xyxy.dtype, got.scores.dtype, got.classes.dtype) == (np.float32, np.float32, np.int32)
 
 
+def test_numbers_are_reckoned_with_as_float32_whatever_comes() -> None:
+    rng = np.random.default_rng(0)
+    coarse = {part: rng.random(grid.shape).astype(np.float16) for part, grid in grids().items()}
+    exact, got = found({part: grid.astype(np.float32) for part, grid in coarse.items()}), found(coarse)
+    assert len(got) > 5
+    assert got.boxes_xyxy.tolist() == exact.boxes_xyxy.tolist()
+    assert got.scores.tolist() == exact.scores.tolist()
+
+
 def test_a_score_must_be_more_than_the_threshold() -> None:
     assert len(found(one(0, 0, 0), 0.5)) == 0
     assert len(found(one(0, 0, 0), 0.4999)) == 1
@@ -67,6 +76,22 @@ def test_a_thousand_candidates_reach_the_suppression() -> None:
     limits = {"score_threshold": 0.5, "iou_threshold": 1.0, "max_detections": 2000}
     assert len(decode({"wide": given}, [row], (64, 64), **limits)) == 1000
     assert len(decode({"wide": given}, [row], (64, 64), pre_nms=1024, **limits)) == 1024
+
+
+def test_many_equal_scores_keep_their_order() -> None:
+    """Of 1024 boxes with one of four scores each: the best first, and among equals by row and column."""
+    row, rng = Grid("wide", 4, ((4.0, 4.0),)), np.random.default_rng(0)
+    scores = rng.choice([0.25, 0.5, 0.75, 1.0], 1024).astype(np.float32)
+    given = {
+        "boxes": np.full((32, 32, 4), 0.5, np.float32),
+        "objectness": scores.reshape(32, 32, 1),
+        "classes": np.ones((32, 32, 1), np.float32),
+    }
+    got = decode(
+        {"wide": given}, [row], (128, 128), score_threshold=0.1, iou_threshold=1, max_detections=2000, pre_nms=2000
+    )
+    order = sorted(range(1024), key=lambda cell: (-scores[cell], cell))
+    assert (got.boxes_xyxy[:, :2] / 4).astype(int).tolist() == [[cell % 32, cell // 32] for cell in order]
 
 
 def test_the_best_come_first_and_ties_in_order_of_rows() -> None:

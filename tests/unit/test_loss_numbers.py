@@ -158,3 +158,9 @@ def test_how_far_two_networks_are_apart() -> None:
     many = {"fine": grids(objectness=sure, boxes=sure, classes=[sure, 0.0])}
     wanted = (10 * 4 * boxes + 4 * of_sure + 4 * classes) / 3.2
     assert float(divergence(many, logits, Settings())) == pytest.approx(wanted, rel=1e-5)
+    # Of two rows of such cells everything is twice as much, on both sides of the division.
+    two, flat = {"fine": many["fine"], "again": many["fine"]}, {"fine": logits["fine"], "again": logits["fine"]}
+    assert float(divergence(two, flat, Settings())) == pytest.approx(wanted, rel=1e-5)
+    # Of a row that says the same as its teacher only the division is left.
+    assert float(divergence(two, {**flat, "again": many["fine"]}, Settings())) == pytest.approx(wanted / 2, rel=1e-5)
+    assert float(divergence(two, {**flat, "fine": many["fine"]}, Settings())) == pytest.approx(wanted / 2, rel=1e-5)
