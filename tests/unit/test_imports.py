@@ -104,9 +104,14 @@ def test_tables_are_checked_counted_and_cut_without_tensorflow() -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=str)
-def test_the_interpreter_comes_from_two_files(file: Path) -> None:
+def test_the_interpreter_comes_from_one_file(file: Path) -> None:
     found = [name for name in imported(file) if name.startswith(INTERPRETER)]
-    assert file in (Path("tflite/detector.py"), Path("tflite/runtime.py")) or not found
+    assert file == Path("tflite/interpreter.py") or not found
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_the_schema_of_files_comes_from_one_file(file: Path) -> None:
+    assert file == Path("tflite/edit.py") or "schema_py_generated" not in (ROOT / file).read_text()
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.parts[0] != "pipeline"], ids=str)
