@@ -1,21 +1,23 @@
 # make setup     .venv with everything in it, from requirements.lock
 # make demo      what python -m pipeline.demo does: synthetic data -> train -> ... -> int8 .tflite -> a picture with boxes
 # make test      lint, types and all tests         make test-fast   the unit tests only
+# make test-long properties with other examples, and whether the tests notice a changed line (mutmut)
 # make android   the Android app: a signed test APK, checked (Linux on x86-64)
 # make android-test  its core on a desktop JVM: unit tests, and the detector beside pipeline.predict
 # make web       what the browser demo runs models with, by npm
-# make lint      ruff, its formatter and mypy      make lock        resolve requirements.lock anew
+# make lint      ruff, its formatter, mypy and who may import whom     make lock   resolve requirements.lock anew
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
 VENV ?= .venv
 JOBS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --durations=15
+# In the order of the folders, so that the longest files start first; a file stays with one process, for its fixtures.
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations=15
 CODE := micro_yolo/*.py micro_yolo/command model pipeline tflite tests benchmarks android_demo/verify
 
 WEB := pipeline/web
-.PHONY: setup demo test test-fast web android android-test lint lock clean
+.PHONY: setup demo test test-fast test-long web android android-test lint lock clean
 
 setup: $(VENV)/.ready
 
@@ -31,6 +33,14 @@ demo: setup
 
 test: lint
 	$(PYTEST) tests
+
+# Another seed every time; the header of the tests says which, and SEED=... brings its examples back.
+SEED ?= $(shell date +%s)
+test-long: setup
+	MICRO_YOLO_EXAMPLES=long $(PYTEST) -m hypothesis --hypothesis-seed=$(SEED) tests
+	rm -rf mutants
+	$(BIN)/mutmut run --max-children $(JOBS)
+	$(BIN)/python tests/mutation/survivors.py
 
 test-fast: setup
 	$(PYTEST) -m "not slow" tests/unit
@@ -50,6 +60,7 @@ lint: setup
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 
 # No index goes into the file: pip uses whichever the machine is set up with.
 lock: setup
@@ -57,5 +68,5 @@ lock: setup
 		--no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist mutants *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,12 +1,14 @@
 """How a checkout is built: modules, imports, cycles, folders and the longest file.
 
     python benchmarks/structure.py . ../before
+    python benchmarks/structure.py --map       # docs/architecture.md ends in this
 
 A checkout is read in a process of its own, by grimp, which import-linter brings; nothing of it is run.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -29,6 +31,26 @@ class Config:
 
     checkouts: tyro.conf.Positional[tuple[Path, ...]] = (Path(),)
     """Folders that hold model/, tflite/ and pipeline/."""
+    map: bool = False
+    """Print every room and module of this checkout with its first lines instead, as Markdown."""
+
+
+def map_of(root: Path) -> str:
+    """Every package and module below `root` with the first paragraph of its docstring, as Markdown."""
+    lines = []
+    for folder in ("micro_yolo", *FOLDERS):
+        for package in sorted(path.parent for path in (root / folder).rglob("__init__.py")):
+            if any(part.is_symlink() for part in (package, *package.parents)) or package.name == "command":
+                continue
+            lines += [f"### {package.relative_to(root)}/", "", _first(package / "__init__.py"), ""]
+            modules = sorted(path for path in package.glob("*.py") if path.name != "__init__.py")
+            lines += [*(f"- `{path.name}`: {_first(path)}" for path in modules), ""]
+    return "\n".join(lines)
+
+
+def _first(path: Path) -> str:
+    paragraph = (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n\n")[0]
+    return " ".join(paragraph.split())
 
 
 def measure(root: Path) -> dict[str, int | str]:
@@ -69,9 +91,12 @@ def cycles(imports: dict[str, set[str]]) -> list[set[str]]:
 
 
 def run(config: Config) -> None:
-    """Measure each checkout and print a table. Raises ValueError for a folder that is none."""
+    """Measure each checkout and print a table, or the map. Raises ValueError for a folder that is none."""
     from rich.console import Console
 
+    if config.map:
+        print(map_of(Path(__file__).resolve().parent.parent))
+        return
     found = []
     for checkout in config.checkouts:
         if not all((checkout / folder).is_dir() for folder in FOLDERS):

@@ -82,18 +82,16 @@ def count(arch: Arch) -> Count:
 
 def _add_block(tally: _Tally, block: Block, height: int, width: int, channels: int) -> None:
     for part in block:
+        if isinstance(part, Conv | Depthwise | Pool):
+            height, width = height // part.s, width // part.s
         match part:
-            case Conv() | Depthwise():
-                height, width = height // part.s, width // part.s
-                if isinstance(part, Conv):
-                    tally.conv(height * width, channels, part.out, part.k, bn=part.bn, bias=not part.bn)
-                    channels = part.out
-                else:
-                    tally.conv(height * width, 1, channels, part.k, bn=True)
+            case Conv():
+                tally.conv(height * width, channels, part.out, part.k, bn=part.bn, bias=not part.bn)
+                channels = part.out
+            case Depthwise():
+                tally.conv(height * width, 1, channels, part.k, bn=True)
             case Gate():
                 tally.conv(1, channels, part.squeeze)
                 tally.conv(1, part.squeeze, channels)
-            case Pool():
-                height, width = height // part.s, width // part.s
             case Upsample():
                 height, width = height * part.s, width * part.s

@@ -1,1 +1,1 @@
-"""The stages. Each is ``python -m pipeline.NAME``, and reads and writes directories of a run (`pipeline.store`)."""
+"""The commands, a module each, and what they share in rooms below; ``python -m pipeline`` lists the commands."""

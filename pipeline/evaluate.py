@@ -23,7 +23,7 @@ from micro_yolo.pipeline.store.finished import From, check_names, find
 
 if TYPE_CHECKING:
     from micro_yolo.pipeline.data import Dataset
-    from micro_yolo.pipeline.measure.predictor import ForeignFile, OurFile, Predictor
+    from micro_yolo.pipeline.measure.finders import ForeignFile, OurFile, Predictor
 
 PROG = "python -m pipeline.evaluate"
 _TOTALS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR100")
@@ -155,8 +155,8 @@ def _keras(config: Config) -> _Subject:
     dataset = trained.dataset(config.data)
     from micro_yolo.model.heads import head_of
     from micro_yolo.pipeline.learn.loop import keras_predict
+    from micro_yolo.pipeline.measure.finders import Facts, GridPredictor
     from micro_yolo.pipeline.measure.metrics import SCORE_THRESHOLD
-    from micro_yolo.pipeline.measure.predictor import Facts, GridPredictor
     from micro_yolo.tflite.contract import Nms
 
     iou = Nms().iou_threshold if config.iou is None else config.iou
@@ -173,8 +173,8 @@ def _keras(config: Config) -> _Subject:
 
 
 def _file(config: Config, path: Path) -> _Subject:
+    from micro_yolo.pipeline.measure.finders import OurFile, open_file
     from micro_yolo.pipeline.measure.metrics import SCORE_THRESHOLD
-    from micro_yolo.pipeline.measure.predictor import OurFile, open_file
 
     predictor = open_file(path, score=SCORE_THRESHOLD, iou=config.iou, threads=config.threads)
     return _ours(config, path, predictor) if isinstance(predictor, OurFile) else _theirs(config, path, predictor)

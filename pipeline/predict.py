@@ -68,7 +68,7 @@ def run(config: Config, show: Show = QUIET) -> Predicted:
     Raises ValueError or OSError, in one line, for what a user can mend. Pictures that cannot be read are warned of and
     named in detections.json; only if none can be read it is an error.
     """
-    from micro_yolo.pipeline.measure.predictor import Picture, open_file
+    from micro_yolo.pipeline.measure.finders import Picture, open_file
 
     for name, value in (("score", config.score), ("iou", config.iou)):
         if value is not None and not 0 <= value <= 1:

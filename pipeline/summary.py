@@ -147,7 +147,7 @@ def command(config: Config) -> None:
 
 def main() -> None:
     """The command line."""
-    cli.main(Config, command, prog=PROG)
+    cli.main(Config, command, prog=PROG, description=__doc__)
 
 
 if __name__ == "__main__":

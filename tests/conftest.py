@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,16 +10,27 @@ from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Two workers that each take every core only get in each other's way.
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+# One thread adds up in one order, so that two equal trainings are equal bit for bit; and two workers that each take
+# every core only get in each other's way.
+os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
+# A job in the background of a script has Ctrl-C ignored, and so would have what the tests start and stop by it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # MediaPipe imports TensorFlow if it is there, perhaps before model.keras could say which Keras.
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 
+# The same examples every time; of `make test-long` others every time, which its seed brings back.
 settings.register_profile("project", deadline=None, max_examples=50, derandomize=True)
-settings.load_profile("project")
+settings.register_profile("long", deadline=None, max_examples=1000, print_blob=True)
+PROFILE = os.environ.get("MICRO_YOLO_EXAMPLES", "project")
+settings.load_profile(PROFILE)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    seed = config.getoption("hypothesis_seed", None)
+    again = "" if seed is None else f", seed {seed}; again: make test-long SEED={seed}"
+    return f"examples: {PROFILE}{again}"
 
 
 @pytest.fixture(scope="session")

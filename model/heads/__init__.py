@@ -9,7 +9,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from micro_yolo.model.heads.base import Head, Losses, Outputs, Table, Tensor
+from micro_yolo.model.heads.base import Head, Losses, Outputs, Table
+from micro_yolo.model.heads.part import Tensor
 from micro_yolo.model.heads.yolo import Yolo
 
 # Op of a row -> its head.

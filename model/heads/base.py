@@ -6,15 +6,14 @@ No TensorFlow at import: a table is checked, counted and cut without it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, Self
 
 import numpy as np
 
+from micro_yolo.model.heads.part import Part, Tensor
 from micro_yolo.model.row import Anchor, DetectionRow, Row
 
-Tensor = Any
 # Detection row -> part -> (B, h, w, predictions * values), prediction-major.
 Outputs = Mapping[str, Mapping[str, Tensor]]
 Losses = dict[str, Tensor]
@@ -37,29 +36,6 @@ class Table(Protocol):
 
     def with_anchors(self, anchors: Sequence[Sequence[Anchor]]) -> Self:
         """A copy with these anchors, one list for each detection row in order."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """One output of a detection row: a 1x1 convolution to logits, whose sigmoid is what a file puts out.
-
-    A sigmoid whatever the part is: all values then lie in 0..1 and an int8 file gives each part the scale 1/256.
-
-    Attributes:
-      name: the output is called ``{row}_{name}``.
-      layer: the Keras layer is called ``{row}_{layer}``; not `name`, which the sigmoid behind it has.
-      values: how many a prediction has; None = one a class.
-      bias: number of classes -> the convolution's biases at the start.
-    """
-
-    name: str
-    layer: str
-    values: int | None
-    bias: Callable[[int], float]
-
-    def __post_init__(self) -> None:
-        if self.layer == self.name:
-            raise ValueError(f"part: layer and name must differ, got {self.name!r} for both")
 
 
 class Head(ABC):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from micro_yolo.model.heads.base import Part, Tensor
+from micro_yolo.model.heads.part import Part, Tensor
 from micro_yolo.model.keras import keras
 
 layers = keras.layers

@@ -14,7 +14,8 @@ import numpy as np
 
 from micro_yolo.model.anchors import class_weights, fit_anchors, fit_quality, share_out
 from micro_yolo.model.check_json import number
-from micro_yolo.model.heads.base import Head, Losses, Outputs, Part, Table, Tensor
+from micro_yolo.model.heads.base import Head, Losses, Outputs, Table
+from micro_yolo.model.heads.part import Part, Tensor
 from micro_yolo.model.row import DetectionRow, Row
 
 if TYPE_CHECKING:

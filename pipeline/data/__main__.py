@@ -8,6 +8,7 @@ from pathlib import Path
 
 import tyro
 
+from micro_yolo.pipeline.data import Dataset
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import wide_console
 
@@ -28,39 +29,55 @@ class Config:
     """Of that split, and of the images on the contact sheet."""
 
 
-def run(config: Config) -> Path:
-    """Prints the report and returns the path of the contact sheet. ValueError if there is nothing usable."""
+@dataclass(frozen=True)
+class Checked:
+    """What was found.
+
+    Attributes:
+        dataset: with the problems of its images, each of which was decoded.
+        sheet: path of the contact sheet.
+    """
+
+    dataset: Dataset
+    sheet: Path
+
+
+def run(config: Config) -> Checked:
+    """Read a data set and all its images, and draw the contact sheet. ValueError if there is nothing usable."""
     from micro_yolo.pipeline.data import load
     from micro_yolo.pipeline.data.check import check_images
-    from micro_yolo.pipeline.data.dataset import UnusableError
-    from micro_yolo.pipeline.show.contents import print_problems, print_report
     from micro_yolo.pipeline.show.sheet import contact_sheet
     from micro_yolo.pipeline.store.runs import write_atomic
 
     sheet = config.out / "contact_sheet.png"
     if sheet.exists() and not config.overwrite:
         raise ValueError(f"{sheet}: is there already; choose another --out or add --overwrite")
+    dataset = load(config.path, val_fraction=config.val_fraction, seed=config.seed)
+    dataset = replace(dataset, problems=dataset.problems + check_images(dataset))
+    png = io.BytesIO()
+    contact_sheet(dataset, seed=config.seed).save(png, "PNG")
+    return Checked(dataset, write_atomic(sheet, png.getvalue()))
+
+
+def command(config: Config) -> None:
+    """Read it, and tell people."""
+    from micro_yolo.pipeline.data.dataset import UnusableError
+    from micro_yolo.pipeline.show.contents import print_problems, print_report
+
     console = wide_console()
     try:
-        dataset = load(config.path, val_fraction=config.val_fraction, seed=config.seed)
+        checked = run(config)
     except UnusableError as error:
         print_problems(error.problems, console)
         raise
-    dataset = replace(dataset, problems=dataset.problems + check_images(dataset))
-    print_report(dataset, console)
-    print_problems(dataset.problems, console)
-
-    png = io.BytesIO()
-    contact_sheet(dataset, seed=config.seed).save(png, "PNG")
-    config.out.mkdir(parents=True, exist_ok=True)
-    write_atomic(sheet, png.getvalue())
-    console.print(f"contact sheet: {sheet}", soft_wrap=True, markup=False, highlight=False)
-    return sheet
+    print_report(checked.dataset, console)
+    print_problems(checked.dataset.problems, console)
+    console.print(f"contact sheet: {checked.sheet}", soft_wrap=True, markup=False, highlight=False)
 
 
 def main() -> None:
     """The command."""
-    cli.main(Config, run, prog="python -m pipeline.data")
+    cli.main(Config, command, prog="python -m pipeline.data", description=__doc__)
 
 
 if __name__ == "__main__":

@@ -75,6 +75,9 @@ class Split:
     def __len__(self) -> int:
         return len(self.files)
 
+    def __repr__(self) -> str:
+        return f"Split({self.name}: {len(self)} images, {len(self.classes)} boxes)"
+
     def rows(self, index: int) -> slice:
         """The rows of image `index` in boxes_xyxy, classes, crowd and areas."""
         return slice(int(self.starts[index]), int(self.starts[index + 1]))
@@ -116,6 +119,10 @@ class Dataset:
     category_ids: tuple[int, ...]
     splits: dict[str, Split]
     problems: tuple[Problem, ...] = ()
+
+    def __repr__(self) -> str:
+        images = ", ".join(f"{len(split)} {name}" for name, split in self.splits.items())
+        return f"Dataset({str(self.root)!r}: {self.format}, {len(self.names)} classes, images: {images})"
 
     def warning(self) -> str | None:
         """One line on what is wrong, naming the first files; None when nothing is."""

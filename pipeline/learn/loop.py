@@ -22,7 +22,7 @@ from micro_yolo.model.keras import keras, tf
 from micro_yolo.pipeline.data.input import Batches
 from micro_yolo.pipeline.learn.devices import cluster
 from micro_yolo.pipeline.learn.recipe import OPTIMIZERS, Recipe
-from micro_yolo.pipeline.measure.predictor import PredictBatch
+from micro_yolo.pipeline.measure.finders import PredictBatch
 from micro_yolo.pipeline.show.screen import QUIET, Show
 from micro_yolo.pipeline.store import history, runs
 from micro_yolo.pipeline.store.history import Row

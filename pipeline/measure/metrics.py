@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from micro_yolo.pipeline.data import Dataset, Split
-from micro_yolo.pipeline.measure.predictor import Advance, Facts, GridPredictor, Picture, PredictBatch, Predictor
+from micro_yolo.pipeline.measure.finders import Advance, Facts, GridPredictor, Picture, PredictBatch, Predictor
 from micro_yolo.tflite.contract import Nms
 from micro_yolo.tflite.heads import GridLike
 

@@ -7,7 +7,12 @@ import pytest
 
 from micro_yolo.model.build import build, deployable
 from micro_yolo.model.count import count
+from micro_yolo.model.heads import HEADS
+from micro_yolo.model.heads.part import Part
+from micro_yolo.model.heads.yolo import Yolo
 from micro_yolo.model.keras import keras, tf
+from micro_yolo.model.quantization import network as quantize
+from micro_yolo.model.quantization.wrap import Quantization
 from micro_yolo.model.spec import Arch, Row
 from micro_yolo.model.zoo import ARCHS
 
@@ -116,6 +121,37 @@ def test_every_block(row: Row) -> None:
     assert tuple(model.outputs[1].shape) == (None, 32 // stride, 64 // stride, 1)
     shapes = {layer.name: layer.output_shape for layer in model.layers if layer.name.startswith("x_")}
     assert list(shapes.values())[-1][1:] == count(arch).rows[2].shape
+
+
+class Points(Yolo):
+    """A place and classes a cell."""
+
+    op, fields = "points", ()
+    parts = (Part("place", "xy", 2, lambda classes: 0.0), Part("classes", "cls", None, lambda classes: -3.0))
+
+    def check(self, row: Row, where: str) -> None:
+        """Nothing to check."""
+
+    def predictions(self, row: Row) -> int:
+        """One a cell."""
+        return 1
+
+
+def test_another_head_is_built_and_quantized_by_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(HEADS, "points", Points())
+    rows = (Row("b", "conv", 8, k=3, s=2), Row("q", "points"), Row("a", "points", src=("b",)))
+    arch = Arch("net", rows, size=(16, 24), classes=3)
+    model, pixels = build(arch), images((16, 24)).astype(np.float32)
+    shapes = {"place": (2, 8, 12, 2), "classes": (2, 8, 12, 3)}
+    for network in (model, deployable(arch, model), quantize.wrapped(arch, Quantization(8))):
+        outputs = network(pixels)
+        # In the order of the table and of the head, not of the alphabet.
+        assert [(row, list(parts)) for row, parts in outputs.items()] == [(row, ["place", "classes"]) for row in "qa"]
+        assert all({part: tuple(x.shape) for part, x in parts.items()} == shapes for parts in outputs.values())
+    assert model.output_names == ["q_xy", "q_cls", "a_xy", "a_cls"]
+    assert deployable(arch, model).output_names == ["q_place", "q_classes", "a_place", "a_classes"]
+    kernel, bias = model.get_layer("a_cls").get_weights()
+    assert np.all(bias == -3) and 0.005 < kernel.std() < 0.02
 
 
 def test_layers_are_named_after_their_rows() -> None:

@@ -14,6 +14,7 @@ import pytest
 import toy_head
 import toy_op
 import toy_reader
+import toy_target
 
 from micro_yolo.model import heads as trained_heads
 from micro_yolo.model.ops import OPS
@@ -27,6 +28,7 @@ from micro_yolo.pipeline.store import runs
 from micro_yolo.tflite import heads as coded_heads
 from micro_yolo.tflite.detector import Detector
 from micro_yolo.tflite.image import load_image
+from micro_yolo.tflite.targets import TARGETS
 
 pytestmark = pytest.mark.slow
 SIZE = (64, 64)
@@ -40,6 +42,7 @@ def lines() -> Iterator[None]:
         patch.setitem(trained_heads.HEADS, "cells", toy_head.Cells())
         patch.setitem(coded_heads.CODINGS, toy_head.NAME, toy_head.CellSides())
         patch.setitem(OPS, "hourglass", toy_op.HOURGLASS)
+        patch.setitem(TARGETS, "hexadecimal", toy_target.Hexadecimal())
         patch.setattr(loader, "READERS", [toy_reader.READER, *loader.READERS])
         yield
 
@@ -103,7 +106,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> dict[str, 
                 arch=str(file),
                 run=folder / "run",
                 batch=4,
-                recipe=Recipe(epochs=40, learning_rate=0.01, warmup_epochs=1, ema=0.9, evaluate_every=20),
+                recipe=Recipe(epochs=30, learning_rate=0.01, warmup_epochs=1, ema=0.9, evaluate_every=15),
                 augment=STILL,
             )
         )
@@ -117,7 +120,9 @@ def made(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> dict[str, 
 def test_the_whole_way(name: str, made: dict[str, Path], pictures: Path) -> None:
     run = made[name]
     for head in ("detections", "raw"):
-        convert.run(convert.Config(run=run, int8=True, head=head))
+        convert.run(convert.Config(run=run, int8=True, head=head, target=("hexadecimal",), overwrite=True))
+        file = run / "export" / f"model_int8{'' if head == 'detections' else '_raw'}.tflite"
+        assert bytes.fromhex((run / "export" / "hexadecimal" / "run.hex").read_text()) == file.read_bytes()
     inside, raw = (Detector(run / "export" / f"model_int8{end}.tflite") for end in ("", "_raw"))
     dataset = load(pictures)
     assert (dataset.format, dataset.names) == ("lines", ("shape",))
@@ -153,3 +158,9 @@ def test_the_command_of_the_tables_knows_both(made: dict[str, Path], capsys: pyt
     shown = capsys.readouterr().out
     assert "hourglass 3x3 mid 8 se 2" in shown
     assert "cells" in shown
+
+
+def test_a_target_refuses_what_it_cannot_take(made: dict[str, Path]) -> None:
+    with pytest.raises(ValueError, match="takes int8 files, got float32"):
+        convert.run(convert.Config(run=made["op"], float32=True, target=("hexadecimal",), out=made["op"] / "else"))
+    assert not list((made["op"] / "else").glob("*"))

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from micro_yolo.model.heads.base import Head, Losses, Outputs, Tensor
-from micro_yolo.model.heads.base import Part as TrainedPart
+from micro_yolo.model.heads.base import Head, Losses, Outputs
+from micro_yolo.model.heads.part import Part as TrainedPart
+from micro_yolo.model.heads.part import Tensor
 from micro_yolo.model.row import DetectionRow
 from micro_yolo.tflite.arithmetic import Arithmetic
 from micro_yolo.tflite.heads.base import Candidates, Coding, GridLike, Grids, Part, clipped

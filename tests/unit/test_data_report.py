@@ -31,7 +31,8 @@ def test_check_images_decodes_all(tmp_path):
 
 
 def test_report_names_everything_and_draws_a_sheet(tmp_path, capsys):
-    sheet = command_module.run(REPORT(path=bad_set(tmp_path / "set"), out=tmp_path / "out"))
+    command_module.command(REPORT(path=bad_set(tmp_path / "set"), out=tmp_path / "out"))
+    sheet = tmp_path / "out" / "contact_sheet.png"
     printed = capsys.readouterr().out
     for text in ("coco, classes: 2", "cat", "dog", "Problems: 6 in 6 files", "images/im5.jpg", "instances_train.json"):
         assert text in printed
@@ -39,15 +40,18 @@ def test_report_names_everything_and_draws_a_sheet(tmp_path, capsys):
         assert image.width > 700 and image.getcolors(1000) is None
     before = sheet.read_bytes()
     with pytest.raises(ValueError, match="is there already; choose another --out or add --overwrite"):
-        command_module.run(REPORT(path=tmp_path / "set", out=tmp_path / "out"))
-    command_module.run(REPORT(path=tmp_path / "set", out=tmp_path / "out", overwrite=True))
+        command_module.command(REPORT(path=tmp_path / "set", out=tmp_path / "out"))
+    capsys.readouterr()
+    checked = command_module.run(REPORT(path=tmp_path / "set", out=tmp_path / "out", overwrite=True))
+    assert capsys.readouterr().out == ""
+    assert (checked.sheet, sum(problem.count for problem in checked.dataset.problems)) == (sheet, 6)
     assert sheet.read_bytes() == before
 
 
 def test_report_on_a_set_with_nothing_left_names_the_problems(tmp_path, capsys):
     write_coco(tmp_path / "set", coco_record(3), coco_record(1, 9, "val"), draw=False)
     with pytest.raises(ValueError, match="split 'train' needs usable images"):
-        command_module.run(REPORT(path=tmp_path / "set", out=tmp_path / "out"))
+        command_module.command(REPORT(path=tmp_path / "set", out=tmp_path / "out"))
     assert "im3.jpg" in capsys.readouterr().out and not (tmp_path / "out").exists()
 
 

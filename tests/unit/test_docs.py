@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,3 +34,25 @@ def test_every_link_and_make_target_exists(path: Path) -> None:
         assert (path.parent / link).exists(), link
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"(?:^ {4}|`)make ([a-z-]+)", text, re.MULTILINE)) <= targets
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_import_exists_and_is_of_the_package(path: Path) -> None:
+    for module, names in re.findall(
+        r"^ *(?:python -c ')?(?:from|import) ([\w.]+)(?: import ([\w, ]+))?", path.read_text(), re.M
+    ):
+        assert module.split(".")[0] not in ("model", "pipeline", "tflite"), module
+        if module.startswith("micro_yolo"):
+            found = importlib.import_module(module)
+            for name in filter(None, names.split(", ")):
+                assert hasattr(found, name.strip()), f"{module}: {name}"
+
+
+def test_the_map_says_what_the_modules_say() -> None:
+    spec = importlib.util.spec_from_file_location("structure", ROOT / "benchmarks/structure.py")
+    assert spec is not None and spec.loader is not None
+    structure = importlib.util.module_from_spec(spec)
+    sys.modules["structure"] = structure
+    spec.loader.exec_module(structure)
+    said = (ROOT / "docs/architecture.md").read_text().partition("## Map\n\n")[2]
+    assert said == structure.map_of(ROOT), "`python benchmarks/structure.py --map` prints what belongs there"

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -54,7 +54,6 @@ def test_other_bits_are_refused(bits):
         shift.limits(bits)
 
 
-@settings(deadline=None, max_examples=50)
 @given(KERNELS, ALL_BITS, BLOCKS, METHODS)
 def test_integers_shifts_and_shapes(kernel, bits, block, method):
     vqk, kds = shift.fit(kernel, bits, block=block, method=method)
@@ -70,7 +69,6 @@ def test_integers_shifts_and_shapes(kernel, bits, block, method):
     assert not vqk[kernel == 0].any()
 
 
-@settings(deadline=None, max_examples=50)
 @given(KERNELS, ALL_BITS, BLOCKS)
 def test_error_is_never_above_scaling_the_largest_weight(kernel, bits, block):
     vqk, kds = shift.fit(kernel, bits, block=block)
@@ -85,7 +83,6 @@ def test_error_is_never_above_scaling_the_largest_weight(kernel, bits, block):
     assert (error(kernel, vqk, kds, block) <= bound + 1e-12 * per_shift(kernel.astype(np.float64) ** 2, block)).all()
 
 
-@settings(deadline=None, max_examples=50)
 @given(KERNELS, ALL_BITS, BLOCKS)
 def test_shifts_are_the_least_squares_fit_to_the_integers(kernel, bits, block):
     vqk, kds = shift.fit(kernel, bits, block=block)
@@ -95,7 +92,6 @@ def test_shifts_are_the_least_squares_fit_to_the_integers(kernel, bits, block):
     np.testing.assert_allclose(kds[used], expected, rtol=1e-6)
 
 
-@settings(deadline=None, max_examples=50)
 @given(arrays(np.float32, 4, elements=st.integers(-64, 64).map(lambda i: i / 16)), st.sampled_from([2, 3]))
 def test_no_integers_and_scale_are_nearer(weights, bits):
     kernel = weights.reshape(1, 1, 4, 1)
@@ -109,7 +105,6 @@ def test_no_integers_and_scale_are_nearer(weights, bits):
     assert error(kernel, vqk, kds, None).item() == pytest.approx(least, abs=1e-9)
 
 
-@settings(deadline=None, max_examples=50)
 @given(KERNELS, ALL_BITS, BLOCKS, st.sampled_from([0.25, 2.0, 1024.0]))
 def test_a_scaled_kernel_has_the_same_integers_and_scaled_shifts(kernel, bits, block, factor):
     vqk, kds = shift.fit(kernel, bits, block=block)
@@ -173,7 +168,6 @@ def test_weights_that_leave_float32_count_as_zero():
     assert (kds >= 1e-4).all()
 
 
-@settings(deadline=None, max_examples=50)
 @given(KERNELS, ALL_BITS, BLOCKS)
 def test_kl_has_the_lower_divergence_and_l2_the_lower_error(kernel, bits, block):
     l2, kl = (shift.fit(kernel, bits, block=block, method=method) for method in shift.METHODS)

@@ -1,0 +1,364 @@
+"""What the product relies on in each of those names of test_upstream.py, tried out: true where it is as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import inspect
+import io
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+TFMOT = "tensorflow_model_optimization"
+QUANTIZATION = f"{TFMOT}.python.core.quantization.keras"
+SPARSITY = f"{TFMOT}.python.core.sparsity.keras"
+
+
+def found(path: str) -> Any:
+    """What a dotted path names."""
+    parts = path.split(".")
+    for end in range(len(parts), 0, -1):
+        # `tensorflow.lite` is an attribute of tensorflow and, for what is private in it, also a folder.
+        with contextlib.suppress(ModuleNotFoundError, AttributeError):
+            value = importlib.import_module(".".join(parts[:end]))
+            for part in parts[end:]:
+                value = getattr(value, part)
+            return value
+    raise AttributeError(f"there is no {path}")
+
+
+def takes(path: str, *names: str) -> Callable[[], bool]:
+    """Whether what a path names takes parameters of these names."""
+    return lambda: set(names) <= set(inspect.signature(found(path)).parameters)
+
+
+def keras() -> Any:
+    from micro_yolo.model.keras import keras
+
+    return keras
+
+
+def branch() -> Any:
+    """A model in which two layers read one."""
+    layers = keras().layers
+    given = keras().Input((4, 4, 2), name="given")
+    one = layers.Conv2D(3, 1, name="one")(given)
+    return keras().Model(given, [layers.ReLU(name="two")(one), layers.ReLU(name="three")(one)])
+
+
+def nodes_by_depth() -> bool:
+    nodes = [node for level in branch()._nodes_by_depth.values() for node in level]
+    read = {node.layer.name: [parent.layer.name for parent in node.parent_nodes] for node in nodes}
+    return read == {"given": [], "one": ["given"], "two": ["one"], "three": ["one"]}
+
+
+class Halved:
+    """A quantizer with one variable, which halves."""
+
+    def build(self, shape: Any, name: str, layer: Any) -> dict[str, Any]:
+        return {"share": layer.add_weight(f"{name}_share", shape=(), initializer="ones", trainable=False)}
+
+    def __call__(self, inputs: Any, training: Any, weights: dict[str, Any], **_: Any) -> Any:
+        return inputs * weights["share"] / 2
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+
+def unchanged() -> Any:
+    """A scheme that quantizes what is annotated and nothing else."""
+
+    class Unchanged(found(f"{QUANTIZATION}.quantize_layout_transform.QuantizeLayoutTransform")):
+        def apply(self, model: Any, layer_quantize_map: Any) -> Any:
+            return model, layer_quantize_map
+
+    class Nothing(found(f"{QUANTIZATION}.quantize_registry.QuantizeRegistry")):
+        def supports(self, layer: Any) -> bool:
+            return False
+
+        def get_quantize_config(self, layer: Any) -> None:
+            return None
+
+    class Scheme(found(f"{QUANTIZATION}.quantize_scheme.QuantizeScheme")):
+        def get_layout_transformer(self) -> Any:
+            return Unchanged()
+
+        def get_quantize_registry(self) -> Any:
+            return Nothing()
+
+    return Scheme()
+
+
+def quantized() -> Any:
+    """The wrapper tfmot puts around a convolution whose kernel and output are quantized."""
+    base = found(f"{QUANTIZATION}.quantize_config.QuantizeConfig")
+    quantizer = type("Q", (Halved, found(f"{QUANTIZATION}.quantizers.Quantizer")), {})()
+
+    class Config(base):
+        def get_weights_and_quantizers(self, layer: Any) -> Any:
+            return [(layer.kernel, quantizer)]
+
+        def get_activations_and_quantizers(self, layer: Any) -> Any:
+            return []
+
+        def set_quantize_weights(self, layer: Any, quantize_weights: Any) -> None:
+            layer.kernel = quantize_weights[0]
+
+        def set_quantize_activations(self, layer: Any, quantize_activations: Any) -> None:
+            pass
+
+        def get_output_quantizers(self, layer: Any) -> Any:
+            return [quantizer]
+
+        def get_config(self) -> dict[str, Any]:
+            return {}
+
+    tfmot = importlib.import_module(TFMOT)
+    with keras().utils.custom_object_scope({"Config": Config}), tfmot.quantization.keras.quantize_scope():
+        annotate = tfmot.quantization.keras.quantize_annotate_layer
+        given = keras().Input((4, 4, 2))
+        model = keras().Model(given, annotate(keras().layers.Conv2D(3, 1, name="one"), Config())(given))
+        made = tfmot.quantization.keras.quantize_apply(model, unchanged(), quantized_layer_name_prefix="")
+    return made.get_layer("one")
+
+
+def weight_vars() -> bool:
+    wrapper = quantized()
+    ((kernel, quantizer, variables),) = wrapper._weight_vars
+    return isinstance(quantizer, Halved) and set(variables) == {"share"} and kernel.shape == (1, 1, 2, 3)
+
+
+def output_quantizer_vars() -> bool:
+    wrapper = quantized()
+    same = isinstance(wrapper.quantize_config.get_output_quantizers(wrapper.layer)[0], Halved)
+    return same and set(wrapper._output_quantizer_vars) == {"share"}
+
+
+def keeps_trainable_apart() -> bool:
+    wrapper = quantized()
+    ((kernel, _, _),) = wrapper._weight_vars
+    kernel._trainable = False
+    wrapper._trainable_weights = [weight for weight in wrapper._trainable_weights if weight is not kernel]
+    wrapper._non_trainable_weights.append(kernel)
+    trained, kept = ([id(weight) for weight in ws] for ws in (wrapper.trainable_weights, wrapper.non_trainable_weights))
+    return not kernel.trainable and id(kernel) not in trained and id(kernel) in kept
+
+
+def pruning() -> Any:
+    """The wrapper tfmot prunes a convolution with, its mask having been updated once."""
+    schedule = found(f"{TFMOT}.sparsity.keras.ConstantSparsity")(0.5, begin_step=0, frequency=1)
+    kind = found(f"{SPARSITY}.pruning_wrapper.PruneLowMagnitude")
+    wrapper = kind(keras().layers.Conv2D(2, 1), pruning_schedule=schedule, sparsity_m_by_n=(2, 4))
+    wrapper.build((None, 4, 4, 8))
+    wrapper.pruning_step.assign(1)
+    wrapper.pruning_obj.conditional_mask_update()
+    return wrapper
+
+
+def update_mask() -> bool:
+    wrapper = pruning()
+    seen: list[int] = []
+
+    class Own(found(f"{SPARSITY}.pruning_impl.Pruning")):
+        def _update_mask(self, weights: Any) -> Any:
+            seen.append(int(self._step_fn()))
+            return found("tensorflow").zeros(()), found("tensorflow").zeros_like(weights)
+
+    own = Own(
+        training_step_fn=lambda: wrapper.pruning_step,
+        pruning_vars=wrapper.pruning_vars,
+        pruning_schedule=wrapper.pruning_schedule,
+        block_size=wrapper.block_size,
+        block_pooling_type=wrapper.block_pooling_type,
+    )
+    own.conditional_mask_update()
+    return seen == [1] and not wrapper.pruning_vars[0][1].numpy().any()
+
+
+def pruning_schedule() -> bool:
+    own = pruning().pruning_obj
+    should, sparsity = own._pruning_schedule(own._step_fn())
+    return bool(should) and float(sparsity) == 0.5
+
+
+def two_of_four() -> bool:
+    mask = pruning().pruning_vars[0][1].numpy()
+    return mask.shape == (1, 1, 8, 2) and (mask.reshape(2, 4, 2).sum(axis=1) == 2).all()
+
+
+def schema(name: str) -> Any:
+    return found(f"ai_edge_litert.schema_py_generated.{name}")
+
+
+def model_bytes() -> bytes:
+    """A .tflite of one ReLU, written by the schema's own objects."""
+    import flatbuffers
+
+    graph = schema("ModelT")()
+    graph.version, graph.description = 3, "one"
+    code = schema("OperatorCodeT")()
+    code.builtinCode = code.deprecatedBuiltinCode = schema("BuiltinOperator").RELU
+    operator = schema("OperatorT")()
+    operator.inputs, operator.outputs = np.array([0], np.int32), np.array([1], np.int32)
+    main = schema("SubGraphT")()
+    main.tensors = []
+    for name in ("given", "made"):
+        tensor = schema("TensorT")()
+        tensor.name, tensor.shape, tensor.type = name, np.array([1, 4], np.int32), schema("TensorType").FLOAT32
+        main.tensors.append(tensor)
+    main.inputs, main.outputs, main.operators = operator.inputs, operator.outputs, [operator]
+    graph.operatorCodes, graph.subgraphs, graph.buffers = [code], [main], [schema("BufferT")()]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(graph.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def schema_goes_around() -> bool:
+    data = model_bytes()
+    graph = schema("ModelT").InitFromPackedBuf(data, 0)
+    counted = schema("Model").GetRootAs(data, 0)
+    names = [name for name in vars(schema("BuiltinOperator")) if not name.startswith("_")]
+    return (
+        graph.subgraphs[0].tensors[1].name == b"made"
+        and counted.Subgraphs(0).Tensors(0).ShapeLength() == 2
+        and all(name == name.upper() for name in names)
+        and schema("SubGraphT")(inputs=[1]).inputs == [1]
+    )
+
+
+def interpreter(**more: Any) -> Any:
+    runtime = found("ai_edge_litert.interpreter.Interpreter")(model_content=model_bytes(), **more)
+    runtime.allocate_tensors()
+    return runtime
+
+
+def ops_details() -> bool:
+    kinds = found("ai_edge_litert.interpreter.OpResolverType")
+    builtin = kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    plain = interpreter(experimental_op_resolver_type=builtin)._get_ops_details()
+    (node,) = plain
+    return [list(node["inputs"]), list(node["outputs"])] == [[0], [1]]
+
+
+def vectors_are_aligned() -> bool:
+    seen: list[tuple[int, int]] = []
+    base = found("flatbuffers.Builder")
+
+    class Builder(base):
+        def StartVector(self, size: int, count: int, alignment: int) -> Any:
+            seen.append((size, alignment))
+            return super().StartVector(size, count, 16)
+
+    builder = Builder(64)
+    buffer = schema("BufferT")()
+    buffer.data = np.arange(3, dtype=np.uint8)
+    builder.Finish(buffer.Pack(builder))
+    return (1, 1) in seen
+
+
+def tables_are_read() -> bool:
+    builder = found("flatbuffers.Builder")(64)
+    text = builder.CreateString("inside")
+    builder.StartObject(1)
+    builder.PrependUOffsetTRelativeSlot(0, text, 0)
+    builder.Finish(builder.EndObject())
+    data = builder.Output()
+    at = int.from_bytes(data[:4], "little")
+    table = found("flatbuffers.table.Table")(data, at)
+    where = table.Offset(4) + table.Pos
+    return table.String(where) == b"inside" and table.Offset(6) == 0 and table.VectorLen(table.Offset(4)) == 6
+
+
+def flexbuffers() -> bool:
+    dumps, loads = found("flatbuffers.flexbuffers.Dumps"), found("flatbuffers.flexbuffers.Loads")
+    told = {"count": 3, "threshold": 0.5, "regular": False}
+    return loads(bytes(dumps(told))) == told
+
+
+def calibrates_only() -> bool:
+    base = found("tensorflow.lite.python.lite.TFLiteConverterBaseV2")
+    return vars(base())["_experimental_calibrate_only"] is False
+
+
+def box_tells() -> bool:
+    import tyro
+
+    @dataclasses.dataclass
+    class Config:
+        """Something."""
+
+        size: int
+        share: float = 1.0
+
+    told = []
+    for args in (["--size", "big"], ["--size", "1", "--share", "x"], [], ["--size"]):
+        text = io.StringIO()
+        with contextlib.redirect_stderr(text), contextlib.redirect_stdout(io.StringIO()), pytest.raises(SystemExit):
+            tyro.cli(Config, args=args)
+        told.append(" ".join(text.getvalue().split()))
+    wanted = ("invalid literal for int() with base 10: 'big'", "could not convert string to float: 'x'")
+    return all(part in text for part, text in zip(wanted, told, strict=False)) and all("--size" in t for t in told[2:])
+
+
+def mosaic() -> bool:
+    base = found("keras_cv.layers.Mosaic")
+    return {"bounding_box_format", "offset"} <= set(inspect.signature(base.__init__).parameters) and base.__mro__[
+        1
+    ] is found("keras_cv.layers.VectorizedBaseImageAugmentationLayer")
+
+
+def augmentation_hooks() -> bool:
+    base = found("keras_cv.layers.VectorizedBaseImageAugmentationLayer")
+    wanted = {
+        "get_random_transformation_batch": ("batch_size",),
+        "augment_images": ("images", "transformations"),
+        "augment_bounding_boxes": ("bounding_boxes", "transformations"),
+        "augment_labels": ("labels", "transformations"),
+    }
+    return all(set(names) <= set(inspect.signature(getattr(base, hook)).parameters) for hook, names in wanted.items())
+
+
+def ciou() -> bool:
+    boxes = np.array([[0, 0, 2, 2], [0, 0, 2, 2]], np.float32)
+    other = np.array([[0, 0, 2, 2], [1, 0, 3, 2]], np.float32)
+    # By hand: IoU 2 / 6, centres 1 apart, their box 3 x 2; the shapes are equal.
+    lost = found("keras_cv.losses.CIoULoss")("xyxy", reduction="none")(boxes, other)
+    return np.allclose(lost, [0, 1 - 1 / 3 + 1 / 13], atol=1e-3)
+
+
+def boxes_become_dense() -> bool:
+    tf = found("tensorflow")
+    ragged = {
+        "boxes": tf.RaggedTensor.from_row_lengths(tf.ones((3, 4)), [1, 2]),
+        "classes": tf.RaggedTensor.from_row_lengths(tf.ones((3,)), [1, 2]),
+    }
+    dense = found("keras_cv.bounding_box.to_dense")(ragged, 3)
+    back = found("keras_cv.bounding_box.to_ragged")(dense)
+    return dense["classes"].numpy().tolist() == [[1, -1, -1], [1, 1, -1]] and [*back["classes"].row_lengths()] == [1, 2]
+
+
+def learning_phase() -> bool:
+    with keras().backend.learning_phase_scope(0):
+        return keras().backend.learning_phase() == 0
+
+
+def seeds_weights() -> bool:
+    generator = found("tf_keras.src.backend._SEED_GENERATOR")
+    before = getattr(generator, "generator", None)
+    state, drawn = random.getstate(), []
+    try:
+        for seed in (3, 3, 4):
+            generator.generator = random.Random(seed)
+            drawn.append(keras().initializers.GlorotUniform()((2, 3)).numpy().tolist())
+    finally:
+        generator.generator = before
+    return drawn[0] == drawn[1] != drawn[2] and random.getstate() == state
+
+
+def same_keras() -> bool:
+    return found("tensorflow.keras.Model") is found("tf_keras.Model")
