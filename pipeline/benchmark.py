@@ -136,7 +136,7 @@ def _here(config: Config, counts: list[int], options: dict[str, str], show: Show
     """Measure on this machine, in processes of their own: a damaged file takes none but its own down."""
     from micro_yolo.tflite import child
     from micro_yolo.tflite.benchmark import FRESH, Timing, footprint
-    from micro_yolo.tflite.runtime import BUILTIN, XNNPACK
+    from micro_yolo.tflite.interpreter import BUILTIN, XNNPACK
 
     backends = {"on": [XNNPACK], "off": [BUILTIN], "both": [XNNPACK, BUILTIN]}[config.xnnpack]
     backends += [config.delegate] if config.delegate is not None else []

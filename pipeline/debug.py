@@ -24,7 +24,7 @@ from micro_yolo.pipeline.store import runs
 from micro_yolo.pipeline.store.finished import From, find
 
 if TYPE_CHECKING:
-    from micro_yolo.tflite.debugger import LayerError
+    from micro_yolo.tflite.differences import LayerError
 
 PROG = "python -m pipeline.debug"
 PICTURE = "debug.png"
@@ -116,12 +116,12 @@ def run(config: Config, show: Show = QUIET) -> Debugged:
         unreadable=lambda fault: show.warn(f"not compared on: {fault}"),
     )
 
-    from micro_yolo.tflite import debugger
+    from micro_yolo.tflite import differences
 
     whole, integer = _pair(files)
     with show.bar(f"comparing {files['int8']}", len(images)) as advance:
-        errors = debugger.measure(whole, integer, images, threads=config.threads, advance=advance)
-    worst = debugger.worst(errors, max(10, *config.keep) if config.keep else 10)
+        errors = differences.measure(whole, integer, images, threads=config.threads, advance=advance)
+    worst = differences.worst(errors, max(10, *config.keep) if config.keep else 10)
     kept = {f"keep{count}": [error.name for error in worst[:count]] for count in sorted(set(config.keep))}
     made = {name: _keep_in_float(files, names, out / f"model_{name}.tflite", name) for name, names in kept.items()}
     scores = [_score(name, path, kept.get(name, ()), config, out, show) for name, path in {**files, **made}.items()]

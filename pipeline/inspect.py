@@ -95,7 +95,7 @@ def _loaded(config: Config) -> tuple[list[bool] | None, str]:
         return None, ""
     path = str(config.model)
     try:
-        return child.call("micro_yolo.tflite.runtime:placement", name=path, patience=config.patience, path=path), ""
+        return child.call("micro_yolo.tflite.interpreter:placement", name=path, patience=config.patience, path=path), ""
     except ValueError as error:
         return None, str(error)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from micro_yolo.tflite import child, inspect
-from micro_yolo.tflite.runtime import BUILTIN, XNNPACK, Runtime, load_library
+from micro_yolo.tflite.interpreter import BUILTIN, XNNPACK, Interpreter, load_library
 
 RESAMPLES = 2000
 FRESH = 3
@@ -97,7 +97,7 @@ def benchmark(
     Args:
         models: .tflite files; a contract is not needed.
         threads: measured one after the other.
-        backends: each file runs on each, see tflite.runtime.
+        backends: each file runs on each, see tflite.interpreter.
         options: of the delegates.
         runs: inferences per file, backend and number of threads, after `warm_up` unmeasured ones.
         warm_up: unmeasured inferences.
@@ -116,7 +116,7 @@ def benchmark(
     timings: list[Timing] = []
     for count in threads:
         columns = [
-            (path, data, backend, Runtime(data, threads=count, backend=backend, options=options, name=path))
+            (path, data, backend, Interpreter(data, threads=count, backend=backend, options=options, name=path))
             for backend in backends
             for path, data in zip(models, contents, strict=True)
         ]
@@ -218,7 +218,7 @@ def load_once(
     data = inspect.read_bytes(model)
     inspect.read(data, model)
     before = resident_bytes()
-    runtime = Runtime(data, threads=threads, backend=backend, options=options, name=model)
+    runtime = Interpreter(data, threads=threads, backend=backend, options=options, name=model)
     advance()
     runtime.fill()
     begun = time.perf_counter()

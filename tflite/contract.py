@@ -161,10 +161,6 @@ class Contract:
         strides = {output.row: output.stride for output in self.outputs if output.row}
         return tuple(Grid(row, stride, self.anchors[row]) for row, stride in strides.items())
 
-    def output(self, row: str, kind: str) -> Output:
-        """The output of one kind of a row; of the detections head the row is ""."""
-        return next(output for output in self.outputs if (output.row, output.kind) == (row, kind))
-
     def to_json(self) -> str:
         """The text of the contract's file."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -12,9 +12,9 @@ import numpy as np
 
 from micro_yolo.tflite import heads, inspect, suppression
 from micro_yolo.tflite.decode import decode
-from micro_yolo.tflite.detector import Interpreter, quiet
 from micro_yolo.tflite.edit import SIGNATURE, Graph
 from micro_yolo.tflite.heads import GridLike
+from micro_yolo.tflite.interpreter import Interpreter, quiet
 
 VARIANTS = ("float32", "float16", "dynamic", "int16x8", "int8")
 CALIBRATED = ("int16x8", "int8")
@@ -116,8 +116,7 @@ def check_detections(
     sides = np.array([width, height, width, height], np.float32)
     for sample in samples:
         for interpreter in (with_head, without):
-            interpreter.set(interpreter.quantize(sample)[None])
-            interpreter.invoke()
+            interpreter.look(sample)
         boxes, classes, scores, count = (with_head.value(name)[0] for name in suppression.OUTPUTS)
         got = scores[: int(count)]
         boxes_xyxy = np.clip(boxes[:, [1, 0, 3, 2]] * sides, 0, sides)[: len(got)]
@@ -341,8 +340,7 @@ def _run(data: bytes, variant: str, model: Any, samples: Sequence[np.ndarray]) -
         differences: dict[str, list[float]] = {name: [] for name in model.output_names}
         spread = {name: [np.inf, -np.inf, np.inf, -np.inf] for name in model.output_names}
         for sample in samples:
-            interpreter.set(interpreter.quantize(sample)[None])
-            interpreter.invoke()
+            interpreter.look(sample)
             expected = model(sample[None].astype(np.float32), training=False)
             for name, grid in named(model, expected).items():
                 wanted, got = np.asarray(grid), interpreter.value(name)

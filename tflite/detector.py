@@ -1,10 +1,7 @@
-"""Image in, detections out, from a .tflite and its contract alone. The only place that imports an interpreter."""
+"""Image in, detections out, from a .tflite and its contract alone."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -16,82 +13,7 @@ from micro_yolo.tflite import inspect, suppression
 from micro_yolo.tflite.contract import Contract
 from micro_yolo.tflite.decode import Detections, decode
 from micro_yolo.tflite.image import resize
-
-
-class Interpreter:
-    """A .tflite ready to run, addressed by the names in its signature. Not for several threads at once."""
-
-    def __init__(
-        self, data: bytes, *, threads: int = 1, name: str | Path = "model", keep_tensors: bool = False
-    ) -> None:
-        """Load a model that `tflite.inspect.read` could parse. Raises ValueError if the runtime refuses it.
-
-        With `keep_tensors` every tensor can be read afterwards; TFLite's own kernels run then, as XNNPACK keeps its
-        to itself.
-        """
-        from ai_edge_litert.interpreter import Interpreter as Runtime
-        from ai_edge_litert.interpreter import OpResolverType
-
-        if threads < 1:
-            raise ValueError(f"threads: must be at least 1, got {threads}")
-        model = inspect.read(data, name)
-        if not model.signature_outputs or len(model.signature_inputs) != 1:
-            raise ValueError(f"{name}: must have a signature with one input, as ours have; not a model of ours")
-        self.input_tensor = model.tensor(next(iter(model.signature_inputs.values())))
-        self.output_tensors = {key: model.tensor(index) for key, index in model.signature_outputs.items()}
-        self._input = next(iter(model.signature_inputs.values()))
-        self._outputs = model.signature_outputs
-        try:
-            with quiet():
-                resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if keep_tensors else OpResolverType.AUTO
-                self._runtime = Runtime(
-                    model_content=data,
-                    num_threads=threads,
-                    experimental_op_resolver_type=resolver,
-                    experimental_preserve_all_tensors=keep_tensors,
-                )
-                self._runtime.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise ValueError(f"{name}: the runtime refuses the model: {_first_line(error)}") from None
-
-    def quantize(self, pixels: np.ndarray) -> np.ndarray:
-        """uint8 pixels in the input's dtype, same shape."""
-        tensor = self.input_tensor
-        if tensor.dtype == "float32":
-            return np.asarray(pixels, np.float32)
-        scale, zero_point = tensor.scales[0], tensor.zero_points[0]
-        dtype = np.dtype(tensor.dtype)
-        if dtype == np.uint8 and scale == 1 and zero_point == 0:
-            return np.asarray(pixels, np.uint8)
-        limits = np.iinfo(dtype)
-        stored = np.rint(np.asarray(pixels, np.float32) / scale) + zero_point
-        return np.clip(stored, limits.min, limits.max).astype(dtype)
-
-    def set(self, values: np.ndarray) -> None:
-        """Give the input: its dtype, its shape."""
-        self._runtime.set_tensor(self._input, values)
-
-    def invoke(self) -> None:
-        """Run the graph once. Raises ValueError if the runtime fails."""
-        try:
-            self._runtime.invoke()
-        except RuntimeError as error:
-            raise ValueError(f"the runtime cannot run the model: {_first_line(error)}") from None
-
-    def get(self, name: str) -> np.ndarray:
-        """The output called `name`, as stored."""
-        return self._runtime.get_tensor(self._outputs[name])
-
-    def tensor(self, index: int) -> np.ndarray:
-        """Tensor `index` of the main graph, as stored, of an interpreter that keeps them."""
-        return self._runtime.get_tensor(index)
-
-    def value(self, name: str) -> np.ndarray:
-        """The output called `name` as float32."""
-        stored, tensor = self.get(name), self.output_tensors[name]
-        if not tensor.scales or stored.dtype == np.float32:
-            return stored
-        return (stored.astype(np.float32) - tensor.zero_points[0]) * np.float32(tensor.scales[0])
+from micro_yolo.tflite.interpreter import Interpreter
 
 
 class Detector:
@@ -134,8 +56,7 @@ class Detector:
                 f"{self.path}: has no grids, its outputs are detections; `python -m pipeline.convert --head raw` makes "
                 "a file with grids"
             )
-        self._interpreter.set(self._interpreter.quantize(pixels)[None])
-        self._interpreter.invoke()
+        self._interpreter.look(pixels)
         grids: dict[str, dict[str, np.ndarray]] = {grid.row_name: {} for grid in self.contract.grids}
         for output in self.contract.outputs:
             grids[output.row][output.kind] = self._interpreter.value(output.name)[0]
@@ -193,8 +114,7 @@ class Detector:
             )
 
     def _detections(self, pixels: np.ndarray, score_threshold: float) -> Detections:
-        self._interpreter.set(self._interpreter.quantize(pixels)[None])
-        self._interpreter.invoke()
+        self._interpreter.look(pixels)
         boxes, classes, scores, count = (self._interpreter.value(output.name)[0] for output in self.contract.outputs)
         height, width = self.size
         sides = np.array([width, height, width, height], np.float32)
@@ -234,20 +154,3 @@ def _compare_operator(contract: Contract, data: bytes, path: str | Path) -> None
     said = suppression.Told(len(contract.labels), nms.lowest_score, nms.iou_threshold, nms.max_detections)
     if not np.allclose(astuple(told), astuple(said), rtol=1e-5, atol=0):
         raise ValueError(f"{path}: its operator was told {told}, its contract says {said}")
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Drop what C++ code writes to file descriptor 2: notices to its developers; its errors come as exceptions too."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

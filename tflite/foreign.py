@@ -128,11 +128,11 @@ def detect_apart(
     advance: Callable[[], None],
 ) -> list[Any]:
     """`detect` for tflite.child: per picture boxes, scores, classes and ms, or what is wrong with it."""
-    from micro_yolo.tflite.runtime import Runtime
+    from micro_yolo.tflite.interpreter import Interpreter
 
     data = inspect.read_bytes(path)
     foreign = recognize(data, path)
-    runtime = Runtime(data, threads=threads, name=path)
+    runtime = Interpreter(data, threads=threads, name=path)
     found: list[Any] = []
     for file, size in pictures:
         advance()
@@ -143,9 +143,9 @@ def detect_apart(
             found.append(str(error))
             continue
         start = time.perf_counter()
-        runtime.set(runtime.model.inputs[0], _values(foreign, pixels)[None])
+        runtime.put(runtime.model.inputs[0], _values(foreign, pixels)[None])
         runtime.invoke()
-        boxes, classes, scores, count = (runtime.get(index) for index in foreign.outputs)
+        boxes, classes, scores, count = (runtime.tensor(index) for index in foreign.outputs)
         detections = _kept(foreign, boxes[0], classes[0], scores[0], float(count.ravel()[0]), score_threshold)
         ms = 1000 * (time.perf_counter() - start)
         boxes_xyxy = fit.boxes_to_recorded(detections.boxes_xyxy, recorded)

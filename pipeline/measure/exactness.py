@@ -12,15 +12,14 @@ if TYPE_CHECKING:
 
 def outputs(data: bytes, pixels: np.ndarray) -> dict[str, np.ndarray]:
     """Output name -> what a raw file gives for uint8 (B, h, w, 3), its integers counted from 0."""
-    from micro_yolo.tflite.detector import Interpreter
+    from micro_yolo.tflite.interpreter import Interpreter
 
     interpreter = Interpreter(data)
     found: dict[str, list[np.ndarray]] = {name: [] for name in interpreter.output_tensors}
     for image in pixels:
-        interpreter.set(image[None])
-        interpreter.invoke()
+        interpreter.look(image)
         for name, tensor in interpreter.output_tensors.items():
-            found[name].append(interpreter.get(name)[0].astype(int) - tensor.zero_points[0])
+            found[name].append(interpreter.stored(name)[0].astype(int) - tensor.zero_points[0])
     return {name: np.stack(values) for name, values in found.items()}
 
 

@@ -18,7 +18,7 @@ from micro_yolo.pipeline import benchmark as stage
 from micro_yolo.pipeline.show.screen import Screen
 from micro_yolo.tflite import child, edit, inspect
 from micro_yolo.tflite.benchmark import Timing, benchmark, footprint, interval
-from micro_yolo.tflite.runtime import BUILTIN, XNNPACK, Runtime, placement
+from micro_yolo.tflite.interpreter import BUILTIN, XNNPACK, Interpreter, placement
 
 
 def crash(*, advance: Callable[[], None]) -> None:
@@ -104,21 +104,21 @@ def test_memory_of_a_fresh_process(models: list[Path]) -> None:
 def test_a_model_of_somebody_else_is_measured_too(models: list[Path]) -> None:
     graph = edit.graph_of(models[0].read_bytes())
     graph.signatureDefs = []
-    runtime = Runtime(edit.pack(graph))
+    runtime = Interpreter(edit.pack(graph))
     runtime.fill()
     runtime.invoke()
     with pytest.raises(ValueError, match="not a \\.tflite"):
-        Runtime(b"\x00" * 64)
+        Interpreter(b"\x00" * 64)
 
 
 def test_delegates(models: list[Path], tmp_path: Path) -> None:
     data = models[1].read_bytes()
     with pytest.raises(ValueError, match=r"none/lib\.so: no such file; a delegate is a shared library"):
-        Runtime(data, backend="none/lib.so")
+        Interpreter(data, backend="none/lib.so")
     text = tmp_path / "lib.so"
     text.write_text("text")
     with pytest.raises(ValueError, match=r"lib\.so: cannot be loaded as a TFLite delegate"):
-        Runtime(data, backend=str(text))
+        Interpreter(data, backend=str(text))
 
 
 def test_what_xnnpack_takes(models: list[Path]) -> None:
@@ -127,7 +127,7 @@ def test_what_xnnpack_takes(models: list[Path]) -> None:
     assert len(placement(str(models[1]))) == len(ops)
     assert taken["CONV_2D"] and taken["DEPTHWISE_CONV_2D"]
     assert not taken["RESIZE_NEAREST_NEIGHBOR"]
-    assert not any(Runtime(models[1].read_bytes(), backend=BUILTIN).delegated())
+    assert not any(Interpreter(models[1].read_bytes(), backend=BUILTIN).delegated())
 
 
 def test_the_command(models: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

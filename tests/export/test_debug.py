@@ -14,8 +14,8 @@ import pytest
 from micro_yolo.pipeline import debug
 from micro_yolo.pipeline.store import runs
 from micro_yolo.tflite import contract as contracts
-from micro_yolo.tflite import debugger, edit, inspect, twins
-from micro_yolo.tflite.detector import Interpreter
+from micro_yolo.tflite import differences, edit, inspect, twins
+from micro_yolo.tflite.interpreter import Interpreter
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,7 @@ def layers(pair: tuple[bytes, bytes]) -> list[twins.Pair]:
 
 def outputs(data: bytes, image: np.ndarray, **options: Any) -> dict[str, np.ndarray]:
     interpreter = Interpreter(data, **options)
-    interpreter.set(interpreter.quantize(image)[None])
-    interpreter.invoke()
+    interpreter.look(image)
     return {name: interpreter.value(name) for name in interpreter.output_tensors}
 
 
@@ -56,8 +55,7 @@ def test_twins_beside_change_nothing_and_get_the_same_inputs(
     after = outputs(watched, inputs[0], keep_tensors=True)
     assert all((before[name] == after[name]).all() for name in before)
     interpreter = Interpreter(watched, keep_tensors=True)
-    interpreter.set(interpreter.quantize(inputs[0])[None])
-    interpreter.invoke()
+    interpreter.look(inputs[0])
     concat, up = layer_called(layers, "cat_concat"), layer_called(layers, "up_up")
     tensor = inspect.read(pair[1]).tensor(up.int8_output)
     dequantized = (interpreter.tensor(up.int8_output).astype(np.float32) - tensor.zero_points[0]) * tensor.scales[0]
@@ -94,7 +92,7 @@ def test_files_of_different_networks_are_refused(pair: tuple[bytes, bytes]) -> N
     with pytest.raises(ValueError, match="no operator of the second file gives int8"):
         twins.match(pair[0], pair[0])
     with pytest.raises(ValueError, match="at least one image"):
-        debugger.measure(*pair, [])
+        differences.measure(*pair, [])
 
 
 def _narrow(tensor: Any, graph: Any, op: Any) -> None:
@@ -126,10 +124,10 @@ def test_damage_is_found_where_it_is_and_called_by_its_name(
     graph = edit.graph_of(pair[1])
     main = graph.subgraphs[0]
     damage(main.tensors[hit.int8_output], graph, main.operators[hit.int8_op])
-    worst = debugger.worst(debugger.measure(pair[0], edit.pack(graph), inputs[:3]), 1)[0]
+    worst = differences.worst(differences.measure(pair[0], edit.pack(graph), inputs[:3]), 1)[0]
     assert worst.name == hit.name
     assert worst.cause.startswith(cause)
-    before = {error.name: error for error in debugger.measure(*pair, inputs[:3])}[hit.name]
+    before = {error.name: error for error in differences.measure(*pair, inputs[:3])}[hit.name]
     assert worst.own_snr_db < before.own_snr_db - 6
     assert (worst.saturation > 0.01) == (damage is _narrow)
 
@@ -137,15 +135,14 @@ def test_damage_is_found_where_it_is_and_called_by_its_name(
 def test_figures_are_those_of_the_definition(
     layers: list[twins.Pair], pair: tuple[bytes, bytes], inputs: list[np.ndarray]
 ) -> None:
-    error = {error.name: error for error in debugger.measure(*pair, inputs[:2])}["l7_conv"]
+    error = {error.name: error for error in differences.measure(*pair, inputs[:2])}["l7_conv"]
     layer = layer_called(layers, "l7_conv")
     whole, integer = (Interpreter(data, keep_tensors=True) for data in pair)
     tensor = inspect.read(pair[1]).tensor(layer.int8_output)
     values: list[list[np.ndarray]] = [[], []]
     for image in inputs[:2]:
         for interpreter in (whole, integer):
-            interpreter.set(interpreter.quantize(image)[None])
-            interpreter.invoke()
+            interpreter.look(image)
         values[0].append(whole.tensor(layer.float_output).astype(float))
         values[1].append((integer.tensor(layer.int8_output).astype(float) - tensor.zero_points[0]) * tensor.scales[0])
     f, q = (np.stack(each).reshape(-1) for each in values)

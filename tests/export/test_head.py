@@ -18,7 +18,8 @@ from micro_yolo.tflite import contract as contracts
 from micro_yolo.tflite import inspect, suppression
 from micro_yolo.tflite.convert import VARIANTS, check_detections
 from micro_yolo.tflite.decode import Detections, iou
-from micro_yolo.tflite.detector import Detector, Interpreter
+from micro_yolo.tflite.detector import Detector
+from micro_yolo.tflite.interpreter import Interpreter
 
 VALUES = {"score_threshold": 0.001, "iou_threshold": 0.6, "max_detections": 100}
 
@@ -67,8 +68,7 @@ def test_outputs_are_in_the_order_and_meaning_of_ssd_models(exported: Path, inpu
     assert [parsed.tensor(index).dtype for index in parsed.outputs] == ["float32"] * 4
     assert parsed.tensor(parsed.inputs[0]).dtype == "uint8"
     assert tuple(parsed.signature_outputs.values()) == parsed.outputs
-    interpreter.set(inputs[0][None])
-    interpreter.invoke()
+    interpreter.look(inputs[0])
     boxes, classes, scores, count = (interpreter.value(name)[0] for name in suppression.OUTPUTS)
     n = int(count)
     assert 0 < n <= 100

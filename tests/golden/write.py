@@ -214,14 +214,7 @@ class Kept:
     def __init__(self, values: dict[str, np.ndarray]) -> None:
         self.value = values.__getitem__
 
-    def quantize(self, pixels: np.ndarray) -> np.ndarray:
-        """Unused."""
-        return pixels
-
-    def set(self, values: np.ndarray) -> None:
-        """Unused."""
-
-    def invoke(self) -> None:
+    def look(self, pixels: np.ndarray) -> None:
         """Unused."""
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from micro_yolo.tflite import inspect, twins
 from micro_yolo.tflite.convert import WEIGHTED
-from micro_yolo.tflite.detector import Interpreter
 from micro_yolo.tflite.edit import graph_of
+from micro_yolo.tflite.interpreter import Interpreter
 from micro_yolo.tflite.twins import Pair
 
 _MOST = 0.5
@@ -154,7 +154,7 @@ def measure(
         ValueError: no images, or the files are not those of one network.
     """
     if not len(images):
-        raise ValueError("debugger: needs at least one image, got none")
+        raise ValueError("differences: needs at least one image, got none")
     layers = twins.match(float_data, int8_data)
     watched, twin_of = twins.beside(float_data, int8_data, layers)
     tensors = [tensor for tensor in inspect.read(int8_data).tensors if tensor.subgraph == 0]
@@ -164,8 +164,7 @@ def measure(
     gates = _read_by_sigmoids(int8_data)
     for image in images:
         for interpreter in (whole, integer):
-            interpreter.set(interpreter.quantize(image)[None])
-            interpreter.invoke()
+            interpreter.look(image)
         for layer in layers:
             output = tensors[layer.int8_output]
             sums[layer.name].add(

@@ -1,6 +1,6 @@
-"""Any .tflite in the runtime, whoever made it: with or without XNNPACK, with a delegate, its inputs filled with noise.
+"""The one door to the TFLite runtime: any .tflite, whoever made it, by tensor numbers or the names in its signature.
 
-For measuring. To find objects with a file of ours, see tflite.detector.
+To find objects with a file of ours, see tflite.detector.
 """
 
 from __future__ import annotations
@@ -8,23 +8,25 @@ from __future__ import annotations
 import ctypes
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from micro_yolo.tflite import inspect
-from micro_yolo.tflite.detector import quiet
 
 XNNPACK, BUILTIN = "xnnpack", "builtin"
 
 
-class Runtime:
-    """A model ready to run on one backend.
+class Interpreter:
+    """A model ready to run on one backend. Not for several threads at once.
 
     Attributes:
         model: what is in the file.
+        name: for messages.
+        output_tensors: by the names of its signature, if it has one.
         load_ms: what the runtime took to load it.
     """
 
@@ -35,6 +37,7 @@ class Runtime:
         threads: int = 1,
         backend: str = XNNPACK,
         options: Mapping[str, str] | None = None,
+        keep_tensors: bool = False,
         name: str | Path = "model",
     ) -> None:
         """Load a model. A damaged one can crash the process: see tflite.child.
@@ -44,34 +47,70 @@ class Runtime:
             threads: of the runtime.
             backend: XNNPACK (the runtime's default), BUILTIN (its own kernels alone), or the library of a delegate.
             options: of the delegate.
+            keep_tensors: let every tensor be read afterwards, on BUILTIN, as XNNPACK keeps its to itself.
             name: for messages.
 
         Raises:
             ValueError: not a .tflite, the runtime refuses it, or the delegate cannot be loaded or refuses it.
         """
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+        from ai_edge_litert.interpreter import Interpreter as Runtime
+        from ai_edge_litert.interpreter import OpResolverType
 
         if threads < 1:
             raise ValueError(f"threads: must be at least 1, got {threads}")
-        self.model = inspect.read(data, name)
-        self.name = name
+        self.model, self.name = inspect.read(data, name), name
+        self.output_tensors = {key: self.model.tensor(index) for key, index in self.model.signature_outputs.items()}
+        own_kernels = keep_tensors or backend != XNNPACK
         delegates = [] if backend in (XNNPACK, BUILTIN) else [load_delegate(backend, options or {})]
-        kinds = OpResolverType
         start = time.perf_counter()
         try:
             with quiet():
-                self._runtime = Interpreter(
+                self._runtime = Runtime(
                     model_content=data,
                     num_threads=threads,
                     experimental_delegates=delegates,
                     experimental_op_resolver_type=(
-                        kinds.AUTO if backend == XNNPACK else kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+                        OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if own_kernels else OpResolverType.AUTO
                     ),
+                    experimental_preserve_all_tensors=keep_tensors,
                 )
                 self._runtime.allocate_tensors()
         except (ValueError, RuntimeError, MemoryError) as error:
-            raise ValueError(f"{name}: the runtime refuses the model: {_line(error)}") from None
+            raise ValueError(f"{name}: the runtime refuses the model: {_first_line(error)}") from None
         self.load_ms = 1000 * (time.perf_counter() - start)
+
+    @property
+    def input_tensor(self) -> inspect.Tensor:
+        """The input of the signature. ValueError for a file without a signature of one input, which ours all have."""
+        return self.model.tensor(self._input)
+
+    def look(self, pixels: np.ndarray) -> None:
+        """Give the input of the signature uint8 (h, w, 3) pixels in its type, and run.
+
+        Raises:
+            ValueError: as `input_tensor` and `invoke`.
+        """
+        self.put(self._input, _stored(pixels, self.input_tensor)[None])
+        self.invoke()
+
+    def stored(self, name: str) -> np.ndarray:
+        """The output that the signature calls `name`, as stored."""
+        return self.tensor(self.model.signature_outputs[name])
+
+    def value(self, name: str) -> np.ndarray:
+        """The output that the signature calls `name`, as float32."""
+        stored, tensor = self.stored(name), self.output_tensors[name]
+        if not tensor.scales or stored.dtype == np.float32:
+            return stored
+        return (stored.astype(np.float32) - tensor.zero_points[0]) * np.float32(tensor.scales[0])
+
+    def put(self, index: int, values: np.ndarray) -> None:
+        """Give the input with this tensor index: its dtype, its shape."""
+        self._runtime.set_tensor(index, values)
+
+    def tensor(self, index: int) -> np.ndarray:
+        """The output with this tensor index, as stored; any tensor of the main graph if they are kept."""
+        return self._runtime.get_tensor(index)
 
     def fill(self) -> None:
         """Give every input noise, the same each time: integers of their whole range, floats of 0..255 like pixels.
@@ -92,22 +131,14 @@ class Runtime:
                 values = np.zeros(shape, dtype)
             else:
                 raise ValueError(f"{self.name}: input {entry['name']!r} is of a type that cannot be filled, {dtype}")
-            self._runtime.set_tensor(entry["index"], values)
-
-    def set(self, index: int, values: np.ndarray) -> None:
-        """Give the input with this tensor index: its dtype, its shape."""
-        self._runtime.set_tensor(index, values)
-
-    def get(self, index: int) -> np.ndarray:
-        """The output with this tensor index, as stored."""
-        return self._runtime.get_tensor(index)
+            self.put(entry["index"], values)
 
     def invoke(self) -> None:
         """Run the graph once. Raises ValueError if the runtime fails."""
         try:
             self._runtime.invoke()
         except RuntimeError as error:
-            raise ValueError(f"{self.name}: the runtime cannot run the model: {_line(error)}") from None
+            raise ValueError(f"{self.name}: the runtime cannot run the model: {_first_line(error)}") from None
 
     def delegated(self) -> list[bool]:
         """For each operator of the main graph, whether the delegate (or XNNPACK) runs it and not a kernel of TFLite."""
@@ -123,6 +154,12 @@ class Runtime:
                     found[number] = True
                     open_tensors += ops[number].inputs
         return found
+
+    @property
+    def _input(self) -> int:
+        if not self.output_tensors or len(self.model.signature_inputs) != 1:
+            raise ValueError(f"{self.name}: must have a signature with one input, as ours have; not a model of ours")
+        return next(iter(self.model.signature_inputs.values()))
 
 
 def load_library() -> None:
@@ -143,13 +180,39 @@ def load_delegate(library: str, options: Mapping[str, str]) -> Any:
                 raise ValueError("has no tflite_plugin_create_delegate")
             return load(library, dict(options))
     except (OSError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{library}: cannot be loaded as a TFLite delegate: {_line(error)}") from None
+        raise ValueError(f"{library}: cannot be loaded as a TFLite delegate: {_first_line(error)}") from None
 
 
 def placement(path: str, *, advance: Any = None) -> list[bool]:
-    """`Runtime.delegated` of a file on XNNPACK with one thread, for tflite.child."""
-    return Runtime(inspect.read_bytes(path), name=path).delegated()
+    """`Interpreter.delegated` of a file on XNNPACK with one thread, for tflite.child."""
+    return Interpreter(inspect.read_bytes(path), name=path).delegated()
 
 
-def _line(error: Exception) -> str:
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Drop what C++ code writes to file descriptor 2: notices to its developers; its errors come as exceptions too."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _stored(pixels: np.ndarray, tensor: inspect.Tensor) -> np.ndarray:
+    """uint8 pixels as an input stores them, same shape."""
+    if tensor.dtype == "float32":
+        return np.asarray(pixels, np.float32)
+    scale, zero_point = tensor.scales[0], tensor.zero_points[0]
+    dtype = np.dtype(tensor.dtype)
+    if dtype == np.uint8 and scale == 1 and zero_point == 0:
+        return np.asarray(pixels, np.uint8)
+    limits = np.iinfo(dtype)
+    stored = np.rint(np.asarray(pixels, np.float32) / scale) + zero_point
+    return np.clip(stored, limits.min, limits.max).astype(dtype)
+
+
+def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
