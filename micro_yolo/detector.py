@@ -148,18 +148,19 @@ class Detector:
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Copy the file, its contract and labels.txt into `folder`, and return the new .tflite.
 
-        Raises FileExistsError if it is there already, unless `overwrite`; OSError if it cannot be written.
+        Raises FileExistsError if it is there already, unless `overwrite`; OSError if it cannot be written, and then
+        nothing is.
         """
-        from micro_yolo.pipeline.store.runs import write_atomic
+        from micro_yolo.pipeline.store.runs import write_together
 
         target = Path(folder) / self.path.name
         if target.exists() and not overwrite:
             raise FileExistsError(f"{target}: already exists; allowed: overwrite=True")
         data = self.path.read_bytes()
         contracts.verify(self.contract, data, self.path)
-        write_atomic(target.parent / "labels.txt", label_file(self.labels))
-        write_atomic(contracts.path_of(target), self.contract.to_json())
-        return write_atomic(target, data)
+        beside = {contracts.path_of(target): self.contract.to_json().encode()}
+        write_together({target: data, **beside, target.parent / "labels.txt": label_file(self.labels)})
+        return target
 
 
 def _pixels(picture: Picture) -> np.ndarray:

@@ -339,16 +339,21 @@ def _minutes(seconds: float) -> str:
     return f"{int(seconds // 60)}:{int(seconds % 60):02d}"
 
 
+def tell(result: Result, show: Show) -> None:
+    """The ranking, and what people want to know of it."""
+    show.draw(_table(result.candidates))
+    show.say(f"wrote {result.stage / RANKING}, {SHEET} and {PICTURE}")
+    if result.best is not None:
+        best = result.candidates[0]
+        show.say(f"best: {best['key']}, AP50 {best['AP50']:.1f}")
+        show.say(f"{result.best}; next: {train.PROG} --arch {result.best} --data {result.data}")
+
+
 def command(config: Config) -> None:
     """Search, and tell people; ValueError if candidates failed."""
     with Screen("stdout") as show:
         result = run(config, show)
-        show.draw(_table(result.candidates))
-        show.say(f"wrote {result.stage / RANKING}, {SHEET} and {PICTURE}")
-        if result.best is not None:
-            best = result.candidates[0]
-            show.say(f"best: {best['key']}, AP50 {best['AP50']:.1f}")
-            show.say(f"{result.best}; next: {train.PROG} --arch {result.best} --data {result.data}")
+        tell(result, show)
     if result.failed:
         reasons = "; ".join(f"{each['key']}: {each['error']}" for each in result.failed[:3])
         raise ValueError(

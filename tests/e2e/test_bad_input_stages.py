@@ -223,7 +223,7 @@ def test_stopped_in_the_first_epoch_then_a_full_disk_then_on(messy, tmp_path, ca
 
     def call(*args):
         try:
-            cli.main(stage.Config, stage.run, prog=stage.PROG, args=[str(arg) for arg in args])
+            cli.main(stage.Config, stage.command, prog=stage.PROG, args=[str(arg) for arg in args])
             status = 0
         except SystemExit as stopped:
             status = stopped.code

@@ -1,4 +1,7 @@
-"""The Python in the documents runs as it stands there, but for sizes: the smallest network, a tiny set, one epoch."""
+"""The Python in the documents runs as it stands there, but for sizes: the smallest network, a tiny set, one epoch.
+
+The notebook's cells run one after the other in one process, without Jupyter, which would bring some thirty packages.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ SMALLER = (
     (r"\bepochs=\d+", "epochs=1"),
     (r"\bsize=(320|96)\b", "size=64"),
     (r"\bruns=50\b", "runs=2"),
+    (r"\bfiles\[26\]", "files[0]"),
     (r"\btrain=320, val=40, size=\(192, 192\)", "train=12, val=4, size=(64, 64)"),
 )
 # Runs each piece as a notebook does: what its last line gives is shown.

@@ -49,7 +49,7 @@ def continue_search(run, capfd):
     """Exit status and lines on stderr of the command with --resume, in this process."""
     args = ["--run", str(run), "--resume"]
     try:
-        cli.main(search.Config, search.run, prog=search.PROG, args=args)
+        cli.main(search.Config, search.command, prog=search.PROG, args=args)
         status = 0
     except SystemExit as stopped:
         status = stopped.code
@@ -107,11 +107,11 @@ def test_killed_continued_failed_and_continued(killed, capfd, monkeypatch):
     trained = []
     train = search.train.run
 
-    def fail_at_53(config):
+    def fail_at_53(config, show):
         trained.append((config.run.name, config.resume))
         if config.run.name == "53":
             raise ValueError("the loss is inf, not a number")
-        return train(config)
+        return train(config, show)
 
     with monkeypatch.context() as patch:
         patch.setattr(search.train, "run", fail_at_53)
@@ -130,7 +130,7 @@ def test_killed_continued_failed_and_continued(killed, capfd, monkeypatch):
 
     trained.clear()
     with monkeypatch.context() as patch:
-        patch.setattr(search.train, "run", lambda config: trained.append(config.run.name) or train(config))
+        patch.setattr(search.train, "run", lambda config, show: trained.append(config.run.name) or train(config, show))
         status, out, told = continue_search(run, capfd)
     assert (status, told) == (0, [])
     assert trained == ["53"]

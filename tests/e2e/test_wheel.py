@@ -194,7 +194,7 @@ def test_training_works_in_a_hostile_directory(installed: Installed, hostile: Pa
 
     data = synthetic.make(hostile / "shapes", train=8, val=2, size=(64, 64))
     done = installed.run(
-        *("micro-yolo", "train", "--data", data, "--size", 64, "--epochs", 1, "--run", "one", "--mosaic", 0),
+        *("micro-yolo", "train", "--data", data, "--arch", "yolo_lite", "--size", 64, "--epochs", 1, "--run", "one"),
         cwd=hostile,
     )
     assert done.returncode == 0, done.stderr

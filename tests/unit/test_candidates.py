@@ -26,7 +26,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def call(capsys: pytest.CaptureFixture[str], *args: object) -> str:
     """The one line the command leaves with."""
     with pytest.raises(SystemExit) as stopped:
-        cli.main(search.Config, search.run, prog=search.PROG, args=[str(arg) for arg in args])
+        cli.main(search.Config, search.command, prog=search.PROG, args=[str(arg) for arg in args])
     assert stopped.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     return line

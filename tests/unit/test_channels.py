@@ -82,6 +82,19 @@ def test_a_cut_takes_the_right_channels_and_leaves_its_arguments_alone() -> None
         assert all(np.array_equal(a, b) for a, b in zip(arrays, weights[layer], strict=True))
 
 
+def test_a_cut_without_batch_norm_takes_the_bias_along() -> None:
+    rows = (
+        Row("a", "conv", 5, k=3, s=2),
+        Row("b", "conv", 3, bn=False),
+        Row("d", "detect", anchors=((9, 9),)),
+    )
+    arch = Arch("net", rows, size=(32, 32), classes=2)
+    weights = weights_for(arch)
+    _, smaller = cut(arch, weights, {"a": [0, 1, 4], "b": [0, 2]})
+    assert np.array_equal(smaller["b_conv"][0], weights["b_conv"][0][:, :, [0, 1, 4]][..., [0, 2]])
+    assert np.array_equal(smaller["b_conv"][1], weights["b_conv"][1][[0, 2]])
+
+
 def nothing(size: tuple[int, ...]) -> np.ndarray:
     return np.zeros(size, np.int8)
 

@@ -118,6 +118,17 @@ def test_anchors_are_fitted_to_boxes_and_the_finest_grid_gets_the_smallest() -> 
     assert head_of(arch).fit(arch, shapes, np.zeros(len(shapes), int), 3) == (fitted, sentence)
 
 
+def test_a_rare_class_gets_an_anchor_of_its_own() -> None:
+    """Of 2000 boxes around 100 pixels and 40 around 15: counted alike, all six anchors would go to the first."""
+    rng = np.random.default_rng(0)
+    shapes = np.concatenate([centre * rng.normal(1, 0.15, (n, 2)) for centre, n in ((100.0, 2000), (15.0, 40))])
+    classes = np.repeat([0, 1], [2000, 40])
+    arch = table(Row("d", "detect", anchors=(ANCHORS * 3)))
+    found = [head_of(arch).fit(arch, shapes, each, 0)[0].detections[0].anchors for each in (classes, 0 * classes)]
+    weighted, alike = (sum(width < 40 for width, _ in anchors) for anchors in found)
+    assert weighted > alike
+
+
 def test_a_head_that_fits_nothing_leaves_the_table_alone() -> None:
     arch = ARCHS["yolo_lite"]
     assert Head.fit(HEADS["detect"], arch, np.ones((3, 2)), np.zeros(3, int), 0) == (arch, "")

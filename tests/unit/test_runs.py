@@ -5,6 +5,8 @@ import errno
 import hashlib
 import json
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -280,3 +282,60 @@ def test_files_are_written_together_or_not_at_all(tmp_path: Path, monkeypatch: p
         runs.write_together({first: b"changed", second: "text"})  # type: ignore[dict-item]
     assert (first.read_bytes(), second.read_bytes()) == (b"1", b"2")
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["first", "second"]
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder that our code seems to be in."""
+    file = tmp_path / "clone" / "pipeline" / "store" / "runs.py"
+    runs.write_atomic(file, "first")
+    monkeypatch.setattr(runs, "__file__", str(file))
+    runs.commit.cache_clear()
+    yield tmp_path / "clone"
+    runs.commit.cache_clear()
+
+
+def git(clone: Path, *args: str) -> str:
+    told = subprocess.run(
+        ["git", "-C", str(clone), "-c", "user.name=a", "-c", "user.email=a@b", *args],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return told.stdout.strip()
+
+
+def test_the_commit_of_our_code_is_recorded(clone: Path) -> None:
+    git(clone, "init", "-q")
+    git(clone, "add", ".")
+    git(clone, "commit", "-qm", "first")
+    git(clone, "tag", "-a", "v1", "-m", "a tag")
+    assert runs.provenance()["commit"] == git(clone, "rev-parse", "HEAD")
+    runs.commit.cache_clear()
+    runs.write_atomic(clone / "pipeline" / "store" / "runs.py", "second")
+    assert runs.provenance()["commit"] == git(clone, "rev-parse", "HEAD") + "+changes"
+
+
+def test_what_is_no_clone_or_has_no_git_records_no_commit(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "commit" not in runs.provenance()
+    git(clone, "init", "-q")
+    runs.commit.cache_clear()
+    # Nothing is committed yet.
+    assert "commit" not in runs.provenance()
+    monkeypatch.setenv("PATH", "")
+    runs.commit.cache_clear()
+    assert "commit" not in runs.provenance()
+
+
+def test_a_stage_that_cannot_be_begun_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(fd: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run = runs.new_run(Path("r"))
+    with monkeypatch.context() as patch, pytest.raises(OSError):
+        patch.setattr(os, "fsync", full)
+        runs.begin(run / "train", {"epochs": 3}, arch={"name": "a"})
+    assert not (run / "train").exists()
+    run = runs.new_run(Path("r"))
+    runs.begin(run / "train", {"epochs": 3}, arch={"name": "a"}, loss={"box": 1.0})
+    config = runs.read_json(run / "train" / runs.CONFIG)
+    assert (config["settings"], config["loss"], config["parent"]) == ({"epochs": 3}, {"box": 1.0}, None)
+    assert runs.read_json(run / "train" / runs.ARCH) == {"name": "a"}
