@@ -208,6 +208,12 @@ def test_limits_are_allowed(outputs: dict[str, tuple[int, ...]], path: tuple[Any
     Contract.from_json(changed(outputs, *path, to=to))
 
 
+def test_a_cell_may_be_one_pixel() -> None:
+    shapes = {f"one_{part}": (1, 32, 48, width) for part, width in (("boxes", 4), ("objectness", 1), ("classes", 3))}
+    contract = described(shapes, rows=(Grid("one", 1, ((2.0, 3.0),)),))
+    assert Contract.from_json(contract.to_json()).grids == (Grid("one", 1, ((2.0, 3.0),)),)
+
+
 @pytest.mark.parametrize(
     ("outputs", "path", "to", "message"),
     [
@@ -218,6 +224,7 @@ def test_limits_are_allowed(outputs: dict[str, tuple[int, ...]], path: tuple[Any
         (GRIDS, ("nms", "max_detections"), 0, "nms: counts must be at least 1, got 0 and 1000"),
         (GRIDS, ("labels",), [], "anchors and labels: must not be empty"),
         (GRIDS, ("anchors",), {}, "anchors and labels: must not be empty"),
+        (GRIDS, ("anchors",), {"": [[1, 2]]}, "anchors: a row must have a name, got an empty one"),
         (DETECTIONS, ("labels",), [], "anchors and labels: must not be empty"),
         (GRIDS, ("input", "resize"), "crop",
          "input.resize: unknown rule, got 'crop'; allowed: stretch, letterbox, mediapipe"),
