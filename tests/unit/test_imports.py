@@ -20,10 +20,6 @@ HEAVY = {"jinja2", "keras_cv", "matplotlib", "pycocotools", "tensorflow", "tenso
 ENDINGS = re.compile(r"(ations?|ions?|ings?|ers?|ors?|ives?|ments?|ables?|ed|es|al|ly|e|s)$")
 ALLOWED = {
     ("data", "dataset"): "a word of its own: a Dataset is what the package reads",
-<<<<<<< HEAD
-=======
-    ("debug", "debugger"): "the command, and the comparison it runs",
->>>>>>> refs/heads/gate
     ("edge", "edgetpu"): "the accelerator's name",
     ("keras", "keras_cv"): "the library's name",
 }
