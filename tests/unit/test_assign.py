@@ -70,6 +70,9 @@ def test_a_side_shorter_than_a_pixel_counts_as_one() -> None:
     rows = [DetectionRow("fine", 4, ((2.0, 2.0), (1.0, 1.0)))]
     found = fitting_anchors(tf.constant([[(8, 8, 8.1, 8.1), (8, 8, 9.2, 9.2)]], tf.float32), rows, 2.5)
     assert found.numpy().tolist() == [[[True, True], [True, True]]]
+    rows = [DetectionRow("fine", 4, ((2.6, 2.6), (1.0, 1.0)))]
+    found = fitting_anchors(tf.constant([[(8, 8, 8.1, 8.1), (8, 8, 10, 10)]], tf.float32), rows, 2.5)
+    assert found.numpy().tolist() == [[[False, True], [True, True]]]
 
 
 def test_who_answers_in_two_images() -> None:
@@ -109,3 +112,16 @@ def test_two_boxes_of_a_cell_each_have_their_answers() -> None:
     # Centres (1.31, 0.31) and (1.34, 0.34): the cell itself and the one to the left; above is outside.
     wanted = [(box, [0, 0, column, anchor]) for box in (0, 1) for column in (0, 1) for anchor in (0, 1)]
     assert found == wanted
+
+
+def test_each_row_has_its_own_anchors() -> None:
+    """Three rows of two, one and one anchors; a box fits one anchor of each but the second."""
+    rows = [
+        DetectionRow("a", 32, ((20.0, 20.0), (90.0, 90.0))),
+        DetectionRow("b", 32, ((2.0, 2.0),)),
+        DetectionRow("c", 32, ((10.0, 10.0),)),
+    ]
+    outputs = {row.row_name: {"objectness": tf.zeros((1, 1, 1, len(row.anchors)))} for row in rows}
+    boxes = tf.constant([[(6, 6, 26, 26)]], tf.float32)
+    found = by_shape(outputs, boxes, tf.constant([[0]]), rows, HEADS["detect"].settings)
+    assert [answers.predictions.numpy().tolist() for answers in found] == [[[0, 0, 0, 0]], [], [[0, 0, 0, 0]]]
