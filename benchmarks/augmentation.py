@@ -26,12 +26,13 @@ class Config:
 
 def run(config: Config) -> None:
     """Measure and print."""
-    from micro_yolo.model.keras import tf
-    from micro_yolo.model.keras_cv import keras_cv
+    from micro_yolo.model.keras import quiet, tf
     from micro_yolo.pipeline.data.augment import Augment
     from micro_yolo.pipeline.data.strength import Strength
 
-    layers = keras_cv.layers
+    with quiet():
+        from keras_cv import layers
+
     augment = Augment(Strength(), 0)
     chain = [
         layers.RandomFlip("horizontal", bounding_box_format="xyxy"),

@@ -80,7 +80,8 @@ def cycles(imports: dict[str, set[str]]) -> list[set[str]]:
     """Groups of modules each of which imports, perhaps by way of others, all of its group."""
     reached: dict[str, set[str]] = {}
     for module in imports:
-        found, left = set(), [module]
+        found: set[str] = set()
+        left = [module]
         while left:
             for other in imports.get(left.pop(), set()) - found:
                 found.add(other)

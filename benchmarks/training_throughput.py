@@ -50,7 +50,7 @@ def run(config: Config) -> None:
     from micro_yolo.pipeline.data.augment import Augment
     from micro_yolo.pipeline.data.input import GIB, Batches, Images
     from micro_yolo.pipeline.data.strength import Strength
-    from micro_yolo.pipeline.learn.loop import Trainer
+    from micro_yolo.pipeline.learn.loop import Task, Trainer
     from micro_yolo.pipeline.learn.options import parse_size
     from micro_yolo.pipeline.learn.recipe import Recipe
 
@@ -61,15 +61,11 @@ def run(config: Config) -> None:
     batches = Batches(images, config.batch, Augment(Strength(), 0), seed=0)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
-            build(arch),
-            build(arch),
-            loss_of(arch),
-            batches,
-            dict,
+            Task(build(arch), build(arch), loss_of(arch), dict),
             Recipe(),
+            batches,
             Path(folder),
             strategy=tf.distribute.get_strategy(),
-            show=None,
         )
         real = iter(batches.dataset(augmented=True).repeat())
         held = cycle([next(real)])
