@@ -44,6 +44,23 @@ def test_importance_is_of_a_unit() -> None:
         importance(NET, weights_for(NET), "b")
 
 
+def test_names_that_are_nearly_right() -> None:
+    units = "allowed: l1, l2, l3, l4, mid"
+    net = Arch(
+        "net",
+        (
+            *(Row(name, "conv", 2, k=1) for name in ("l1", "l2", "l3", "l4", "mid")),
+            Row("d", "detect", anchors=((9, 9),)),
+        ),
+        size=(8, 8),
+        classes=1,
+    )
+    for name, near in (("l5", "nearest: l4, l3, l2; "), ("mixture", "nearest: mid; "), ("qqq", "")):
+        with pytest.raises(ValueError) as error:
+            importance(net, {}, name)
+        assert str(error.value) == f"net: {name!r} has no channels that can be cut; {near}{units}"
+
+
 def test_a_cut_of_nothing_changes_nothing() -> None:
     weights = weights_for(NET)
     same, arrays = cut(NET, weights, {})
@@ -56,6 +73,7 @@ def test_units_are_cut_together_and_apart() -> None:
     weights = weights_for(NET)
     smaller, arrays = cut(NET, weights, {"a": [0, 7], "b.mid": [3], "e.pre": [0, 2], "c": [1, 2, 3, 4, 5]})
     assert channels_of(smaller).widths() == {"a": 2, "b.mid": 1, "c": 5, "e.pre": 2, "e.mid": 5}
+    assert np.array_equal(arrays["a_conv"][0], weights["a_conv"][0][..., [0, 7]])
     # What e adds to: the five of c, then the two of a.
     assert np.array_equal(arrays["e_project"][0], weights["e_project"][0][..., [1, 2, 3, 4, 5, 6, 13]])
     assert np.array_equal(arrays["d_box"][0], weights["d_box"][0][:, :, [1, 2, 3, 4, 5, 6, 13]])

@@ -208,6 +208,12 @@ def test_limits_are_allowed(outputs: dict[str, tuple[int, ...]], path: tuple[Any
     Contract.from_json(changed(outputs, *path, to=to))
 
 
+def test_without_a_head_it_is_of_grids() -> None:
+    value = json.loads(described().to_json())
+    del value["head"]
+    assert Contract.from_json(json.dumps(value)) == described()
+
+
 def test_a_cell_may_be_one_pixel() -> None:
     shapes = {f"one_{part}": (1, 32, 48, width) for part, width in (("boxes", 4), ("objectness", 1), ("classes", 3))}
     contract = described(shapes, rows=(Grid("one", 1, ((2.0, 3.0),)),))
@@ -248,6 +254,9 @@ def test_a_cell_may_be_one_pixel() -> None:
          "fine_classes.shape: must be [1, 4, 6, 3] for 3 labels and 1 anchors, got [1, 4, 6, 4]"),
         (GRIDS, ("outputs", 5, "kind"), "boxes", "outputs: must be boxes, objectness, classes of each row of anchors, "
          'got [["coarse", "boxes"], ["coarse", "objectness"], ["coarse"...'),
+        (GRIDS, ("head",), 3, "head: must be a string, got 3"),
+        (GRIDS, ("format",), "micro-yolo/2",
+         "format micro-yolo/2 is not known here; allowed: micro-yolo/1; update micro-yolo"),
         (GRIDS, ("head",), "x", "head: unknown, got 'x'; allowed: detections, raw"),
         (DETECTIONS, ("coding",), "x", "coding: unknown, got 'x'; allowed for detections: detections/1; "
          "update micro-yolo"),
