@@ -26,7 +26,7 @@ def loss(
     """Loss of one batch, see `Head.loss`.
 
     Returns:
-      Scalars `total`, `box` (1 - CIoU, arXiv 2005.03572), `objectness` and `classes` (binary cross-entropy); each is
+      Scalars `total`, `box` (1 - CIoU, keras-cv's), `objectness` and `classes` (binary cross-entropy); each is
       a sum over the batch divided by the number of answering anchors, `total` weighs them by the settings.
     """
     boxes_xyxy, classes = tf.cast(boxes_xyxy, tf.float32), tf.cast(classes, tf.int32)

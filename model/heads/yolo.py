@@ -91,7 +91,7 @@ class Yolo(Head):
         settings: Settings,
         assign: Assign | None = None,
     ) -> Losses:
-        """1 - CIoU (arXiv 2005.03572) and binary cross-entropies, see `model.heads.anchor_loss`."""
+        """1 - CIoU (arXiv 2005.03572, as keras-cv has it) and binary cross-entropies, see `model.heads.anchor_loss`."""
         from micro_yolo.model.heads import anchor_loss
         from micro_yolo.model.heads.assign import by_shape
 
