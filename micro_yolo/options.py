@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import inspect
 import os
 import sys
@@ -15,6 +14,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
+from micro_yolo.model.nearest import nearest
 from micro_yolo.pipeline.data import Dataset
 from micro_yolo.pipeline.show.screen import Show
 
@@ -58,10 +58,8 @@ def configure(kind: type[ConfigT], options: Mapping[str, Any]) -> ConfigT:
     known = [name for name, _, _ in _options(kind)]
     for name in options:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            raise TypeError(
-                f"{name}: unknown option; " + (f"nearest: {near[0]}" if near else f"allowed: {', '.join(known)}")
-            )
+            near = nearest(name, known, form="nearest: {}")
+            raise TypeError(f"{name}: unknown option; {near or 'allowed: ' + ', '.join(known)}")
     config: ConfigT = _filled(kind, None, options)
     return config
 

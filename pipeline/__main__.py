@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -58,10 +57,12 @@ def listed(prog: str) -> str:
 
 
 def _unknown(name: str) -> str:
+    from micro_yolo.model.nearest import nearest
+
     kind, known = ("option", ["--help"]) if name.startswith("-") else ("command", list(COMMANDS))
-    near = [f"nearest: {match}" for match in difflib.get_close_matches(name, known, n=1)]
-    told = [f"unknown {kind} {name}", *near]
-    return "; ".join(told if kind == "option" and near else [*told, f"allowed: {', '.join(known)}"])
+    near = nearest(name, known)
+    told = f"unknown {kind} {name}{near}"
+    return told if kind == "option" and near else f"{told}; allowed: {', '.join(known)}"
 
 
 if __name__ == "__main__":

@@ -173,8 +173,7 @@ def _keep_in_float(files: dict[str, Path], names: Sequence[str], path: Path, var
         model_sha256=hashlib.sha256(data).hexdigest(),
         parents={variant: runs.sha256(file) for variant, file in files.items()},
     )
-    runs.write_atomic(path, data)
-    runs.write_atomic(contracts.path_of(path), said.to_json())
+    runs.write_together({path: data, contracts.path_of(path): said.to_json().encode()})
     return path
 
 
