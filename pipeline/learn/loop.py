@@ -21,6 +21,7 @@ from micro_yolo.model.heads.base import Losses, Outputs
 from micro_yolo.model.keras import keras, tf
 from micro_yolo.pipeline.data.input import Batches
 from micro_yolo.pipeline.learn.devices import cluster
+from micro_yolo.pipeline.learn.peers import lost
 from micro_yolo.pipeline.learn.recipe import OPTIMIZERS, Recipe
 from micro_yolo.pipeline.measure.finders import PredictBatch
 from micro_yolo.pipeline.show.screen import QUIET, Show
@@ -285,6 +286,8 @@ class Trainer:
         try:
             self.checkpoints.save()
         except tf.errors.OpError as error:
+            if lost(error):
+                raise
             for half in (self.directory / "checkpoint").glob("*_temp"):
                 shutil.rmtree(half, ignore_errors=True)
             raise _full(self.directory, " ".join(error.message.split())[-120:]) from None
