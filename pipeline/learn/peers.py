@@ -1,7 +1,7 @@
-"""What machines that train together tell each other: that they are there, that they want the same, what the chief has.
+"""What machines that train together tell each other: that they are there, what they want, what the chief has.
 
-All of it goes over the sum that gradients take too (`strategy.reduce`), so that nothing else must run beside a training.
-On a machine that trains alone every function here does nothing.
+All of it goes over the sum that gradients take too (`strategy.reduce`), so that nothing else must
+run beside a training. On a machine that trains alone every function here does nothing.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def meet(show: Show = QUIET) -> None:
 
 
 def check_alike(strategy: tf.distribute.Strategy, facts: Callable[[], Mapping[str, Any]]) -> None:
-    """Raise the same ValueError on all machines unless `facts`, which gives JSON by name, gives all of them the same."""
+    """Raise the same ValueError on all machines unless `facts`, called for JSON by name, gives all the same."""
     if cluster()[1] == 1:
         return
     everyones = [json.loads(told) for told in _told(strategy, json.dumps(runs.plain(facts())).encode())]
@@ -172,7 +172,7 @@ def _digest(split: Split, root: Path) -> str:
     for file in split.files:
         digest.update(f"{str(file).removeprefix(str(root))}\n".encode())
     for array in (split.sizes, split.starts, split.boxes_xyxy, split.classes, split.crowd):
-        digest.update(np.ascontiguousarray(array))
+        digest.update(array.tobytes())
     for index in np.linspace(0, len(split) - 1, min(len(split), _PICTURES)).astype(int).tolist():
         with suppress(OSError):
             digest.update(split.files[index].read_bytes())

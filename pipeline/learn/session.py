@@ -150,6 +150,7 @@ class Session:
         from micro_yolo.pipeline.learn.loop import Outcome, Trainer
 
         batches = self._batches(self._options.seed + seed)
+        directory.mkdir(parents=True, exist_ok=True)
         # All machines go on from what the chief has, and end with what it kept.
         self.share(directory, "checkpoint", runs.HISTORY)
         peers.level(self.strategy, task.model)
