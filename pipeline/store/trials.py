@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -20,6 +19,8 @@ from optuna.trial import FrozenTrial, TrialState
 BEAT, GRACE = 60, 300
 # Seconds between two looks at what others do, and how often one that kills its process is tried.
 LOOK, TRIES = 2.0, 3
+# How often a storage is tried that cannot be opened.
+OPENINGS = 3
 
 Outcome = dict[str, Any]
 # What is left as it is written in a study: an outcome's own failure, and the outcome.
@@ -67,19 +68,17 @@ class Trials:
         """
         optuna.logging.set_verbosity(optuna.logging.CRITICAL)
         self.choices = choices
-        try:
-            with _quiet():
-                self.study = optuna.create_study(
-                    storage=_opened(storage),
-                    study_name=name,
-                    direction="maximize",
-                    load_if_exists=True,
-                    sampler=optuna.samplers.RandomSampler(),
-                )
-        # A database has errors of its driver, of SQLAlchemy and of Optuna, many kinds.
-        except Exception as error:
-            reason = " ".join(str(error).split())[:160]
-            raise OSError(f"storage: {storage} cannot be opened ({type(error).__name__}: {reason})") from None
+        for left in reversed(range(OPENINGS)):
+            try:
+                self.study = _study(storage, name)
+                return
+            # A database has errors of its driver, of SQLAlchemy and of Optuna, many kinds.
+            except Exception as error:
+                if not left:
+                    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+                    raise OSError(f"storage: {storage} cannot be opened ({reason})") from None
+            # Two that make the tables of a new database at one moment are in each other's way.
+            time.sleep(LOOK)
 
     def outcomes(self) -> dict[str, Outcome]:
         """What is known of each that is done or has failed by itself, by key."""
@@ -166,11 +165,16 @@ def _last_sign(trial: FrozenTrial) -> float:
     return float(trial.system_attrs.get(_ALIVE, begun))
 
 
-def _opened(storage: str) -> Any:
-    if "://" in storage:
-        return optuna.storages.RDBStorage(storage, heartbeat_interval=BEAT, grace_period=GRACE)
-    Path(storage).parent.mkdir(parents=True, exist_ok=True)
-    return Journal(optuna.storages.journal.JournalFileBackend(storage))
+def _study(storage: str, name: str) -> optuna.Study:
+    with _quiet():
+        if "://" in storage:
+            opened = optuna.storages.RDBStorage(storage, heartbeat_interval=BEAT, grace_period=GRACE)
+        else:
+            opened = Journal(optuna.storages.journal.JournalFileBackend(storage))
+        sampler = optuna.samplers.RandomSampler()
+        return optuna.create_study(
+            storage=opened, study_name=name, direction="maximize", load_if_exists=True, sampler=sampler
+        )
 
 
 class _quiet(warnings.catch_warnings):
