@@ -204,6 +204,7 @@ class Trainer:
 
     def _epoch(self, epoch: int, dataset: Any) -> dict[str, Any]:
         self.batches.start_epoch(epoch)
+        self._even()
         self._tell("on_epoch_begin", epoch)
         started = time.perf_counter()
         sums: dict[str, float] = {}
@@ -233,6 +234,15 @@ class Trainer:
             "seconds": seconds,
             "images_per_second": count / seconds,
         }
+
+    def _even(self) -> None:
+        # What each device followed by itself begins an epoch as their mean, as it does when a run is continued.
+        if self.strategy.num_replicas_in_sync == 1:
+            return
+        with self.strategy.scope():
+            for weight in self.task.model.non_trainable_weights:
+                if weight.synchronization == tf.VariableSynchronization.ON_READ:
+                    weight.assign(tf.identity(weight))
 
     def _tell(self, event: str, *number: int) -> None:
         # In the scope, or what a callback assigns would reach one device.

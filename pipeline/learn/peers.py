@@ -37,7 +37,7 @@ _PIECE = 1 << 22
 # Pictures of a split that are compared byte for byte.
 _PICTURES = 64
 # Settings that each machine has for itself.
-_OWN = ("run", "data", "resume", "overwrite", "cache_gib", "cache")
+_OWN = ("run", "data", "arch", "resume", "overwrite", "cache_gib", "cache")
 
 
 def meet(show: Show = QUIET) -> None:
