@@ -119,7 +119,9 @@ class Session:
 
         return measured
 
-    def train(self, task: Task, recipe: Recipe, directory: Path, *, seed: int = 0) -> Outcome:
+    def train(
+        self, task: Task, recipe: Recipe, directory: Path, *, seed: int = 0, freeze: str | None = None
+    ) -> Outcome:
         """Train as `pipeline.learn.loop.Trainer` does.
 
         Args:
@@ -127,12 +129,18 @@ class Session:
           recipe: how.
           directory: where checkpoint, history and best weights go; a checkpoint that is there is continued.
           seed: added to the session's, so that each training sees its own order and changes.
+          freeze: the rows down to this one stay as they are, see `model.build.freeze`.
 
         Raises:
           DivergedError: the loss is no longer a number.
         """
+        from micro_yolo.model.build import freeze as freeze_rows
         from micro_yolo.pipeline.learn.loop import Trainer
 
+        if freeze is not None:
+            # Both, as what is trained comes first in a list of weights.
+            for model in (task.model, task.averaged):
+                freeze_rows(model, self.arch, freeze)
         batches = self._batches(self._options.seed + seed)
         return Trainer(task, recipe, batches, directory, strategy=self.strategy, show=self.show).train()
 
