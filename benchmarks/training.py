@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -94,9 +95,7 @@ def _train_briefly(config: Config, size: int, run: Path) -> None:
     subprocess.run(command, cwd=HERE.parent, check=True, stdout=subprocess.DEVNULL)
 
 
-def _commands(
-    config: Config, size: int, folder: Path, trained: Path
-) -> Iterator[tuple[str, list[str], dict[str, str]]]:
+def _commands(config: Config, size: int, folder: Path, trained: Path) -> Iterator[Command]:
     versions = {"": HERE.parent, **({} if config.before is None else {", before": config.before.resolve()})}
     for version, root in versions.items():
         for side in (*NETWORKS, *(() if version else VARIANTS)):
@@ -106,7 +105,7 @@ def _commands(
             if side.stage == "train":
                 command += ["--size", str(size)]
             else:
-                subprocess.run(["cp", "-r", str(trained), str(run)], check=True)
+                shutil.copytree(trained, run)
             yield side.name + version, [*command, *side.options], {"PYTHONPATH": str(root), **side.variables}
     if config.peer is not None:
         yield "peer", shlex.split(config.peer.format(size=size, batch=config.batch)), {}
@@ -119,14 +118,10 @@ def _measured(commands: Iterator[Command], config: Config) -> dict[str, list[dic
         # The first turn is for what happens once.
         for turn in range(config.rounds + 1):
             for name, side in sides.items():
-                assert side.stdin and side.stdout
-                side.stdin.write(f"{config.steps if turn else 1}\n")
-                side.stdin.flush()
-                line = side.stdout.readline()
+                print(config.steps if turn else 1, file=side.stdin, flush=True)
+                line = next(iter(side.stdout or ()), "")
                 if not line:
-                    raise ValueError(
-                        f"{name}: ended with status {side.wait()}; allowed: what answers each line of stdin"
-                    )
+                    raise ValueError(f"{name}: ended with status {side.wait()}; it must answer each line of its stdin")
                 if turn:
                     found.setdefault(name, []).append(json.loads(line))
     return found
