@@ -203,6 +203,7 @@ def load_small(
     """
     picture = _open(_read(Path(path)), path)
     width, height = picture.size
+    fit = fit_to((height, width), size, rule)
     try:
         halved = _halve(picture, size, rule)
         picture.load()
@@ -210,7 +211,8 @@ def load_small(
         shown = _upright(stored, picture, expected_size, halved)
     except Exception as error:
         raise _damaged(path, error) from None
-    fit = fit_to((height, width) if shown.size == stored.size else (width, height), size, rule)
+    if shown.size != stored.size:
+        fit = fit_to((width, height), size, rule)
     if rule == "mediapipe" or fit.source == fit.target:
         return resize(np.asarray(shown), size, rule)[0]
     # Straight from the decoder's own image: to an array and back costs as much as shrinking it.
