@@ -60,7 +60,7 @@ class Cache:
     def get(self, index: int, pixels: np.ndarray) -> bool:
         """Fill `pixels`, uint8 (h, w, 3), with picture `index`; False, with `pixels` spoilt, if it is not there."""
         stamp = bytearray(_STAMP_BYTES)
-        n_bytes = os.preadv(self._file, [stamp, memoryview(pixels).cast("B")], index * self._row_bytes)
+        n_bytes = os.preadv(self._file, [stamp, pixels.data], index * self._row_bytes)
         if n_bytes < _STAMP_BYTES + self._pixel_bytes:
             return False
         # Once for each row: it costs as much as reading it.
@@ -69,8 +69,8 @@ class Cache:
         return bool(self._trusted[index])
 
     def put(self, index: int, pixels: np.ndarray) -> None:
-        """Keep picture `index`, uint8 (h, w, 3). Raises OSError if it cannot be written."""
-        row = [self._stamp(index, pixels), np.ascontiguousarray(pixels)]
+        """Keep picture `index`, uint8 (h, w, 3), contiguous. Raises OSError if it cannot be written."""
+        row = (memoryview(self._stamp(index, pixels)), pixels.data)
         with self._explained():
             written = os.pwritev(self._file, row, index * self._row_bytes)
             if written < _STAMP_BYTES + self._pixel_bytes:
@@ -82,7 +82,7 @@ class Cache:
             source = zlib.crc32(f"{state.st_size} {state.st_mtime_ns}".encode())
         except OSError:
             source = 0
-        return source.to_bytes(4, "little") + zlib.crc32(memoryview(pixels).cast("B")).to_bytes(4, "little")
+        return source.to_bytes(4, "little") + zlib.crc32(pixels.data).to_bytes(4, "little")
 
     def _check_room(self) -> None:
         # Asked for beforehand: hours later is a bad time to learn it.
@@ -102,8 +102,8 @@ class Cache:
             if error.strerror is None:
                 raise
             raise OSError(
-                f"cache: {self.folder.parent}: cannot be written to ({error.strerror}); allowed: --cache with a folder that "
-                "can be written to and has room, or no --cache"
+                f"cache: {self.folder.parent}: cannot be written to ({error.strerror}); allowed: --cache with a folder "
+                "that can be written to and has room, or no --cache"
             ) from None
 
 

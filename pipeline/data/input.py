@@ -217,20 +217,20 @@ class Batches:
         from micro_yolo.model.keras import tf
         from micro_yolo.pipeline.data.pixels import changed
 
+        each = self.each
+        parts = [
+            (tf.uint8, (each, *self.images.size, 3)),
+            (tf.float32, (each, None, 4)),
+            (tf.int32, (each, None)),
+            *(((tf.float32, (each, 4)), (tf.float32, (each, 3, 4))) if augmented else ()),
+        ]
+        made = self._changed if augmented else self._plain
+
         def make(place: Any, numbers: Any) -> Any:
-            if augmented:
-                kinds = (tf.uint8, tf.float32, tf.int32, tf.float32, tf.float32)
-                images, boxes, classes, *drawn = tf.numpy_function(
-                    self._changed, [place, numbers], kinds, stateful=False
-                )
-                drawn[0].set_shape((self.each, 4))
-                drawn[1].set_shape((self.each, 3, 4))
-            else:
-                kinds, drawn = (tf.uint8, tf.float32, tf.int32), []
-                images, boxes, classes = tf.numpy_function(self._plain, [place, numbers], kinds, stateful=False)
-            images.set_shape((self.each, *self.images.size, 3))
-            boxes.set_shape((self.each, None, 4))
-            classes.set_shape((self.each, None))
+            found = tf.numpy_function(made, [place, numbers], [kind for kind, _ in parts], stateful=False)
+            for tensor, (_, shape) in zip(found, parts, strict=True):
+                tensor.set_shape(shape)
+            images, boxes, classes, *drawn = found
             return changed(images, *drawn) if augmented else tf.cast(images, tf.float32), boxes, classes
 
         at_once = min(self.images.readers, _MOST_AT_ONCE)
