@@ -52,10 +52,10 @@ class Cache:
         digest = hashlib.sha256(json.dumps(contents).encode()).hexdigest()
         self.folder = parent / f"{split.name}-{size[0]}x{size[1]}-{rule}-{digest[:16]}"
         with self._explained():
+            self._check_room()
             _make(self.folder, contents)
             self._file = os.open(self.folder / _ROWS, os.O_RDWR | os.O_CREAT, 0o666)
             weakref.finalize(self, os.close, self._file)
-            self._check_room()
 
     def get(self, index: int, pixels: np.ndarray) -> bool:
         """Fill `pixels`, uint8 (h, w, 3), with picture `index`; False, with `pixels` spoilt, if it is not there."""
@@ -86,8 +86,9 @@ class Cache:
 
     def _check_room(self) -> None:
         # Asked for beforehand: hours later is a bad time to learn it.
-        missing = len(self._files) * self._row_bytes - os.fstat(self._file).st_blocks * 512
-        free = shutil.disk_usage(self.folder).free
+        rows = self.folder / _ROWS
+        missing = len(self._files) * self._row_bytes - (rows.stat().st_blocks * 512 if rows.exists() else 0)
+        free = shutil.disk_usage(next(place for place in rows.parents if place.exists())).free
         if missing > free:
             raise OSError(
                 f"cache: {self.folder.parent}: {len(self._files)} pictures need {missing / _GIB:.1f} GiB more, "

@@ -197,7 +197,7 @@ def test_too_little_room_is_told_before_anything_is_made(split, folder, decoded,
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, 1 << 10))
     with pytest.raises(OSError, match=r"^cache: .*: 6 pictures need 0\.0 GiB more, got 0\.0 GiB of room; allowed: "):
         pixels(split, folder)
-    assert not decoded
+    assert not decoded and not folder.exists()
 
 
 def test_there_is_room_for_what_is_there_already(split, folder, monkeypatch):
