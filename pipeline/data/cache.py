@@ -60,7 +60,10 @@ class Cache:
     def get(self, index: int, pixels: np.ndarray) -> bool:
         """Fill `pixels`, uint8 (h, w, 3), with picture `index`; False, with `pixels` spoilt, if it is not there."""
         stamp = bytearray(_STAMP_BYTES)
-        n_bytes = os.preadv(self._file, [stamp, pixels.data], index * self._row_bytes)
+        try:
+            n_bytes = os.preadv(self._file, [stamp, pixels.data], index * self._row_bytes)
+        except OSError:
+            return False
         if n_bytes < _STAMP_BYTES + self._pixel_bytes:
             return False
         # Once for each row: it costs as much as reading it.

@@ -120,6 +120,16 @@ def test_what_is_damaged_or_half_written_is_made_again(split, folder, decoded, h
     assert not decoded
 
 
+def test_a_cache_that_cannot_be_read_is_done_without(split, folder, monkeypatch):
+    expected = pixels(split, folder)
+
+    def broken(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "preadv", broken)
+    assert np.array_equal(pixels(split, folder), expected)
+
+
 def test_what_cannot_be_read_is_not_kept(split, folder):
     good = split.files[1].read_bytes()
     split.files[1].write_text("no image")
