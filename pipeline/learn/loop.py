@@ -183,6 +183,8 @@ class Trainer:
             kind: self.strategy.distribute_datasets_from_function(lambda _, k=kind: self.batches.dataset(augmented=k))
             for kind in (True, False)
         }
+        # By what all batches have in common: else it is traced for the first, and again for one with more boxes.
+        self.step.get_concrete_function(datasets[True].element_spec)
         evaluated = evaluation_epochs(self.recipe)
         writer = (
             tf.summary.create_file_writer(str(self.directory / "logs"))
