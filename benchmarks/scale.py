@@ -186,8 +186,8 @@ def draw_voc(root: Path, config: Config) -> None:
     (root / "Annotations").mkdir()
     for name, rows in zip(names, _by_image(config), strict=True):
         objects = "".join(
-            f"<object><name>class {number}</name><pose>Unspecified</pose><truncated>0</truncated><difficult>0</difficult>"
-            f"<bndbox><xmin>{x1}</xmin><ymin>{y1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>"
+            f"<object><name>class {number}</name><pose>Unspecified</pose><difficult>0</difficult><bndbox>"
+            f"<xmin>{x1}</xmin><ymin>{y1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>"
             for x1, y1, x2, y2, _, number in rows
         )
         (root / "Annotations" / name).with_suffix(".xml").write_text(
@@ -346,7 +346,7 @@ class Drawn:
             near = split.boxes_xyxy[rows][: self._config.found // 2]
             rest = self._config.found - len(near)
             corner = rng.uniform(0, (WIDTH - 8, HEIGHT - 8), (rest, 2))
-            boxes = np.concatenate([near + rng.normal(0, 2, near.shape), np.tile(corner, 2) + (0, 0, 8, 8)])
+            boxes = np.concatenate([near + rng.normal(0, 2, near.shape), np.tile(corner, 2) + np.array([0, 0, 8, 8])])
             numbers = rng.integers(0, self._config.classes, self._config.found)
             numbers[: len(near)] = split.classes[rows][: len(near)]
             scores = rng.random(self._config.found) ** np.where(np.arange(self._config.found) < len(near), 1, 4)

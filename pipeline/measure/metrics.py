@@ -194,7 +194,7 @@ def _accumulate(
     levels: int | None = None,
     areas: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """pycocotools' precision (IoU, recall, class, area) and recall (IoU, class, area) at 100 detections an image.
+    """Pycocotools' precision (IoU, recall, class, area) and recall (IoU, class, area) at 100 detections an image.
 
     With `levels` and `areas` only at the first so many IoUs (0.50 is the first) and areas (all is the first).
 
@@ -252,7 +252,7 @@ def _evaluated(split: Split, owner: np.ndarray, rows: np.ndarray, found: Results
 
 
 def _indexed(**columns: np.ndarray) -> Any:
-    """pycocotools' data set of annotations of one class, made of arrays of equal length."""
+    """Pycocotools' data set of annotations of one class, made of arrays of equal length."""
     from pycocotools.coco import COCO
 
     rows = zip(*(column.tolist() for column in columns.values()), strict=True)
