@@ -4,7 +4,8 @@
 
 draws a COCO file of 1,000,000 images and 7,000,000 boxes of 1,200 classes, and sets in the other forms, in a temporary
 folder (some 2 GB; the pictures are links to a few small ones), and measures in a process of its own what each part
-takes. The columns that end in "grown" say how much more the larger takes than the data grew: 1.0 is as the data.
+takes: seconds of the processor, whose cores are added up, and peak memory. "grown" is how much more the last takes than
+the one before it, over how much more data it has: 1 is as the data, more than 1 is worse. "s" are those of a clock.
 """
 
 from __future__ import annotations
@@ -89,11 +90,13 @@ class Measured:
 
     Attributes:
         seconds: from the first call, libraries loaded.
+        cpu_s: of those that the processor's cores computed, added up.
         gib: peak memory of the process.
         said: counts of what it made.
     """
 
     seconds: float
+    cpu_s: float
     gib: float
     said: dict[str, Any]
 
@@ -371,11 +374,11 @@ DRAW = {"coco": draw_coco, "yolo": draw_yolo, "voc": draw_voc, "csv": draw_csv}
 def measure(part: str, root: Path, config: Config) -> Measured:
     """Run a part in this process."""
     work = PARTS[part][1](root, config)
-    started = time.perf_counter()
+    started, computed = time.perf_counter(), time.process_time()
     said = work()
-    seconds = time.perf_counter() - started
+    seconds, cpu_s = time.perf_counter() - started, time.process_time() - computed
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return Measured(seconds, peak * (1 if sys.platform == "darwin" else 1024) / GIB, said)
+    return Measured(seconds, cpu_s, peak * (1 if sys.platform == "darwin" else 1024) / GIB, said)
 
 
 def alone(function: Callable[..., Any], *args: Any) -> Any:
@@ -409,21 +412,22 @@ def tell(config: Config, found: dict[str, list[Measured]]) -> None:
     """Print what was measured as a table."""
     from micro_yolo.pipeline.show.listing import listing, wide_console
 
-    sizes = [f"{share:g}" for share in config.shares]
-    heads = [f"s at {size}" for size in sizes] + ["grown"] + [f"GiB at {size}" for size in sizes] + ["grown"]
-    table = listing("part", *heads, "at the largest", words=(0, -1))
+    heads = [
+        f"{unit} at {share:g}" if share else "grown" for unit in ("CPU s", "GiB") for share in (*config.shares, None)
+    ]
+    table = listing("part", *heads, "s", "at the largest", words=(0, -1))
     for part, rows in found.items():
-        said = ", ".join(
-            f"{name} {value:,.4g}" if isinstance(value, float) else f"{name} {value:,}"
-            for name, value in rows[-1].said.items()
-        )
+        said = [
+            f"{name} {value:,.1f}" if value % 1 else f"{name} {value:,.0f}" for name, value in rows[-1].said.items()
+        ]
         table.add_row(
             part,
-            *(f"{row.seconds:.1f}" for row in rows),
-            _grown(config.shares, [row.seconds for row in rows]),
+            *(f"{row.cpu_s:.1f}" for row in rows),
+            _grown(config.shares, [row.cpu_s for row in rows]),
             *(f"{row.gib:.2f}" for row in rows),
             _grown(config.shares, [row.gib for row in rows]),
-            said,
+            f"{rows[-1].seconds:.1f}",
+            ", ".join(said),
         )
     wide_console().print(table)
 

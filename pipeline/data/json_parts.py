@@ -45,12 +45,8 @@ def members(path: Path, lists: Collection[str]) -> Iterator[tuple[str | None, An
             if name in lists and text.ahead() == "[":
                 text.at += 1
                 yield name, [], False
-                if text.ahead() == "]":
-                    text.at += 1
-                else:
-                    yield name, text.value(), True
-                    while text.another("]"):
-                        yield name, text.value(), True
+                for value in text.elements():
+                    yield name, value, True
             else:
                 yield name, text.value(), False
             if not text.another("}"):
@@ -78,7 +74,8 @@ class _Text:
 
     def value(self) -> Any:
         """The value that comes next."""
-        self.ahead()
+        if not self._window.startswith("{", self.at):
+            self.ahead()
         while True:
             try:
                 value, end = self._scan(self._window, self.at)
@@ -93,6 +90,20 @@ class _Text:
                 continue
             if not self._more():
                 raise wrong
+
+    def elements(self) -> Iterator[Any]:
+        """The values of a list of which the bracket has been read, and its other bracket."""
+        if self.ahead() == "]":
+            self.at += 1
+            return
+        while True:
+            value = self.value()
+            yield value
+            # Nearly all are followed like this; to look at every character takes as long as reading what they are.
+            if self._window.startswith((", {", ",{"), self.at):
+                self.at = self._window.index("{", self.at)
+            elif not self.another("]"):
+                return
 
     def another(self, last: str) -> bool:
         """Whether a comma comes next, and not `last`."""
