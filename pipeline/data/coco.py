@@ -254,9 +254,11 @@ def _positions(values: np.ndarray, keys: np.ndarray) -> np.ndarray:
     """Index of each value in `keys` (distinct, any order), -1 where it is not there."""
     if not len(keys):
         return np.full(len(values), -1, np.int64)
+    # Sorted, as millions looked up in no order wait for memory each time.
+    asked, back = np.unique(values, return_inverse=True)
     order = np.argsort(keys)
-    nearest = order[np.searchsorted(keys[order], values).clip(max=len(keys) - 1)]
-    return np.where(keys[nearest] == values, nearest, -1)
+    nearest = order[np.searchsorted(keys[order], asked).clip(max=len(keys) - 1)]
+    return np.where(keys[nearest] == asked, nearest, -1)[back]
 
 
 def _is_repeat(ids: np.ndarray) -> np.ndarray:

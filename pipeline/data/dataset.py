@@ -190,17 +190,15 @@ def build_split(raw: Raw, root: Path, problems: Problems) -> Split:
     place = np.full(len(files), -1, np.int64)
     place[kept] = np.arange(len(kept))
     owner = place[raw.image_index[good]]
-    order = np.argsort(owner, kind="stable")
-    rows = good[order]
     return Split(
         name=raw.name,
         files=files.take(kept),
         image_ids=np.asarray(raw.image_ids, np.int64)[kept],
         sizes=sizes[kept].astype(np.int32),
-        boxes_xyxy=boxes[order],
-        classes=raw.classes[rows].astype(np.int32),
-        crowd=raw.crowd[rows].astype(bool),
-        areas=areas[order].astype(np.float32),
+        boxes_xyxy=boxes,
+        classes=raw.classes[good].astype(np.int32),
+        crowd=raw.crowd[good].astype(bool),
+        areas=areas.astype(np.float32),
         starts=np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=len(kept)))]).astype(np.int64),
     )
 
@@ -229,33 +227,34 @@ def _check_images(raw: Raw, files: Files, root: Path, problems: Problems) -> tup
 def _check_boxes(
     raw: Raw, files: Files, sizes: np.ndarray, keep: np.ndarray, root: Path, problems: Problems
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Indices of the boxes to keep, and for those the clipped boxes and the areas."""
+    """Indices of the boxes to keep, image by image, and for those the clipped boxes and the areas."""
 
-    def report(rows: np.ndarray, what: str) -> None:
-        images, counts = np.unique(raw.image_index[rows], return_counts=True)
-        for image, count in zip(images, counts, strict=True):
+    def report(images: np.ndarray, what: str) -> None:
+        for image, count in zip(*np.unique(images, return_counts=True), strict=True):
             problems.add(relative(files.texts[image], root), what, int(count))
 
-    rows = np.flatnonzero(keep[raw.image_index]) if len(raw.image_index) else np.zeros(0, np.int64)
+    # Image by image from here on, or the size of each box's image would be looked up in no order.
+    rows = np.argsort(raw.image_index, kind="stable")
+    rows = rows[keep[raw.image_index[rows]]]
+    images = raw.image_index[rows]
     with np.errstate(invalid="ignore", over="ignore"):
         # Judged in the precision they are kept in: a box too thin for float32 has no area there.
-        boxes = np.asarray(raw.boxes_xyxy).reshape(-1, 4).astype(np.float32)
+        boxes = np.asarray(raw.boxes_xyxy).reshape(-1, 4)[rows].astype(np.float32)
         for what, good in (
-            ("box with a number that is not finite, skipped", lambda b, wh: np.isfinite(b).all(1)),
+            ("box with a number that is not finite, skipped", lambda b, _: np.isfinite(b).all(1)),
+            ("box with a zero or negative width or height, skipped", lambda b, _: (b[:, 2:] > b[:, :2]).all(1)),
             (
-                "box with a zero or negative width or height, skipped",
-                lambda b, wh: (b[:, 2:] > b[:, :2]).all(1),
+                "box wholly outside the image, skipped",
+                lambda b, at: ((b[:, :2] < sizes[at, ::-1]) & (b[:, 2:] > 0)).all(1),
             ),
-            ("box wholly outside the image, skipped", lambda b, wh: ((b[:, :2] < wh) & (b[:, 2:] > 0)).all(1)),
         ):
-            fine = good(boxes[rows], sizes[raw.image_index[rows]][:, ::-1])
-            report(rows[~fine], what)
-            rows = rows[fine]
-    boxes = boxes[rows]
-    limits = np.tile(sizes[raw.image_index[rows]][:, ::-1], 2).astype(np.float32)
-    clipped = np.clip(boxes, 0, limits)
+            fine = good(boxes, images)
+            if not fine.all():
+                report(images[~fine], what)
+                rows, images, boxes = rows[fine], images[fine], boxes[fine]
+    clipped = np.clip(boxes, 0, np.tile(sizes[images, ::-1].astype(np.float32), 2))
     moved = np.abs(clipped - boxes).max(1, initial=0)
-    report(rows[moved > CLIP_TOLERANCE_PX], "box partly outside the image, clipped")
+    report(images[moved > CLIP_TOLERANCE_PX], "box partly outside the image, clipped")
 
     box_areas = (clipped[:, 2] - clipped[:, 0]) * (clipped[:, 3] - clipped[:, 1])
     areas = np.asarray(raw.areas, np.float64)[rows]
