@@ -60,7 +60,7 @@ class _Text:
         self.at = 0
         self._window = ""
         self._file, self._decoder = file, codecs.getincrementaldecoder("utf-8-sig")()
-        self._scan = JSONDecoder().scan_once
+        self._scan = JSONDecoder().raw_decode
         # Before the window: bytes and characters, lines, and characters before the line that goes on in it.
         self._bytes = self._before = self._lines = self._line = 0
 
@@ -79,17 +79,14 @@ class _Text:
         while True:
             try:
                 value, end = self._scan(self._window, self.at)
-            except StopIteration as stop:
-                wrong = self.wrong("Expecting value", stop.value)
             except JSONDecodeError as error:
                 wrong = self.wrong(error.msg, error.pos)
-            else:
-                if end + _MARGIN <= len(self._window) or not self._more():
-                    self.at = end
-                    return value
+                if not self._more():
+                    raise wrong from None
                 continue
-            if not self._more():
-                raise wrong
+            if end + _MARGIN <= len(self._window) or not self._more():
+                self.at = end
+                return value
 
     def elements(self) -> Iterator[Any]:
         """The values of a list of which the bracket has been read, and its other bracket."""
@@ -108,7 +105,7 @@ class _Text:
     def another(self, last: str) -> bool:
         """Whether a comma comes next, and not `last`."""
         mark = self.ahead()
-        if mark not in (",", last) or not mark:
+        if mark not in (",", last):
             raise self.wrong("Expecting ',' delimiter")
         self.at += 1
         return mark == ","

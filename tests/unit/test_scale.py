@@ -294,6 +294,7 @@ def test_classes_are_measured_as_pycocotools_measures_all_at_once(scale: Any, co
     assert metrics["AR100"] == pytest.approx(100 * whole.stats[8], rel=1e-12)
 
 
+@pytest.mark.slow
 def test_each_part_is_measured_in_a_process_of_its_own(scale: Any, config: Any, tmp_path: Path, capsys: Any) -> None:
     from dataclasses import replace
 
