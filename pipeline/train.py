@@ -185,10 +185,9 @@ def _fit_anchors(arch: Arch, dataset: Dataset, config: Config, show: Show) -> Ar
     from micro_yolo.tflite.image import fit_to
 
     split = dataset.splits["train"]
-    scales = np.array(
-        [(f.scale_x, f.scale_y) for f in (fit_to(tuple(s), arch.size, config.resize) for s in split.sizes)]
-    )
-    scales = np.repeat(scales, np.diff(split.starts), axis=0)
+    sizes, which = np.unique(split.sizes, axis=0, return_inverse=True)
+    scales = np.array([(f.scale_x, f.scale_y) for f in (fit_to(tuple(s), arch.size, config.resize) for s in sizes)])
+    scales = np.repeat(scales[which.reshape(-1)], np.diff(split.starts), axis=0)
     shapes = ((split.boxes_xyxy[:, 2:] - split.boxes_xyxy[:, :2]) * scales)[~split.crowd]
     fitted: tuple[Arch, str] = head_of(arch).fit(arch, shapes, split.classes[~split.crowd], config.seed)
     if fitted[1]:
