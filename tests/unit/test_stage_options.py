@@ -25,7 +25,10 @@ TRAIN = {"arch", "size", "anchors", "resize", "precision", "freeze", "val_fracti
                 "final_epochs", "eval_images",
             },
         ),
-        (qat.Config, {"from_stage", "bits", "train", "init", "distill", "rank_by", "freeze", "freeze_epochs", "samples"}),
+        (
+            qat.Config,
+            {"from_stage", "bits", "train", "init", "distill", "rank_by", "freeze", "freeze_epochs", "samples"},
+        ),
     ],
 )  # fmt: skip
 def test_a_recorded_run_can_be_continued(config: type[Options], own: set[str]) -> None:
