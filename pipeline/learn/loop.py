@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from micro_yolo.model.build import trained_variables
 from micro_yolo.model.heads.base import Losses, Outputs
 from micro_yolo.model.keras import keras, tf
 from micro_yolo.pipeline.data.input import Batches
@@ -34,6 +35,8 @@ LossOf = Callable[[Outputs, tf.Tensor, tf.Tensor], Losses]
 # (images, outputs of the model) -> scalar
 Penalty = Callable[[tf.Tensor, Outputs], tf.Tensor]
 PENALTY = "distillation"
+# Losses are read after so many steps at once: a GPU that is asked after each waits for Python in between.
+FETCH = 10
 
 
 class DivergedError(ValueError):
@@ -118,6 +121,9 @@ class Trainer:
       directory: of the stage.
       strategy: of tf.distribute.
       show: told of each step and epoch.
+      xla: compile the step; for one device.
+
+    Raises ValueError if XLA is asked for and there are several.
     """
 
     def __init__(
@@ -129,12 +135,17 @@ class Trainer:
         *,
         strategy: tf.distribute.Strategy,
         show: Show = QUIET,
+        xla: bool = False,
     ) -> None:
+        if xla and strategy.num_replicas_in_sync > 1:
+            raise ValueError(
+                f"xla: compiles for one device, got {strategy.num_replicas_in_sync}; allowed: without --xla"
+            )
         self.task, self.recipe, self.batches, self.directory = task, recipe, batches, directory
         self.strategy, self.show = strategy, show
         self.is_chief = cluster()[0] == 0
         self.plain = task.model if task.plain is None else task.plain
-        self.variables = task.model.trainable_variables
+        self.variables = trained_variables(task.model)
         task.averaged.set_weights(self.plain.get_weights())
         with strategy.scope():
             self.optimizer = make_optimizer(recipe, self.variables, batches.steps)
@@ -148,7 +159,7 @@ class Trainer:
             max_to_keep=1,
         )
         self.history: list[Row] = []
-        self.step = tf.function(self._distributed_step, reduce_retracing=True)
+        self.step = tf.function(self._distributed_step, reduce_retracing=True, jit_compile=xla or None)
 
     def resume(self) -> int:
         """Load the last checkpoint, if there is one, and return how many epochs are done.
@@ -158,6 +169,8 @@ class Trainer:
         try:
             self.checkpoints.restore_or_initialize()
         except (tf.errors.OpError, IndexError, ValueError) as error:
+            if lost(error):
+                raise
             reason = " ".join(str(error).split())[:120]
             raise ValueError(
                 f"{self.checkpoints.directory}: damaged or of another network ({reason}); allowed: --overwrite to "
@@ -181,6 +194,8 @@ class Trainer:
             kind: self.strategy.distribute_datasets_from_function(lambda _, k=kind: self.batches.dataset(augmented=k))
             for kind in (True, False)
         }
+        # By what all batches have in common: else it is traced for the first, and again for one with more boxes.
+        self.step.get_concrete_function(datasets[True].element_spec)
         evaluated = evaluation_epochs(self.recipe)
         writer = (
             tf.summary.create_file_writer(str(self.directory / "logs"))
@@ -208,18 +223,21 @@ class Trainer:
         self._tell("on_epoch_begin", epoch)
         started = time.perf_counter()
         sums: dict[str, float] = {}
+        waiting: list[dict[str, tf.Tensor]] = []
+        means: dict[str, float] = {}
         for step, batch in enumerate(dataset, 1):
             self._tell("on_train_batch_begin", step)
-            losses = {name: float(value) for name, value in self.step(batch).items()}
-            if not math.isfinite(losses["total"]):
-                raise DivergedError(
-                    f"{self.directory}: epoch {epoch}, step {step}: the loss is {losses['total']}, not a number; the "
-                    "best weights so far are kept; train again with a lower --learning-rate, a longer --warmup-epochs "
-                    "or --precision float32"
-                )
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + value
-            self.show.step(epoch, step, self.batches.steps, {name: value / step for name, value in sums.items()})
+            waiting.append(self.step(batch))
+            # By number, not by time: all machines that train together must stop at the same step.
+            if step <= FETCH or step % FETCH == 0 or step == self.batches.steps:
+                first = step - len(waiting) + 1
+                for number, losses in enumerate(_fetched(waiting), first):
+                    self._check_finite(losses["total"], epoch, number)
+                    for name, value in losses.items():
+                        sums[name] = sums.get(name, 0.0) + value
+                waiting.clear()
+                means = {name: value / step for name, value in sums.items()}
+            self.show.step(epoch, step, self.batches.steps, means)
         self._tell("on_epoch_end", epoch)
         seconds = time.perf_counter() - started
         count = self.batches.steps * self.batches.batch
@@ -244,6 +262,14 @@ class Trainer:
                 if weight.synchronization == tf.VariableSynchronization.ON_READ:
                     weight.assign(tf.identity(weight))
 
+    def _check_finite(self, total: float, epoch: int, step: int) -> None:
+        if not math.isfinite(total):
+            raise DivergedError(
+                f"{self.directory}: epoch {epoch}, step {step}: the loss is {total}, not a number; the best weights so "
+                "far are kept; train again with a lower --learning-rate, a longer --warmup-epochs or --precision "
+                "float32"
+            )
+
     def _tell(self, event: str, *number: int) -> None:
         # In the scope, or what a callback assigns would reach one device.
         with self.strategy.scope():
@@ -255,7 +281,9 @@ class Trainer:
         return {name: self.strategy.reduce("MEAN", value, axis=None) for name, value in losses.items()}
 
     def _replica_step(self, images: tf.Tensor, boxes: tf.Tensor, classes: tf.Tensor) -> dict[str, tf.Tensor]:
-        with tf.GradientTape() as tape:
+        # What is frozen is not watched, so nothing is computed backwards below it.
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(self.variables)
             outputs = self.task.model(images, training=True)
             losses = dict(self.task.losses(outputs, boxes, classes))
             if self.task.penalty is not None:
@@ -276,7 +304,11 @@ class Trainer:
         step = tf.cast(self.optimizer.iterations, tf.float32)
         decay = tf.minimum(self.recipe.ema, (1.0 + step) / (10.0 + step))
         for mean, weight in zip(self.task.averaged.weights, self.plain.weights, strict=True):
-            mean.assign(decay * mean + (1.0 - decay) * weight if mean.dtype.is_floating else weight)
+            if mean.dtype.is_floating:
+                # In this form what does not change stays as it is to the last bit.
+                mean.assign_sub((1.0 - decay) * (mean - weight))
+            else:
+                mean.assign(weight)
 
     def _keep_if_best(self, row: dict[str, Any], metrics: Metrics) -> None:
         row["AP"], row["AP50"] = metrics["AP"], metrics["AP50"]
@@ -313,6 +345,10 @@ class Trainer:
             writer.flush()
         self.epoch.assign(row["epoch"])
         self._save_checkpoint()
+
+
+def _fetched(steps: Sequence[dict[str, tf.Tensor]]) -> list[dict[str, float]]:
+    return [{name: float(value) for name, value in losses.items()} for losses in steps]
 
 
 def _full(directory: Path, reason: str) -> OSError:

@@ -42,6 +42,12 @@ def place(tmp_path_factory):
     """A folder with a data set and a table."""
     folder = tmp_path_factory.mktemp("processes")
     synthetic.make(folder / "set", train=12, val=4, size=(64, 64), seed=0)
+    # One picture has so many boxes that the batches of two machines have different shapes.
+    file = folder / "set" / "instances_train.json"
+    record = json.loads(file.read_text())
+    first = record["annotations"][0]
+    record["annotations"] += [first | {"id": 1000 + n, "bbox": [n, n, 9, 9], "area": 81} for n in range(20)]
+    file.write_text(json.dumps(record))
     (folder / "tiny.json").write_text(json.dumps(TABLE))
     return folder
 
