@@ -123,6 +123,8 @@ def run(config: Config, show: Show = QUIET) -> Result:
         else:
             cuts, network = Progressive(_plan(config, trained), trained, session, stage).run()
             result = Result(trained.run, stage, cuts.unpruned, network, cuts)
+        # The others wait until the chief has written its own, as they may go on with the next stage.
+        session.of_chief(lambda: None)
     if not is_chief:
         devices.leave(trained.run)
     return dataclasses.replace(result, stage=trained.run / "prune")
@@ -258,7 +260,9 @@ def tell(result: Result, show: Show) -> None:
 def command(config: Config) -> None:
     """Prune, and tell people."""
     with Screen("stdout") as show:
-        tell(run(config, show), show)
+        result = run(config, show)
+        if devices.cluster()[0] == 0:
+            tell(result, show)
 
 
 def main() -> None:

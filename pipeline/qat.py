@@ -109,9 +109,9 @@ def run(config: Config, show: Show = QUIET) -> Result:
             facts = {**trained.facts(config.data), "quantization": how, "loss": session.loss}
             runs.begin(stage, config, arch=trained.arch.to_json(), parent=trained.stage, **facts)
         outcome = _train(config, trained, how, session, stage)
-    if is_chief:
-        finish(stage, outcome)
-    else:
+        # The others wait for it, as they may go on with the next stage.
+        session.of_chief(lambda: finish(stage, outcome))
+    if not is_chief:
         devices.leave(directory)
     return Result(directory, directory / STAGE, outcome.best)
 
@@ -180,7 +180,9 @@ def tell(result: Result, show: Show) -> None:
 def command(config: Config) -> None:
     """Quantize, and tell people."""
     with Screen("stdout") as show:
-        tell(run(config, show), show)
+        result = run(config, show)
+        if devices.cluster()[0] == 0:
+            tell(result, show)
 
 
 def main() -> None:

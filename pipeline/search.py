@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import itertools
+import re
 import time
 import uuid
 from collections.abc import Sequence
@@ -172,6 +173,11 @@ def _joining(config: Config) -> Config:
         return config
     if config.run is None or config.overwrite:
         raise ValueError("storage: processes that share a search must be told the same new --run, without --overwrite")
+    if re.match(r"[^/]+://[^@/]*:[^@/]*@", config.storage):
+        raise ValueError(
+            "storage: a password in a URL would be recorded and shown; allowed: a URL without, and the database's own "
+            "way, such as PGPASSFILE"
+        )
     if "://" not in config.storage:
         config = dataclasses.replace(config, storage=str(Path(config.storage).absolute()))
     until = time.monotonic() + BEGINNING

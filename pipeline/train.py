@@ -110,11 +110,12 @@ def run(config: Config, show: Show = QUIET) -> Result:
         # Nothing that a user can have done wrong is left: only now is there a new run, or the old one gone.
         stage = _begin(config, session)
         outcome = _train(config, session, stage)
+        # The others wait for it, as they may go on with the next stage.
+        session.of_chief(lambda: finish(stage, outcome))
     if devices.cluster()[0]:
         directory = config.run or Path()
         devices.leave(directory)
         return Result(directory, directory / "train", {})
-    finish(stage, outcome)
     return Result(stage.parent, stage, outcome.best)
 
 

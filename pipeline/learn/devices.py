@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,10 +74,23 @@ def strategy() -> tf.distribute.Strategy:
     from micro_yolo.model.keras import tf
 
     if cluster()[1] > 1:
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        return _together()
     if len(tf.config.list_physical_devices("GPU")) > 1:
         return tf.distribute.MirroredStrategy()
     return tf.distribute.get_strategy()
+
+
+def is_together() -> bool:
+    """Whether this process has met the other machines already, in a stage before."""
+    return _together.cache_info().currsize > 0
+
+
+@cache
+def _together() -> tf.distribute.Strategy:
+    from micro_yolo.model.keras import tf
+
+    # TensorFlow lets a process enter a cluster once, so stages that follow one another share it.
+    return tf.distribute.MultiWorkerMirroredStrategy()
 
 
 def _helper(run: Path) -> Path:

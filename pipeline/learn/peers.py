@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from micro_yolo.pipeline.learn.devices import addresses, cluster
+from micro_yolo.pipeline.learn.devices import addresses, cluster, is_together
 from micro_yolo.pipeline.show.screen import QUIET, Show
 from micro_yolo.pipeline.store import runs
 
@@ -50,7 +50,7 @@ def meet(show: Show = QUIET) -> None:
       OSError: a machine did not come, or this one's port is taken.
     """
     worker, workers = cluster()
-    if workers == 1:
+    if workers == 1 or is_together():
         return
     places = addresses()
     with ExitStack() as stack:

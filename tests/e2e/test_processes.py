@@ -22,7 +22,7 @@ from micro_yolo.pipeline.store.history import read
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
-EPOCHS = 10
+EPOCHS = 6
 TABLE = {
     "name": "tiny",
     "size": [64, 64],
@@ -54,14 +54,15 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def together(place):
-    """A run that two processes made without a disturbance, and what they said."""
+    """A run that two processes trained and quantized without a disturbance, and what they said."""
     run = place / "together"
-    return run, ended(start(training(place, run)))
+    _, *options = training(place, run)
+    return run, ended(start([Path(__file__).with_name("two_stages.py"), *options]))
 
 
 def training(place, run, *more):
     options = ["--arch", place / "tiny.json", "--run", run, *quick(EPOCHS), "--evaluate-every", 2, *more]
-    return ["train", "--data", place / "set", *options]
+    return ["pipeline.train", "--data", place / "set", *options]
 
 
 def quick(epochs):
@@ -78,13 +79,14 @@ def start(*commands):
     """A process for each of two machines; one command is for both."""
     places = [f"127.0.0.1:{port}" for port in free_ports()]
     processes = []
-    for index, (stage, *options) in enumerate(commands * (2 // len(commands))):
+    for index, (what, *options) in enumerate(commands * (2 // len(commands))):
+        program = [str(what)] if isinstance(what, Path) else ["-m", what]
         config = {"cluster": {"worker": places}, "task": {"type": "worker", "index": index}}
         processes.append(
             subprocess.Popen(
-                [sys.executable, "-m", f"pipeline.{stage}", *map(str, options)],
+                [sys.executable, *program, *map(str, options)],
                 cwd=ROOT,
-                env={**os.environ, "TF_CONFIG": json.dumps(config), "MICRO_YOLO_WAIT": "200"},
+                env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CONFIG": json.dumps(config), "MICRO_YOLO_WAIT": "200"},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -128,6 +130,11 @@ def epochs(stage):
     return [row["epoch"] for row in read(stage / runs.HISTORY)]
 
 
+def steps(stage):
+    file = stage / "steps.json"
+    return json.loads(file.read_text())["steps"] if file.exists() else []
+
+
 def same_history(one, other):
     timings = ("seconds", "images_per_second")
     rows = [[{name: row[name] for name in row if name not in timings} for row in read(stage)] for stage in (one, other)]
@@ -143,7 +150,7 @@ def test_two_end_with_identical_weights_in_one_run(together):
     first, second = digests(told)
     assert first == second
     assert epochs(run / "train") == list(range(1, EPOCHS + 1))
-    assert [path.name for path in run.iterdir()] == ["train"] and runs.is_finished(run / "train")
+    assert sorted(path.name for path in run.iterdir()) == ["qat", "train"] and runs.is_finished(run / "train")
     # The one that only helped points nobody at the run.
     assert "next: python -m pipeline.convert" in told[0] and "next:" not in told[1]
 
@@ -156,7 +163,7 @@ def test_a_lost_one_ends_the_other_and_leaves_a_run_that_resumes(place, together
     shutil.copytree(run, alone)
     # To the same end, though the second has lost all it had and the new one what it knew.
     shutil.rmtree(run / ".worker-1")
-    told = ended(start(["train", "--run", run, "--resume"]))
+    told = ended(start(["pipeline.train", "--run", run, "--resume"]))
     assert digests(told) == digests(together[1])
     same_history(run / "train" / runs.HISTORY, together[0] / "train" / runs.HISTORY)
     assert [path.name for path in run.iterdir()] == ["train"]
@@ -184,24 +191,23 @@ def test_what_they_disagree_about_is_named_by_both_before_anything_is_written(pl
     assert sorted(place.rglob("*")) == before
 
 
-def test_two_quantize(place, together):
-    run = shutil.copytree(together[0], place / "quantized")
-    ended(start(["qat", "--run", run, *quick(2), "--samples", 4, "--distill", 1]))
-    assert sorted(path.name for path in run.iterdir()) == ["qat", "train"]
-    assert epochs(run / "qat") == [1, 2]
+def test_two_quantize_what_they_trained(together):
+    run, _ = together
+    assert epochs(run / "qat") == [1, 2] and runs.is_finished(run / "qat")
     assert find(run).quantization is not None and find(run).weighted() is not None
 
 
 def test_two_prune_and_a_lost_chief_is_told_of(place, together):
-    run = shutil.copytree(together[0], place / "pruned")
-    cuts = ["--rows", "l1", "l2", "--tolerance", 100, "--step", 0.25, "--most", 0.25, "--evaluate-every", 3]
+    run = place / "pruned"
+    shutil.copytree(together[0] / "train", run / "train")
+    cuts = ["--rows", "l1", "l2", "--tolerance", 100, "--step", 0.25, "--most", 0.25, "--evaluate-every", 2]
     stage = run / "prune"
-    processes = start(["prune", "--run", run, *quick(6), *cuts])
-    line = kill(processes, 0, lambda: epochs(stage / "step_02" / "training"))
+    processes = start(["pipeline.prune", "--run", run, *quick(2), *cuts])
+    line = kill(processes, 0, lambda: steps(stage))
     assert "TF_CONFIG: machine 0 was lost" in line
-    (first,) = json.loads((stage / "steps.json").read_text())["steps"]
-    ended(start(["prune", "--run", run, "--resume"]))
+    (first,) = steps(stage)
+    ended(start(["pipeline.prune", "--run", run, "--resume"]))
     assert sorted(path.name for path in run.iterdir()) == ["prune", "train"]
-    steps = json.loads((stage / "steps.json").read_text())["steps"]
-    assert steps[0] == first and [(step["unit"], step["after"]) for step in steps] == [("l1", 6), ("l2", 12)]
+    done = steps(stage)
+    assert done[0] == first and [(step["unit"], step["after"]) for step in done] == [("l1", 6), ("l2", 12)]
     assert runs.is_finished(stage) and find(run).weighted() is not None
