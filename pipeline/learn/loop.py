@@ -159,7 +159,7 @@ class Trainer:
             max_to_keep=1,
         )
         self.history: list[Row] = []
-        self.step = tf.function(self._distributed_step, reduce_retracing=True, jit_compile=xla or None)
+        self.step = tf.function(self._distributed_step, reduce_retracing=True, autograph=False, jit_compile=xla or None)
 
     def resume(self) -> int:
         """Load the last checkpoint, if there is one, and return how many epochs are done.
@@ -362,7 +362,7 @@ def _scales(optimizer: keras.optimizers.Optimizer) -> bool:
 def keras_predict(model: keras.Model) -> PredictBatch:
     """What `pipeline.measure.metrics.evaluate_split` wants of a model whose outputs are logits."""
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def forward(images: tf.Tensor) -> Outputs:
         logits = model(tf.cast(images, tf.float32), training=False)
         return {
