@@ -52,36 +52,19 @@ TABLE = (
     Name("tf_keras.backend.get_value", "the learning rate of a step, from an optimizer's schedule or variable"),
     Name(
         "tf_keras.backend.learning_phase_scope",
-        "copies made on tfmot's way have no branch of training",
+        "wrapped layers are made without a branch of training",
         checks.learning_phase,
     ),
     # tfmot
-    Name(f"{TFMOT}.quantization.keras.quantize_annotate_layer", "says how one layer is quantized", checks.quantized),
-    Name(
-        f"{TFMOT}.quantization.keras.quantize_apply",
-        "wraps what is annotated, names as before",
-        takes(f"{TFMOT}.quantization.keras.quantize_apply", "model", "scheme", "quantized_layer_name_prefix"),
-    ),
-    Name(f"{TFMOT}.quantization.keras.quantize_scope", "lets Keras copy wrapped layers"),
     Name(
         f"{QUANTIZATION}.quantize_config.QuantizeConfig",
         "the base of what tfmot asks of a quantized layer",
         checks.quantized,
     ),
     Name(
-        f"{QUANTIZATION}.quantize_layout_transform.QuantizeLayoutTransform",
-        "the base of a transform that changes nothing",
-        takes(f"{QUANTIZATION}.quantize_layout_transform.QuantizeLayoutTransform.apply", "model", "layer_quantize_map"),
-    ),
-    Name(
-        f"{QUANTIZATION}.quantize_registry.QuantizeRegistry",
-        "the base of a registry that knows no layers",
-        takes(f"{QUANTIZATION}.quantize_registry.QuantizeRegistry.get_quantize_config", "layer"),
-    ),
-    Name(
-        f"{QUANTIZATION}.quantize_scheme.QuantizeScheme",
-        "the base of what leaves a model as it was annotated",
-        checks.quantized,
+        f"{QUANTIZATION}.quantize_wrapper.QuantizeWrapperV2",
+        "puts quantizers around a layer, whose weights stay in front",
+        checks.wrapped,
     ),
     Name(
         f"{QUANTIZATION}.quantizers.Quantizer",
