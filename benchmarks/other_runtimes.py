@@ -43,6 +43,7 @@ def run(config: Config) -> None:
 
     from micro_yolo.pipeline.data import load
     from micro_yolo.pipeline.measure.metrics import coco_metrics, coco_results
+    from micro_yolo.pipeline.measure.results import joined
     from micro_yolo.tflite.decode import Detections
     from micro_yolo.tflite.detector import Detector
     from micro_yolo.tflite.image import load_image
@@ -56,9 +57,12 @@ def run(config: Config) -> None:
         return Detections(found.boxes_xyxy[keep], found.scores[keep], found.classes[keep])
 
     def show(name: str, theirs: list[Detections]) -> None:
-        results = []
-        for image_id, found in zip(split.image_ids, theirs, strict=True):
-            results += coco_results(int(image_id), found.boxes_xyxy, found.scores, found.classes, dataset.category_ids)
+        results = joined(
+            [
+                coco_results(int(image_id), found.boxes_xyxy, found.scores, found.classes, dataset.category_ids)
+                for image_id, found in zip(split.image_ids, theirs, strict=True)
+            ]
+        )
         ap50 = float(coco_metrics(split, dataset.category_ids, results)["AP50"])
         same, count = found_again(sure, theirs)
         sure_theirs = sum(int((found.scores > SURE).sum()) for found in theirs)

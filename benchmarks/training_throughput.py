@@ -47,7 +47,6 @@ def run(config: Config) -> None:
     from micro_yolo.model.heads import loss_of
     from micro_yolo.model.keras import tf
     from micro_yolo.pipeline.data import load
-    from micro_yolo.pipeline.data.augment import Augment
     from micro_yolo.pipeline.data.input import GIB, Batches, Images
     from micro_yolo.pipeline.data.strength import Strength
     from micro_yolo.pipeline.learn.loop import Task, Trainer
@@ -58,7 +57,7 @@ def run(config: Config) -> None:
     arch = zoo.find(config.arch).resized(parse_size(config.size)).with_classes(len(dataset.names))
     images = Images(dataset.splits["train"], arch.size, "stretch", cache_bytes=config.cache_gib * GIB)
     images.hold()
-    batches = Batches(images, config.batch, Augment(Strength(), 0), seed=0)
+    batches = Batches(images, config.batch, Strength(), seed=0)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             Task(build(arch), build(arch), loss_of(arch), dict),

@@ -10,6 +10,7 @@ import numpy as np
 Anchor = tuple[float, float]
 # Boxes drawn by weight; enough that the draw itself does not show in the anchors.
 _DRAWN = 20_000
+_PIECE = 100_000
 
 
 def shape_iou(shapes: np.ndarray, anchors: np.ndarray) -> np.ndarray:
@@ -97,4 +98,7 @@ def share_out(anchors: list[Anchor], strides: list[int], counts: list[int]) -> l
 
 def fit_quality(shapes: np.ndarray, anchors: list[Anchor]) -> float:
     """Mean over the boxes of their IoU with the best anchor, 0..1."""
-    return float(shape_iou(np.asarray(shapes, np.float64), np.asarray(anchors, np.float64)).max(axis=1).mean())
+    shapes, centres = np.asarray(shapes, np.float64), np.asarray(anchors, np.float64)
+    # In pieces: of millions of boxes the overlaps with all anchors take gigabytes.
+    pieces = (shapes[start : start + _PIECE] for start in range(0, len(shapes), _PIECE))
+    return float(np.concatenate([shape_iou(piece, centres).max(axis=1) for piece in pieces]).mean())

@@ -106,6 +106,27 @@ def reads_image(arch: Arch) -> set[str]:
     return {f"{row.name}_{block_of(row)[0].name}" for row in arch.rows if INPUT in arch.sources[row.name]}
 
 
+def freeze(model: keras.Model, arch: Arch, row_name: str) -> None:
+    """The rows of a table down to this one are trained no more, and their batch norms stand still.
+
+    Args:
+      model: of the table, wrapped for quantization or not.
+      arch: the table.
+      row_name: what `Arch.check_freeze` allows.
+    """
+    names = [row.name for row in arch.rows]
+    frozen = tuple(f"{name}_" for name in names[: names.index(row_name) + 1])
+    for layer in model.layers:
+        if layer.name.startswith(frozen):
+            layer.trainable = False
+
+
+def trained_variables(model: keras.Model) -> list[Any]:
+    """The trainable variables of all layers that are not frozen; tfmot's wrappers would give theirs all the same."""
+    frozen = {id(weight) for layer in model.layers if not layer.trainable for weight in layer.weights}
+    return [variable for variable in model.trainable_variables if id(variable) not in frozen]
+
+
 def weights_of(model: keras.Model) -> dict[str, list[np.ndarray]]:
     """Layer name -> its weights, of every layer that has any: what `model.channels` works on."""
     return {layer.name: layer.get_weights() for layer in model.layers if layer.weights}

@@ -11,6 +11,9 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from micro_yolo.model import memory
+
+memory.keep()
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

@@ -9,7 +9,3 @@ with quiet():
 
 # It squares 4/pi^2 together with the difference of angles: the term for the shape is 0.41 of arXiv 2005.03572's.
 CIoULoss = keras_cv.losses.CIoULoss
-Mosaic = keras_cv.layers.Mosaic
-AugmentationLayer = keras_cv.layers.VectorizedBaseImageAugmentationLayer
-to_dense = keras_cv.bounding_box.to_dense
-to_ragged = keras_cv.bounding_box.to_ragged

@@ -10,7 +10,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from micro_yolo.model.keras import keras
+from micro_yolo.model import gradients
+from micro_yolo.model.keras import keras, tf
 from micro_yolo.model.primitives import Block, Concat, Conv, Depthwise, Gate, Pool, Primitive, Skip, Upsample
 
 Tensor = Any
@@ -23,6 +24,27 @@ BN_MOMENTUM = 0.97
 # by it would make an int8 scale explode.
 BN_EPSILON = 1e-3
 LEAKY_SLOPE = 0.1  # darknet's
+
+
+@keras.utils.register_keras_serializable("micro_yolo")
+class DepthwiseConv2D(layers.DepthwiseConv2D):  # type: ignore[name-defined]
+    """Keras' own, with a gradient that a CPU computes fast. Of the same name, which files of weights contain."""
+
+    def call(self, inputs: Tensor, training: Any = None) -> Tensor:
+        """As Keras' own."""
+        # GPUs have kernels of their own, and pieces would be slower there.
+        if not training or self.kernel_size[0] <= gradients.FAST or tf.config.list_physical_devices("GPU"):
+            return super().call(inputs)
+        return gradients.depthwise(inputs, tf.convert_to_tensor(self.depthwise_kernel), self.strides[0])
+
+
+@keras.utils.register_keras_serializable("micro_yolo")
+class UpSampling2D(layers.UpSampling2D):  # type: ignore[name-defined]
+    """Keras' own, nearest, with a gradient that XLA has too. Of the same name, which files of weights contain."""
+
+    def call(self, inputs: Tensor, training: Any = None) -> Tensor:
+        """As Keras' own."""
+        return gradients.upsample(inputs, self.size[0]) if training else super().call(inputs)
 
 
 def put_together(block: Block, inputs: Sequence[Tensor], row_name: str, act: str) -> Tensor:
@@ -57,9 +79,9 @@ def _made(part: Primitive, x: Tensor, row_name: str, act: str) -> Tensor:
         case Depthwise():
             # Keras takes all channels for a depthwise kernel's fan-in; an output sees k*k values.
             start = keras.initializers.TruncatedNormal(stddev=math.sqrt(2) / part.k)
-            x = layers.DepthwiseConv2D(
-                part.k, part.s, padding="same", use_bias=False, depthwise_initializer=start, name=name
-            )(x)
+            x = DepthwiseConv2D(part.k, part.s, padding="same", use_bias=False, depthwise_initializer=start, name=name)(
+                x
+            )
             return _act(_norm(x, f"{name}_"), f"{name}_", act)
         case Gate():
             return _gate(x, name, part.squeeze)
@@ -67,7 +89,7 @@ def _made(part: Primitive, x: Tensor, row_name: str, act: str) -> Tensor:
             # "same" also at stride 1, where explicit padding leaves a float island in int8 files.
             return layers.MaxPooling2D(part.k, part.s, padding="same", name=name)(x)
         case Upsample():
-            return layers.UpSampling2D(part.s, interpolation="nearest", name=name)(x)
+            return UpSampling2D(part.s, interpolation="nearest", name=name)(x)
     raise TypeError(f"{name}: no layers for {part}")
 
 

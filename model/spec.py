@@ -101,6 +101,15 @@ class Arch:
                 return row
         raise ValueError(f"{self.name}: no row {name!r}{nearest(name, [row.name for row in self.rows])}")
 
+    def check_freeze(self, name: str) -> None:
+        """Raise ValueError unless there is a row called `name`, and something below it in the table can be trained."""
+        allowed = f"allowed: a row of {self.name} above its last, which `python -m pipeline.summary {self.name}` lists"
+        names = [row.name for row in self.rows]
+        if name not in names:
+            raise ValueError(f"freeze: unknown row, got {name!r}{nearest(name, names)}; {allowed}")
+        if not any(row.op in HEADS or row.out for row in self.rows[names.index(name) + 1 :]):
+            raise ValueError(f"freeze: leaves nothing to train, got {name!r}; {allowed}")
+
     def act_of(self, row: Row) -> str:
         """The activation a row uses."""
         return row.act or self.act

@@ -145,7 +145,7 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
     written = []
     if subject.out is not None:
         suffix = subject.name if config.split == "val" else f"{subject.name}_{config.split}"
-        written.append(runs.write_atomic(subject.out / f"coco_{suffix}.json", json.dumps(results) + "\n"))
+        written.append(results.write(subject.out / f"coco_{suffix}.json"))
         written.append(runs.write_json(subject.out / f"metrics_{suffix}.json", metrics))
     return Evaluation(metrics, tuple(written))
 

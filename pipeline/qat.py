@@ -51,6 +51,8 @@ class Config(Options):
     )
     rank_by: Literal["AP", "AP50"] = "AP"
     """Measure on the validation split by which the best epoch is kept."""
+    freeze: str | None = None
+    """Row of the network down to which nothing is trained: no gradient is computed there, batch norm stands still."""
     freeze_epochs: int | None = None
     """Last epochs with ranges and batch-norm statistics frozen; by default a quarter of all."""
     samples: int = 64
@@ -86,6 +88,8 @@ def run(config: Config, show: Show = QUIET) -> Result:
     if not config.resume:
         runs.check_new_run(directory, stage=STAGE, overwrite=config.overwrite)
     trained = find(directory, config.from_stage, before=STAGE)
+    if config.freeze is not None:
+        trained.arch.check_freeze(config.freeze)
     if config.resume:
         _check_parent(trained, stage)
     from micro_yolo.model.quantization.wrap import Quantization
@@ -157,7 +161,7 @@ def _train(config: Config, trained: Trained, how: Quantization, session: Session
         penalty=session.taught(trained, config.distill),
         rank_by=config.rank_by,
     )
-    return session.train(task, config.recipe, stage)
+    return session.train(task, config.recipe, stage, freeze=config.freeze)
 
 
 def tell(result: Result, show: Show) -> None:

@@ -46,6 +46,8 @@ class Config(Options):
     """How photographs become the input's shape, in training and ever after; mediapipe: as MediaPipe Tasks does it."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Arithmetic of the forward and backward pass; float16 is for GPUs, bfloat16 also for newer CPUs."""
+    freeze: str | None = None
+    """Row of the network down to which nothing is trained: no gradient is computed there, batch norm stands still."""
     val_fraction: float = 0.2
     """Share of the images held back where the data set has no validation split of its own."""
 
@@ -89,6 +91,8 @@ def run(config: Config, show: Show = QUIET) -> Result:
     if config.size is not None:
         arch = arch.resized(parse_size(config.size))
     config.check()
+    if config.freeze is not None:
+        arch.check_freeze(config.freeze)
     _check_place(config)
     data = config.data or quick.drawn(quick.IMAGES, arch.size, config.seed)
     dataset = load(data, val_fraction=config.val_fraction, seed=config.seed)
@@ -167,7 +171,7 @@ def _train(config: Config, session: Session, stage: Path) -> Outcome:
         model = build(session.arch)
     averaged = build(session.arch)
     task = Task(model, averaged, session.losses, session.measure(averaged))
-    outcome = session.train(task, config.recipe, stage)
+    outcome = session.train(task, config.recipe, stage, freeze=config.freeze)
     worker, workers = devices.cluster()
     if workers > 1:
         session.show.say(f"machine {worker} of {workers}: weights {weights_digest(averaged)}")
@@ -181,10 +185,9 @@ def _fit_anchors(arch: Arch, dataset: Dataset, config: Config, show: Show) -> Ar
     from micro_yolo.tflite.image import fit_to
 
     split = dataset.splits["train"]
-    scales = np.array(
-        [(f.scale_x, f.scale_y) for f in (fit_to(tuple(s), arch.size, config.resize) for s in split.sizes)]
-    )
-    scales = np.repeat(scales, np.diff(split.starts), axis=0)
+    sizes, which = np.unique(split.sizes, axis=0, return_inverse=True)
+    scales = np.array([(f.scale_x, f.scale_y) for f in (fit_to(tuple(s), arch.size, config.resize) for s in sizes)])
+    scales = np.repeat(scales[which.reshape(-1)], np.diff(split.starts), axis=0)
     shapes = ((split.boxes_xyxy[:, 2:] - split.boxes_xyxy[:, :2]) * scales)[~split.crowd]
     fitted: tuple[Arch, str] = head_of(arch).fit(arch, shapes, split.classes[~split.crowd], config.seed)
     if fitted[1]:

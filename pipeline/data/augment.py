@@ -1,191 +1,165 @@
-"""Random changes to training batches, as keras-cv layers.
+"""Random changes to training batches, in NumPy: which there are, what they do to boxes, and the mosaic.
 
-Every random number comes from one `tf.random.Generator`, which training sets anew at each epoch from the seed and the
-epoch's number. That is what lets a killed run continue where the uninterrupted one would be.
+All random numbers of a batch are drawn at once from a generator made for it, so that batches can be made in any order
+and by any number of threads. `pipeline.data.pixels` does to the pixels what is drawn here.
 
-Mosaic is keras-cv's. Geometry and colour are layers of our own on its base class: keras-cv's chain of RandomFlip,
-JitteredResize and RandomColorJitter has no aspect jitter and resamples or changes colour space at each step; one
-affine warp and one colour matrix do the same in a third of the time (`benchmarks/augmentation.py`).
+Nothing here is a layer of keras-cv: its Mosaic resamples at fractions of a pixel what here are four copies, and its
+chain of RandomFlip, JitteredResize and RandomColorJitter has no aspect jitter and resamples or changes colour space at
+each step (`benchmarks/input.py` has both sides).
 """
 
 from __future__ import annotations
 
-from micro_yolo.model import keras_cv
-from micro_yolo.model.keras import tf
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
 from micro_yolo.pipeline.data.strength import Strength
 
-Batch = dict[str, tf.Tensor]
-_GREY = 114.0
 # A box of which less of its area is left after a warp says nothing about its class.
 _KEEP_AREA = 0.2
 _MIN_SIDE_PIXELS = 2.0
+# Where the four images of a mosaic meet, as shares of its size.
+_CENTRE = (0.25, 0.75)
+_FEWEST_PLACES = 16
+_LUMA = np.array([[0.299, 0.587, 0.114]] * 3)
+# The cross-product matrix of the grey axis (1, 1, 1), about which colours turn.
+_GREY_AXIS = np.array([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / 3.0**0.5
 
 
-class Mosaic(keras_cv.Mosaic):
-    """keras-cv's mosaic of four images of the batch, drawing from a generator that can be set."""
+class Boxes(NamedTuple):
+    """The boxes of a batch, one image after the other.
 
-    def __init__(self, generator: tf.random.Generator) -> None:
-        super().__init__(bounding_box_format="xyxy", dtype="float32")
-        self.generator = generator
+    Shapes: xyxy float32 (k, 4) pixels of the input, classes int32 (k,), images int64 (k,): whose, ascending.
+    """
 
-    def get_random_transformation_batch(self, batch_size: tf.Tensor, **_: object) -> Batch:
-        """Which images go together and where they meet, in the form keras-cv's layer takes."""
-        others = self.generator.uniform((batch_size, 3), maxval=batch_size, dtype=tf.int32)
-        return {
-            "permutation_order": tf.concat([tf.range(batch_size)[:, None], others], axis=1),
-            "mosaic_centers": self.generator.uniform((batch_size, 2), *self.offset),
-        }
+    xyxy: np.ndarray
+    classes: np.ndarray
+    images: np.ndarray
 
+    def where(self, keep: np.ndarray) -> Boxes:
+        """Those for which `keep` (k,) holds."""
+        return Boxes(self.xyxy[keep], self.classes[keep], self.images[keep])
 
-class _Seeded(keras_cv.AugmentationLayer):
-    """A keras-cv layer that draws from a generator that can be set."""
+    def padded(self, batch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes float32 (batch, M, 4) and classes int32 (batch, M), -1 where there is none.
 
-    def __init__(self, generator: tf.random.Generator, strength: Strength) -> None:
-        super().__init__(dtype="float32")
-        self.generator = generator
-        self.strength = strength
-
-
-class Warp(_Seeded):
-    """Mirror, scale, change the aspect and shift, all in one bilinear resampling; what is uncovered becomes grey."""
-
-    def get_random_transformation_batch(self, batch_size: tf.Tensor, **_: object) -> tf.Tensor:
-        """(B, 4): scale x, scale y (negative: mirrored), shift x, shift y as shares of the image's size."""
-        s = self.strength
-        size = 1.0 + self._uniform(batch_size, s.scale)
-        stretch = tf.exp(self._uniform(batch_size, s.aspect) / 2.0)
-        mirror = tf.where(self.generator.uniform((batch_size,)) < s.flip, -1.0, 1.0)
-        # Where an enlarged image is cut must be free to vary, or its edges would never be seen.
-        room = s.shift + tf.maximum(size - 1.0, 0.0) / 2.0
-        return tf.stack(
-            [
-                mirror * size * stretch,
-                size / stretch,
-                self._uniform(batch_size, 1.0) * room,
-                self._uniform(batch_size, 1.0) * room,
-            ],
-            axis=1,
-        )
-
-    def augment_images(self, images: tf.Tensor, transformations: tf.Tensor, **_: object) -> tf.Tensor:
-        """Images of the same shape, resampled."""
-        height, width = (tf.cast(side, tf.float32) for side in tf.unstack(tf.shape(images)[1:3]))
-        scale_x, scale_y, shift_x, shift_y = tf.unstack(transformations, axis=1)
-        nothing = tf.zeros_like(scale_x)
-        # The op asks, for each output pixel's corner coordinate, where to read; centres sit half a pixel further.
-        left = ((width - 1.0) / 2.0) * (1.0 - 1.0 / scale_x) - shift_x * width / scale_x
-        top = ((height - 1.0) / 2.0) * (1.0 - 1.0 / scale_y) - shift_y * height / scale_y
-        transform = tf.stack([1.0 / scale_x, nothing, left, nothing, 1.0 / scale_y, top, nothing, nothing], axis=1)
-        return tf.raw_ops.ImageProjectiveTransformV3(
-            images=images,
-            transforms=transform,
-            output_shape=tf.shape(images)[1:3],
-            fill_value=_GREY,
-            interpolation="BILINEAR",
-            fill_mode="CONSTANT",
-        )
-
-    def augment_bounding_boxes(self, bounding_boxes: Batch, transformations: tf.Tensor, **others: object) -> Batch:
-        """Boxes after the warp, clipped; class -1 where too little of one is left."""
-        images = others["raw_images"]
-        size = tf.cast(tf.stack([tf.shape(images)[2], tf.shape(images)[1]]), tf.float32)
-        bounding_boxes = keras_cv.to_dense(bounding_boxes)
-        boxes = tf.cast(bounding_boxes["boxes"], tf.float32)
-        scale, shift = transformations[:, None, :2], transformations[:, None, 2:]
-        ends = [
-            (corner - size / 2.0) * scale + size / 2.0 + shift * size for corner in (boxes[..., :2], boxes[..., 2:])
-        ]
-        low, high = tf.minimum(*ends), tf.maximum(*ends)
-        seen_low, seen_high = tf.clip_by_value(low, 0.0, size), tf.clip_by_value(high, 0.0, size)
-        sides = seen_high - seen_low
-        area = tf.reduce_prod(high - low, axis=-1)
-        keep = (tf.reduce_prod(sides, axis=-1) >= _KEEP_AREA * area) & tf.reduce_all(sides >= _MIN_SIDE_PIXELS, axis=-1)
-        classes = tf.cast(bounding_boxes["classes"], tf.float32)
-        return {
-            "boxes": tf.concat([seen_low, seen_high], axis=-1),
-            "classes": tf.where(keep, classes, -1.0),
-        }
-
-    def _uniform(self, batch_size: tf.Tensor, span: float) -> tf.Tensor:
-        return self.generator.uniform((batch_size,), -span, span)
-
-
-class ColourJitter(_Seeded):
-    """Brightness, contrast, saturation and hue as one 3x3 matrix and offset an image."""
-
-    def get_random_transformation_batch(self, batch_size: tf.Tensor, **_: object) -> tf.Tensor:
-        """(B, 3, 4): the matrix that a column (R, G, B, 1) of pixel values 0..255 is multiplied by."""
-        s = self.strength
-        brightness, contrast, saturation = (
-            1.0 + self.generator.uniform((batch_size, 1, 1), -span, span)
-            for span in (s.brightness, s.contrast, s.saturation)
-        )
-        turn = self.generator.uniform((batch_size, 1, 1), -s.hue, s.hue) * 2.0 * 3.14159265
-        luma = tf.constant([[0.299, 0.587, 0.114]] * 3)
-        # Turning about the grey axis (1, 1, 1): Rodrigues' formula with the axis' cross-product matrix.
-        axis = tf.constant([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / 3.0**0.5
-        hue = tf.cos(turn) * tf.eye(3) + (1.0 - tf.cos(turn)) / 3.0 + tf.sin(turn) * axis
-        matrix = (saturation * tf.eye(3) + (1.0 - saturation) * luma) @ hue * contrast * brightness
-        offset = tf.ones((1, 3, 1)) * 127.5 * (1.0 - contrast) * brightness
-        return tf.concat([matrix, offset], axis=2)
-
-    def augment_images(self, images: tf.Tensor, transformations: tf.Tensor, **_: object) -> tf.Tensor:
-        """Images of the same shape with values clipped to 0..255."""
-        shape = tf.shape(images)
-        pixels = tf.reshape(images, [shape[0], -1, 3])
-        changed = tf.matmul(pixels, transformations[..., :3], transpose_b=True) + transformations[:, None, :, 3]
-        return tf.reshape(tf.clip_by_value(changed, 0.0, 255.0), shape)
-
-    def augment_bounding_boxes(self, bounding_boxes: Batch, **_: object) -> Batch:
-        """The boxes as they are."""
-        return bounding_boxes
-
-
-class Augment:
-    """All changes to a training batch, reproducible from (seed, epoch)."""
-
-    def __init__(self, strength: Strength, seed: int) -> None:
-        self.strength = strength
-        self.seed = seed
-        self.generator = tf.random.Generator.from_seed(seed)
-        self.mosaic = Mosaic(self.generator)
-        self.warp = Warp(self.generator, strength)
-        self.colour = ColourJitter(self.generator, strength)
-
-    def start_epoch(self, epoch: int) -> None:
-        """Set the random numbers to where this epoch begins."""
-        self.generator.reset_from_seed([self.seed, epoch])
-
-    def __call__(self, images: tf.Tensor, boxes_xyxy: tf.Tensor, classes: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Change a batch.
-
-        Args:
-          images: (B, h, w, 3) pixels 0..255 of any type.
-          boxes_xyxy: (B, M, 4) pixels.
-          classes: (B, M), -1 where there is no box.
-
-        Returns:
-          The same three; images float32, and four times as many places for boxes.
+        M is the power of two, 16 or more, that has room for this batch: few shapes, so that little is traced anew.
         """
-        batch = {
-            "images": tf.cast(images, tf.float32),
-            "bounding_boxes": {"boxes": boxes_xyxy, "classes": tf.cast(classes, tf.float32)},
-        }
-        room = 4 * classes.shape[1]
-        together = self.generator.uniform(()) < self.strength.mosaic
-        batch = tf.cond(together, lambda: _dense(self.mosaic(batch, training=True), room), lambda: _dense(batch, room))
-        batch = _dense(self.colour(self.warp(batch, training=True), training=True), room)
-        boxes = batch["bounding_boxes"]
-        return batch["images"], boxes["boxes"], tf.cast(boxes["classes"], tf.int32)
-
-    def plain(self, images: tf.Tensor, boxes_xyxy: tf.Tensor, classes: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """The batch unchanged, in the types and shapes of a changed one, so that one graph trains on both."""
-        more = 3 * classes.shape[1]
-        boxes = tf.pad(boxes_xyxy, [[0, 0], [0, more], [0, 0]], constant_values=-1.0)
-        return tf.cast(images, tf.float32), boxes, tf.pad(classes, [[0, 0], [0, more]], constant_values=-1)
+        counts = np.bincount(self.images, minlength=batch)
+        room = max(_FEWEST_PLACES, 1 << int(counts.max(initial=1) - 1).bit_length())
+        places = np.arange(len(self.images)) - (np.cumsum(counts) - counts)[self.images]
+        boxes = np.full((batch, room, 4), -1.0, np.float32)
+        classes = np.full((batch, room), -1, np.int32)
+        boxes[self.images, places] = self.xyxy
+        classes[self.images, places] = self.classes
+        return boxes, classes
 
 
-def _dense(batch: Batch, room: int) -> Batch:
-    """The batch with `room` places for boxes an image: keras-cv's layers give as many as are left."""
-    boxes = keras_cv.to_dense(keras_cv.to_ragged(batch["bounding_boxes"]), room)
-    return {"images": batch["images"], "bounding_boxes": {name: boxes[name] for name in ("boxes", "classes")}}
+@dataclass(frozen=True, eq=False)
+class Changes:
+    """The random numbers of b images of a batch.
+
+    Shapes: together int64 (b, 4) the places in the batch of the images that make up each mosaic, top left, top right,
+    bottom left, bottom right; None if there are no mosaics; centres (b, 2) where they meet, x and y as shares of the
+    size; warps (b, 4) scale x, scale y (negative: mirrored), shift x and y as shares of the size; colours (b, 3, 4) the
+    matrix that a column (R, G, B, 1) of pixel values 0..255 is multiplied by.
+    """
+
+    together: np.ndarray | None
+    centres: np.ndarray
+    warps: np.ndarray
+    colours: np.ndarray
+
+    def of(self, share: slice) -> Changes:
+        """Those of some images of the batch."""
+        together = None if self.together is None else self.together[share]
+        return Changes(together, self.centres[share], self.warps[share], self.colours[share])
+
+
+def draw(strength: Strength, batch: int, rng: np.random.Generator) -> Changes:
+    """Draw the changes to a batch of so many images."""
+    mosaic = rng.random() < strength.mosaic
+    others = rng.integers(0, batch, (batch, 3))
+    together = np.concatenate([np.arange(batch)[:, None], others], axis=1)
+    centres = rng.uniform(*_CENTRE, (batch, 2))
+    return Changes(together if mosaic else None, centres, _warps(strength, batch, rng), _colours(strength, batch, rng))
+
+
+def _warps(s: Strength, batch: int, rng: np.random.Generator) -> np.ndarray:
+    size = 1.0 + rng.uniform(-s.scale, s.scale, batch)
+    stretch = np.exp(rng.uniform(-s.aspect, s.aspect, batch) / 2.0)
+    mirror = np.where(rng.random(batch) < s.flip, -1.0, 1.0)
+    # Where an enlarged image is cut must be free to vary, or its edges would never be seen.
+    room = s.shift + np.maximum(size - 1.0, 0.0) / 2.0
+    shift_x, shift_y = rng.uniform(-1.0, 1.0, (2, batch)) * room
+    return np.stack([mirror * size * stretch, size / stretch, shift_x, shift_y], axis=1)
+
+
+def _colours(s: Strength, batch: int, rng: np.random.Generator) -> np.ndarray:
+    brightness, contrast, saturation = (
+        1.0 + rng.uniform(-span, span, (batch, 1, 1)) for span in (s.brightness, s.contrast, s.saturation)
+    )
+    turn = rng.uniform(-s.hue, s.hue, (batch, 1, 1)) * 2.0 * np.pi
+    # Rodrigues' formula.
+    hue = np.cos(turn) * np.eye(3) + (1.0 - np.cos(turn)) / 3.0 + np.sin(turn) * _GREY_AXIS
+    matrix = (saturation * np.eye(3) + (1.0 - saturation) * _LUMA) @ hue * contrast * brightness
+    offset = np.ones((1, 3, 1)) * 127.5 * (1.0 - contrast) * brightness
+    return np.concatenate([matrix, offset], axis=2)
+
+
+def mosaic(images: np.ndarray, sources: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Mosaics of four images each, uint8 (b, h, w, 3): around the centre, each shows its corner that is opposite.
+
+    Args:
+      images: uint8 (n, h, w, 3).
+      sources: (b, 4) rows of `images`, top left, top right, bottom left, bottom right.
+      centres: (b, 2) where they meet, x and y as shares of the size.
+    """
+    height, width = images.shape[1:3]
+    made = np.empty((len(sources), *images.shape[1:]), np.uint8)
+    for one, four, (x, y) in zip(made, sources, _whole(centres, (height, width)), strict=True):
+        one[:y, :x] = images[four[0], height - y :, width - x :]
+        one[:y, x:] = images[four[1], height - y :, : width - x]
+        one[y:, :x] = images[four[2], : height - y, width - x :]
+        one[y:, x:] = images[four[3], : height - y, : width - x]
+    return made
+
+
+def mosaic_boxes(boxes: Boxes, centres: np.ndarray, size: tuple[int, int]) -> Boxes:
+    """The boxes of mosaics, clipped to the mosaic.
+
+    Args:
+      boxes: of their parts: `images` counts four a mosaic, in the order of `mosaic`.
+      centres: (b, 2) where they meet, x and y as shares of the size.
+      size: (height, width) in pixels.
+    """
+    limits = np.array([size[1], size[0]], np.float32)
+    part = boxes.images % 4
+    right_or_below = np.stack([part % 2, part // 2], axis=1)
+    moved = _whole(centres, size)[boxes.images // 4] - (1 - right_or_below) * limits
+    xyxy = np.clip(boxes.xyxy + np.tile(moved, 2), 0.0, np.tile(limits, 2)).astype(np.float32)
+    seen = (xyxy[:, 2:] > xyxy[:, :2]).all(axis=1)
+    return Boxes(xyxy, boxes.classes, boxes.images // 4).where(seen)
+
+
+def warp_boxes(boxes: Boxes, warps: np.ndarray, size: tuple[int, int]) -> Boxes:
+    """Boxes after `Changes.warps`, clipped, without those of which too little is left; `size` is (height, width)."""
+    limits = np.array([size[1], size[0]], np.float32)
+    scale, shift = warps[boxes.images, :2], warps[boxes.images, 2:]
+    ends = [
+        (corner - limits / 2.0) * scale + limits / 2.0 + shift * limits
+        for corner in (boxes.xyxy[:, :2], boxes.xyxy[:, 2:])
+    ]
+    low, high = np.minimum(*ends), np.maximum(*ends)
+    seen_low, seen_high = np.clip(low, 0.0, limits), np.clip(high, 0.0, limits)
+    sides = seen_high - seen_low
+    keep = (sides.prod(axis=1) >= _KEEP_AREA * (high - low).prod(axis=1)) & (sides >= _MIN_SIDE_PIXELS).all(axis=1)
+    xyxy = np.concatenate([seen_low, seen_high], axis=1).astype(np.float32)
+    return Boxes(xyxy, boxes.classes, boxes.images).where(keep)
+
+
+def _whole(centres: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Centres (b, 2) in whole pixels, x and y."""
+    return np.rint(centres * (size[1], size[0])).astype(np.int64)

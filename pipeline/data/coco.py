@@ -6,10 +6,11 @@ Format: https://cocodataset.org/#format-data
 
 from __future__ import annotations
 
-import json
 import os
 import re
+import struct
 from array import array
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,17 @@ from micro_yolo.pipeline.data.dataset import (
     build_split,
     clean_name,
     finish,
-    relative,
 )
+from micro_yolo.pipeline.data.files import Files, relative
+from micro_yolo.pipeline.data.json_parts import members
 
 SYNTHETIC_RECIPE = "recipe.json"
 
 _FILE = re.compile(rf"(?:instances_)?({'|'.join(SPLIT_NAMES)})[-_]?(\d{{4}})?\.json")
 _NAN = float("nan")
+_LISTS = ("images", "annotations", "categories")
 _COLUMNS = 9  # id, image id, category id, x, y, w, h, area, crowd
+_ROW = struct.Struct(f"{_COLUMNS}d")
 
 
 def find(root: Path) -> dict[str, Path] | None:
@@ -72,11 +76,10 @@ def read(root: Path, found: dict[str, Path], *, val_fraction: float, seed: int) 
     parsed = {name: _parse(path, problems, relative(path, base)) for name, path in found.items()}
     names = _merge_categories(parsed, found)
     category_ids = tuple(sorted(names))
-    splits = []
-    for name, path in found.items():
-        images, _, table = parsed.pop(name)
-        raw = _raw_split(name, path, base, images, table, category_ids, problems)
-        splits.append(build_split(raw, base, problems))
+    splits = [
+        build_split(_raw_split(name, path, base, parsed.pop(name), category_ids, problems), base, problems)
+        for name, path in found.items()
+    ]
     return finish(
         base,
         "synthetic" if (base / SYNTHETIC_RECIPE).is_file() else "coco",
@@ -89,54 +92,75 @@ def read(root: Path, found: dict[str, Path], *, val_fraction: float, seed: int) 
     )
 
 
-def _parse(path: Path, problems: Problems, label: str) -> tuple[list[tuple], dict[int, str], np.ndarray]:
-    """Images as (id, file name, height, width), categories id -> name, annotations float64 (m, 9).
+@dataclass
+class _Parsed:
+    """What one file holds: n images, their sizes (n, 2) height and width, m annotations (m, 9) as `_ROW` has them."""
 
-    Annotations go straight into one array of doubles while the file is being parsed, so neither polygons nor an
-    object per box outlive their own record.
-    """
-    table = array("d")
+    image_ids: np.ndarray
+    file_names: list[str]
+    sizes: np.ndarray
+    categories: dict[int, str]
+    annotations: np.ndarray
 
-    def hook(record: dict[str, Any]) -> object:
-        if "image_id" in record and "file_name" not in record:
-            table.extend(_annotation(record))
-            return None
-        return record
 
+def _parse(path: Path, problems: Problems, label: str) -> _Parsed:
+    """Each record goes into arrays as soon as it is read, so that no polygon and no object per box outlives it."""
+    top: dict[str | None, Any] = {}
+    ids, file_names, sizes = array("q"), list[str](), array("d")
+    categories: list[Any] = []
+    annotations = bytearray()
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            text = file.read()
-        top = json.loads(text, object_hook=hook)
-        del text
+        for name, value, element in members(path, _LISTS):
+            if not element:
+                top[name] = value
+            elif name == "annotations":
+                if isinstance(value, dict) and "image_id" in value and "file_name" not in value:
+                    annotations += _annotation(value)
+                else:
+                    problems.add(label, "annotation without image_id, skipped")
+            elif name == "categories":
+                categories.append(value)
+            elif (image := _image(value)) is None:
+                problems.add(label, "image record without a whole-number id or a file_name, skipped")
+            else:
+                ids.append(image[0])
+                file_names.append(image[1])
+                sizes.extend(image[2:])
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: must be JSON, got {str(error) or type(error).__name__}") from None
-    lists = [top.get(key) if isinstance(top, dict) else None for key in ("images", "annotations", "categories")]
-    images, annotations, categories = (value if isinstance(value, list) else None for value in lists)
-    if images is None or annotations is None or categories is None:
-        got = f"an object with {sorted(top)[:6]}" if isinstance(top, dict) else f"a {type(top).__name__}"
+    if not all(isinstance(top.get(name), list) for name in _LISTS):
+        got = f"a {type(top[None]).__name__}" if None in top else f"an object with {sorted(map(str, top))[:6]}"
         raise ValueError(f"{path}: must be COCO JSON with lists images, annotations and categories, got {got}")
 
-    rows = np.frombuffer(table, np.float64).reshape(-1, _COLUMNS)
-    strangers = sum(record is not None for record in annotations)
-    if strangers:
-        problems.add(label, "annotation without image_id, skipped", strangers)
-    return _images(images, problems, label), _categories(categories, path), rows
+    image_ids = np.array(ids, np.int64)
+    repeated = _is_repeat(image_ids)
+    for index in np.flatnonzero(repeated).tolist():
+        problems.add(file_names[index], f"image id {ids[index]} is already another image's, skipped")
+    return _Parsed(
+        image_ids[~repeated],
+        [name for name, gone in zip(file_names, repeated.tolist(), strict=True) if not gone],
+        np.array(sizes, np.float64).reshape(-1, 2)[~repeated],
+        _categories(categories, path),
+        np.frombuffer(annotations, np.float64).reshape(-1, _COLUMNS),
+    )
 
 
-def _annotation(record: dict[str, Any]) -> tuple[float, ...]:
+def _annotation(record: dict[str, Any]) -> bytes:
+    """Its row; NaN where there is no number."""
+    crowd = 1.0 if record.get("iscrowd") else 0.0
+    try:
+        return _ROW.pack(
+            record["id"], record["image_id"], record["category_id"], *record["bbox"], record["area"], crowd
+        )
+    except (KeyError, TypeError, OverflowError, struct.error):
+        pass
     try:
         x, y, w, h = record["bbox"]
         box = (float(x), float(y), float(w), float(h))
     except (KeyError, TypeError, ValueError, OverflowError):
         box = (_NAN,) * 4
-    return (
-        _number(record.get("id")),
-        _number(record["image_id"]),
-        _number(record.get("category_id")),
-        *box,
-        _number(record.get("area")),
-        1.0 if record.get("iscrowd") else 0.0,
-    )
+    ids = (_number(record.get(key)) for key in ("id", "image_id", "category_id"))
+    return _ROW.pack(*ids, *box, _number(record.get("area")), crowd)
 
 
 def _number(value: Any) -> float:
@@ -151,20 +175,14 @@ def _integer(value: Any) -> int | None:
     return int(number) if number.is_integer() and abs(number) < 2**53 else None
 
 
-def _images(records: list[Any], problems: Problems, label: str) -> list[tuple]:
-    images, seen = [], set()
-    for record in records:
-        image_id = _integer(record.get("id")) if isinstance(record, dict) else None
-        file_name = record.get("file_name") if isinstance(record, dict) else None
-        if image_id is None or not isinstance(file_name, str) or not file_name or "\0" in file_name:
-            problems.add(label, "image record without a whole-number id or a file_name, skipped")
-        elif image_id in seen:
-            problems.add(file_name, f"image id {image_id} is already another image's, skipped")
-        else:
-            seen.add(image_id)
-            file_name = file_name.replace("\\", "/")
-            images.append((image_id, file_name, _number(record.get("height")), _number(record.get("width"))))
-    return images
+def _image(record: Any) -> tuple[int, str, float, float] | None:
+    """Id, file name, height and width (NaN where there is none); None if it cannot be used."""
+    if not isinstance(record, dict):
+        return None
+    image_id, file_name = _integer(record.get("id")), record.get("file_name")
+    if image_id is None or not isinstance(file_name, str) or not file_name or "\0" in file_name:
+        return None
+    return image_id, file_name.replace("\\", "/"), _number(record.get("height")), _number(record.get("width"))
 
 
 def _categories(records: list[Any], path: Path) -> dict[int, str]:
@@ -181,10 +199,10 @@ def _categories(records: list[Any], path: Path) -> dict[int, str]:
     return names
 
 
-def _merge_categories(parsed: dict[str, tuple], found: dict[str, Path]) -> dict[int, str]:
+def _merge_categories(parsed: dict[str, _Parsed], found: dict[str, Path]) -> dict[int, str]:
     names: dict[int, str] = {}
-    for split, (_, categories, _) in parsed.items():
-        for category_id, name in categories.items():
+    for split, file in parsed.items():
+        for category_id, name in file.categories.items():
             if names.setdefault(category_id, name) != name:
                 raise ValueError(
                     f"{found[split]}: category id {category_id} must have the same name in every split, "
@@ -194,20 +212,13 @@ def _merge_categories(parsed: dict[str, tuple], found: dict[str, Path]) -> dict[
 
 
 def _raw_split(
-    name: str,
-    path: Path,
-    base: Path,
-    images: list[tuple],
-    table: np.ndarray,
-    category_ids: tuple[int, ...],
-    problems: Problems,
+    name: str, path: Path, base: Path, parsed: _Parsed, category_ids: tuple[int, ...], problems: Problems
 ) -> Raw:
-    folder = _image_folder(name, path, base, [image[1] for image in images])
-    files = [folder / image[1] for image in images]
+    files = Files.below(_image_folder(name, path, base, parsed.file_names), parsed.file_names)
     label = relative(path, base)
 
-    image_ids = np.array([image[0] for image in images], np.int64)
-    image_index = _positions(table[:, 1], image_ids)
+    table = parsed.annotations
+    image_index = _positions(table[:, 1], parsed.image_ids)
     classes = _positions(table[:, 2], np.array(category_ids, np.int64))
 
     homeless = image_index < 0
@@ -220,23 +231,22 @@ def _raw_split(
         (repeated & ~unknown, "annotation id that is already another's"),
     ):
         for row in np.flatnonzero(mask):
-            problems.add(relative(files[image_index[row]], base), f"box with an {what}, skipped")
-    good = ~(homeless | unknown | repeated)
-    table, image_index, classes = table[good], image_index[good], classes[good]
+            problems.add(relative(files.texts[image_index[row]], base), f"box with an {what}, skipped")
+    good = np.flatnonzero(~(homeless | unknown | repeated))
 
-    boxes = table[:, 3:7].copy()
+    boxes = table[good, 3:7]
     with np.errstate(over="ignore", invalid="ignore"):
         boxes[:, 2:] += boxes[:, :2]
     return Raw(
         name=name,
         files=files,
-        image_ids=image_ids,
-        sizes=np.array([image[2:] for image in images], np.float64).reshape(-1, 2),
-        image_index=image_index,
+        image_ids=parsed.image_ids,
+        sizes=parsed.sizes,
+        image_index=image_index[good],
         boxes_xyxy=boxes,
-        classes=classes,
-        crowd=table[:, 8] > 0,
-        areas=table[:, 7],
+        classes=classes[good],
+        crowd=table[good, 8] > 0,
+        areas=table[good, 7],
     )
 
 
@@ -244,9 +254,11 @@ def _positions(values: np.ndarray, keys: np.ndarray) -> np.ndarray:
     """Index of each value in `keys` (distinct, any order), -1 where it is not there."""
     if not len(keys):
         return np.full(len(values), -1, np.int64)
+    # Sorted, as millions looked up in no order wait for memory each time.
+    asked, back = np.unique(values, return_inverse=True)
     order = np.argsort(keys)
-    nearest = order[np.searchsorted(keys[order], values).clip(max=len(keys) - 1)]
-    return np.where(keys[nearest] == values, nearest, -1)
+    nearest = order[np.searchsorted(keys[order], asked).clip(max=len(keys) - 1)]
+    return np.where(keys[nearest] == asked, nearest, -1)[back]
 
 
 def _is_repeat(ids: np.ndarray) -> np.ndarray:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from micro_yolo.tflite.image import SUFFIXES, Fit, load_image, resize
+from micro_yolo.pipeline.data.files import Files, file_bytes, in_threads, relative, size_or_none
+from micro_yolo.tflite.image import Fit, load_image, resize
 
 CLIP_TOLERANCE_PX = 1.0
 # Splits by the names that people give their folders and files.
@@ -25,7 +23,6 @@ SPLIT_NAMES = {
     "eval": "val",
     "test": "test",
 }
-_EXIF_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ class Split:
     """
 
     name: str
-    files: tuple[Path, ...]
+    files: Sequence[Path]
     image_ids: np.ndarray
     sizes: np.ndarray
     boxes_xyxy: np.ndarray
@@ -98,7 +95,7 @@ class Split:
         rows = np.repeat(self.starts[order] - starts[:-1], counts) + np.arange(starts[-1])
         return Split(
             name=name or self.name,
-            files=tuple(self.files[i] for i in order),
+            files=Files.of(self.files).take(order),
             image_ids=self.image_ids[order],
             sizes=self.sizes[order],
             boxes_xyxy=self.boxes_xyxy[rows],
@@ -168,7 +165,7 @@ class Raw:
     """
 
     name: str
-    files: list[Path]
+    files: Sequence[Path]
     image_ids: np.ndarray
     sizes: np.ndarray
     image_index: np.ndarray
@@ -178,130 +175,86 @@ class Raw:
     areas: np.ndarray
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """(height, width) from the file's header, as displayed (EXIF orientation applied). OSError if unreadable."""
-    with Image.open(path) as image:
-        width, height = image.size
-        turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-    return (width, height) if turned else (height, width)
-
-
-def relative(path: Path, root: Path) -> str:
-    """The path as named in messages: below root where it is."""
-    text, prefix = str(path), str(root) + os.sep
-    return text[len(prefix) :].replace(os.sep, "/") if text.startswith(prefix) else text
-
-
 def clean_name(name: object) -> str:
     """A class name as one line of text; empty if there is none."""
     return " ".join(str(name).split()) if isinstance(name, str | int | float) and not isinstance(name, bool) else ""
 
 
-def list_files(folder: Path) -> dict[str, int]:
-    """File names in a folder with their sizes in bytes; empty if the folder is not there."""
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
-    except OSError:
-        return {}
-
-
-def list_images(folder: Path) -> list[Path]:
-    """Image files directly in a folder, sorted by name."""
-    return sorted(folder / name for name in list_files(folder) if os.path.splitext(name)[1].lower() in SUFFIXES)
-
-
 def build_split(raw: Raw, root: Path, problems: Problems) -> Split:
     """Drops images that are missing or empty and boxes that break a rule, clips the rest; faults go to `problems`."""
-    sizes, keep = _check_images(raw, root, problems)
-    good, boxes, areas = _check_boxes(raw, sizes, keep, root, problems)
+    files = Files.of(raw.files)
+    sizes, keep = _check_images(raw, files, root, problems)
+    good, boxes, areas = _check_boxes(raw, files, sizes, keep, root, problems)
 
     kept = np.flatnonzero(keep)
-    place = np.full(len(raw.files), -1, np.int64)
+    place = np.full(len(files), -1, np.int64)
     place[kept] = np.arange(len(kept))
     owner = place[raw.image_index[good]]
-    order = np.argsort(owner, kind="stable")
-    rows = good[order]
     return Split(
         name=raw.name,
-        files=tuple(raw.files[i] for i in kept),
+        files=files.take(kept),
         image_ids=np.asarray(raw.image_ids, np.int64)[kept],
         sizes=sizes[kept].astype(np.int32),
-        boxes_xyxy=boxes[order],
-        classes=raw.classes[rows].astype(np.int32),
-        crowd=raw.crowd[rows].astype(bool),
-        areas=areas[order].astype(np.float32),
+        boxes_xyxy=boxes,
+        classes=raw.classes[good].astype(np.int32),
+        crowd=raw.crowd[good].astype(bool),
+        areas=areas.astype(np.float32),
         starts=np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=len(kept)))]).astype(np.int64),
     )
 
 
-def _check_images(raw: Raw, root: Path, problems: Problems) -> tuple[np.ndarray, np.ndarray]:
+def _check_images(raw: Raw, files: Files, root: Path, problems: Problems) -> tuple[np.ndarray, np.ndarray]:
     """Sizes (n, 2) with the unrecorded ones read from the files, and which images to keep (n,)."""
-    folders: dict[Path, dict[str, int]] = {}
-    keep = np.ones(len(raw.files), bool)
-    for index, path in enumerate(raw.files):
-        parent = path.parent
-        if parent not in folders:
-            folders[parent] = list_files(parent)
-        n_bytes = folders[parent].get(path.name)
-        if not n_bytes:
-            keep[index] = False
-            problems.add(relative(path, root), "image file is missing" if n_bytes is None else "image file is empty")
+    n_bytes = np.fromiter(in_threads(file_bytes, files.texts), np.int64, len(files))
+    keep = n_bytes > 0
+    for index in np.flatnonzero(~keep).tolist():
+        what = "image file is empty" if n_bytes[index] == 0 else "image file is missing"
+        problems.add(relative(files.texts[index], root), what)
 
     sizes = np.asarray(raw.sizes, np.float64).reshape(-1, 2).copy()
     with np.errstate(invalid="ignore"):
-        unknown = np.flatnonzero(keep & ~(np.isfinite(sizes) & (sizes >= 1) & (sizes < 2**31)).all(1))
-    if len(unknown):
-        with ThreadPoolExecutor() as pool:
-            for index, size in zip(
-                unknown.tolist(), pool.map(size_or_none, [raw.files[i] for i in unknown.tolist()]), strict=True
-            ):
-                if size is None:
-                    keep[index] = False
-                    problems.add(relative(raw.files[index], root), "not an image that can be read")
-                else:
-                    sizes[index] = size
+        unknown = np.flatnonzero(keep & ~(np.isfinite(sizes) & (sizes >= 1) & (sizes < 2**31)).all(1)).tolist()
+    read = in_threads(size_or_none, (files.texts[index] for index in unknown))
+    for index, size in zip(unknown, read, strict=True):
+        if size is None:
+            keep[index] = False
+            problems.add(relative(files.texts[index], root), "not an image that can be read")
+        else:
+            sizes[index] = size
     return sizes, keep
 
 
-def size_or_none(path: Path) -> tuple[int, int] | None:
-    """image_size, or None if the file cannot be read as an image."""
-    try:
-        return image_size(path)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-
-
 def _check_boxes(
-    raw: Raw, sizes: np.ndarray, keep: np.ndarray, root: Path, problems: Problems
+    raw: Raw, files: Files, sizes: np.ndarray, keep: np.ndarray, root: Path, problems: Problems
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Indices of the boxes to keep, and for those the clipped boxes and the areas."""
+    """Indices of the boxes to keep, image by image, and for those the clipped boxes and the areas."""
 
-    def report(rows: np.ndarray, what: str) -> None:
-        images, counts = np.unique(raw.image_index[rows], return_counts=True)
-        for image, count in zip(images, counts, strict=True):
-            problems.add(relative(raw.files[image], root), what, int(count))
+    def report(images: np.ndarray, what: str) -> None:
+        for image, count in zip(*np.unique(images, return_counts=True), strict=True):
+            problems.add(relative(files.texts[image], root), what, int(count))
 
-    rows = np.flatnonzero(keep[raw.image_index]) if len(raw.image_index) else np.zeros(0, np.int64)
+    # Image by image from here on, or the size of each box's image would be looked up in no order.
+    rows = np.argsort(raw.image_index, kind="stable")
+    rows = rows[keep[raw.image_index[rows]]]
+    images = raw.image_index[rows]
     with np.errstate(invalid="ignore", over="ignore"):
         # Judged in the precision they are kept in: a box too thin for float32 has no area there.
-        boxes = np.asarray(raw.boxes_xyxy).reshape(-1, 4).astype(np.float32)
+        boxes = np.asarray(raw.boxes_xyxy).reshape(-1, 4)[rows].astype(np.float32)
         for what, good in (
-            ("box with a number that is not finite, skipped", lambda b, wh: np.isfinite(b).all(1)),
+            ("box with a number that is not finite, skipped", lambda b, _: np.isfinite(b).all(1)),
+            ("box with a zero or negative width or height, skipped", lambda b, _: (b[:, 2:] > b[:, :2]).all(1)),
             (
-                "box with a zero or negative width or height, skipped",
-                lambda b, wh: (b[:, 2:] > b[:, :2]).all(1),
+                "box wholly outside the image, skipped",
+                lambda b, at: ((b[:, :2] < sizes[at, ::-1]) & (b[:, 2:] > 0)).all(1),
             ),
-            ("box wholly outside the image, skipped", lambda b, wh: ((b[:, :2] < wh) & (b[:, 2:] > 0)).all(1)),
         ):
-            fine = good(boxes[rows], sizes[raw.image_index[rows]][:, ::-1])
-            report(rows[~fine], what)
-            rows = rows[fine]
-    boxes = boxes[rows]
-    limits = np.tile(sizes[raw.image_index[rows]][:, ::-1], 2).astype(np.float32)
-    clipped = np.clip(boxes, 0, limits)
+            fine = good(boxes, images)
+            if not fine.all():
+                report(images[~fine], what)
+                rows, images, boxes = rows[fine], images[fine], boxes[fine]
+    clipped = np.clip(boxes, 0, np.tile(sizes[images, ::-1].astype(np.float32), 2))
     moved = np.abs(clipped - boxes).max(1, initial=0)
-    report(rows[moved > CLIP_TOLERANCE_PX], "box partly outside the image, clipped")
+    report(images[moved > CLIP_TOLERANCE_PX], "box partly outside the image, clipped")
 
     box_areas = (clipped[:, 2] - clipped[:, 0]) * (clipped[:, 3] - clipped[:, 1])
     areas = np.asarray(raw.areas, np.float64)[rows]
@@ -320,7 +273,7 @@ def split_by_seed(split: Split, val_fraction: float, seed: int) -> dict[str, Spl
     n = len(split)
     if n < 2:
         raise ValueError(f"load: a split into train and val needs at least 2 usable images, got {n}")
-    by_name = np.asarray(sorted(range(n), key=lambda i: str(split.files[i])))
+    by_name = np.asarray(sorted(range(n), key=Files.of(split.files).texts.__getitem__))
     shuffled = by_name[np.random.default_rng(seed).permutation(n)]
     n_val = min(max(round(n * val_fraction), 1), n - 1)
     return {
@@ -362,7 +315,7 @@ def finish(
         found.update(split_by_seed(whole, val_fraction, seed))
     if found["train"].crowd.all():
         raise UnusableError(f"{root}: split 'train' needs usable boxes, got 0", root, problems.freeze())
-    shared = set(found["train"].files) & set(found["val"].files)
+    shared = set(Files.of(found["train"].files).texts) & set(Files.of(found["val"].files).texts)
     if shared:
         problems.add("val", "images that are also in train (validation will look too good)", len(shared))
     order = [name for name in ("train", "val", "test") if name in found]

@@ -11,9 +11,10 @@ Format: Everingham et al., The PASCAL Visual Object Classes Challenge 2012 Devel
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from array import array
+from dataclasses import dataclass, field
 from pathlib import Path
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 
 import numpy as np
 
@@ -26,9 +27,8 @@ from micro_yolo.pipeline.data.dataset import (
     build_split,
     clean_name,
     finish,
-    list_files,
-    relative,
 )
+from micro_yolo.pipeline.data.files import Files, in_threads, list_files, relative
 from micro_yolo.tflite.image import SUFFIXES
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -38,7 +38,7 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 class Found:
     """XML files per split, and the folders each split's images may be in."""
 
-    xml: dict[str, list[Path]]
+    xml: dict[str, list[str]]
     images: dict[str, list[Path]]
 
 
@@ -58,10 +58,12 @@ def find(root: Path) -> Found | None:
         if lists["train"] is None and whole is not None:
             lists["train"], lists["val"] = whole, None
         used = {
-            name: [annotations / f"{stem}.xml" for stem in stems] for name, stems in lists.items() if stems is not None
+            name: list(Files.below(annotations, [f"{stem}.xml" for stem in stems]).texts)
+            for name, stems in lists.items()
+            if stems is not None
         }
         return Found(used or {"all": everything}, dict.fromkeys(used or ["all"], images))
-    xml: dict[str, list[Path]] = {}
+    xml: dict[str, list[str]] = {}
     beside: dict[str, list[Path]] = {}
     for folder, split in SPLIT_NAMES.items():
         for place in (root / folder, root / folder / "Annotations", root / folder / "annotations"):
@@ -80,17 +82,18 @@ def read(root: Path, found: Found, *, val_fraction: float, seed: int) -> Dataset
     """Reads the files `find` gave; classes are the names met, alphabetically. ValueError if nothing is left."""
     problems = Problems()
     records = {name: _records(root, files, found.images[name], problems) for name, files in found.xml.items()}
-    names = sorted({box[0] for images in records.values() for image in images for box in image[2]})
+    names = sorted({name for each in records.values() for name in each.names})
     splits, first_id = [], 1
-    for split, images in records.items():
-        splits.append(build_split(_raw(split, images, names, first_id), root, problems))
-        first_id += len(images)
+    for split, each in records.items():
+        splits.append(build_split(_raw(split, each, names, first_id), root, problems))
+        first_id += len(each.files)
     category_ids = range(1, len(names) + 1)
     return finish(root, "voc", names, category_ids, splits, problems, val_fraction=val_fraction, seed=seed)
 
 
-def _xml_files(folder: Path) -> list[Path]:
-    return sorted(folder / name for name in list_files(folder) if name.lower().endswith(".xml"))
+def _xml_files(folder: Path) -> list[str]:
+    names = sorted(name for name in list_files(folder) if name.lower().endswith(".xml"))
+    return list(Files.below(folder, names).texts)
 
 
 def _read_list(root: Path, name: str) -> list[str] | None:
@@ -102,19 +105,29 @@ def _read_list(root: Path, name: str) -> list[str] | None:
     return [line.removesuffix(" 1").removesuffix(" -1").removesuffix(" 0").strip() for line in lines if line]
 
 
-def _records(root: Path, files: list[Path], folders: list[Path], problems: Problems) -> list[tuple]:
-    """One (image file, (height, width), boxes) per readable XML; a box is (name, four numbers, difficult)."""
+@dataclass
+class _Records:
+    """Images, and a row for each of their boxes; classes are numbered as they are met."""
+
+    files: dict[str, None] = field(default_factory=dict)
+    names: dict[str, int] = field(default_factory=dict)
+    sizes: array = field(default_factory=lambda: array("d"))
+    image_index: array = field(default_factory=lambda: array("q"))
+    boxes: array = field(default_factory=lambda: array("d"))
+    classes: array = field(default_factory=lambda: array("q"))
+    difficult: array = field(default_factory=lambda: array("b"))
+
+
+def _records(root: Path, files: list[str], folders: list[Path], problems: Problems) -> _Records:
     # Here, so that evaluating on other formats needs no XML library.
     from defusedxml import DefusedXmlException
-    from defusedxml.ElementTree import parse
 
     indexed = [(folder, {name.lower(): name for name in list_files(folder)}) for folder in folders]
-    images: list[tuple] = []
-    seen: set[Path] = set()
-    for path in files:
+    records = _Records()
+    for path, data in zip(files, in_threads(_read, files), strict=True):
         label = relative(path, root)
         try:
-            tree = parse(path).getroot()
+            tree = _parse(data)
         except FileNotFoundError:
             problems.add(label, "listed in ImageSets/Main but the annotation is missing")
             continue
@@ -124,37 +137,72 @@ def _records(root: Path, files: list[Path], folders: list[Path], problems: Probl
         except (ParseError, OSError, ValueError, LookupError) as error:
             problems.add(label, f"not XML that can be read ({' '.join(str(error).split())[:80]})")
             continue
-        image = _image_file(tree.findtext("filename") or "", path.stem, indexed)
-        if image in seen:
+        stem = os.path.splitext(os.path.basename(path))[0]
+        image = _image_file(tree.findtext("filename") or "", stem, indexed)
+        if image in records.files:
             problems.add(label, "a second annotation of the same image, skipped")
             continue
-        seen.add(image)
-        size = tree.find("size")
-        images.append((image, _numbers(size, ("height", "width")), _boxes(tree, label, problems)))
-    return images
+        records.files[image] = None
+        records.sizes.extend(_numbers(tree.find("size"), ("height", "width")))
+        _add_boxes(records, tree, label, problems)
+    return records
 
 
-def _image_file(file_name: str, stem: str, indexed: list[tuple[Path, dict[str, str]]]) -> Path:
+def _read(path: str) -> bytes | OSError:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        return error
+
+
+class _Plain(TreeBuilder):
+    """Refuses a document type, without which there are no entities."""
+
+    def doctype(self, *_: object) -> None:
+        raise _DoctypeError
+
+
+class _DoctypeError(Exception):
+    pass
+
+
+def _parse(data: bytes | OSError) -> Element:
+    if isinstance(data, OSError):
+        raise data
+    # Six times as fast as defusedxml's parser, which is written in Python.
+    parser = XMLParser(target=_Plain())
+    try:
+        parser.feed(data)
+        return parser.close()
+    except _DoctypeError:
+        from defusedxml.ElementTree import fromstring
+
+        tree: Element = fromstring(data)
+        return tree
+
+
+def _image_file(file_name: str, stem: str, indexed: list[tuple[Path, dict[str, str]]]) -> str:
     """The image by the name in the XML, else by the XML's own name; letter case is forgiven. May not exist."""
     wanted = os.path.basename(file_name.strip().replace("\\", "/"))
     for candidate in (wanted, *(stem + suffix for suffix in SUFFIXES)):
         for folder, names in indexed:
             if candidate and candidate.lower() in names:
-                return folder / names[candidate.lower()]
+                return os.path.join(folder, names[candidate.lower()])
     likely = next((folder for folder, names in indexed if names), indexed[0][0])
-    return likely / (wanted or stem)
+    return str(likely / (wanted or stem))
 
 
-def _boxes(tree: Element, label: str, problems: Problems) -> list[tuple]:
-    boxes = []
+def _add_boxes(records: _Records, tree: Element, label: str, problems: Problems) -> None:
     for element in tree.iter("object"):
         name = clean_name(element.findtext("name") or "")
-        if name:
-            corners = _numbers(element.find("bndbox"), _CORNERS)
-            boxes.append((name, corners, (element.findtext("difficult") or "").strip() == "1"))
-        else:
+        if not name:
             problems.add(label, "object without a name, skipped")
-    return boxes
+            continue
+        records.image_index.append(len(records.files) - 1)
+        records.boxes.extend(_numbers(element.find("bndbox"), _CORNERS))
+        records.classes.append(records.names.setdefault(name, len(records.names)))
+        records.difficult.append((element.findtext("difficult") or "").strip() == "1")
 
 
 def _numbers(element: Element | None, tags: tuple[str, ...]) -> tuple[float, ...]:
@@ -168,19 +216,19 @@ def _numbers(element: Element | None, tags: tuple[str, ...]) -> tuple[float, ...
     return tuple(numbers)
 
 
-def _raw(name: str, images: list[tuple], names: list[str], first_id: int) -> Raw:
-    place = {name: index for index, name in enumerate(names)}
-    boxes = [(index, *box) for index, image in enumerate(images) for box in image[2]]
+def _raw(name: str, records: _Records, names: list[str], first_id: int) -> Raw:
+    place = {name: number for number, name in enumerate(names)}
+    met = np.array([place[name] for name in records.names], np.int64)
     return Raw(
         name=name,
-        files=[image[0] for image in images],
-        image_ids=np.arange(first_id, first_id + len(images)),
-        sizes=np.array([image[1] for image in images], np.float64).reshape(-1, 2),
-        image_index=np.array([box[0] for box in boxes], np.int64),
-        boxes_xyxy=np.array([box[2] for box in boxes], np.float64).reshape(-1, 4),
-        classes=np.array([place[box[1]] for box in boxes], np.int64),
-        crowd=np.array([box[3] for box in boxes], bool),
-        areas=np.full(len(boxes), np.nan),
+        files=Files(list(records.files)),
+        image_ids=np.arange(first_id, first_id + len(records.files)),
+        sizes=np.array(records.sizes, np.float64).reshape(-1, 2),
+        image_index=np.array(records.image_index, np.int64),
+        boxes_xyxy=np.array(records.boxes, np.float64).reshape(-1, 4),
+        classes=met[np.array(records.classes, np.int64)],
+        crowd=np.array(records.difficult, bool),
+        areas=np.full(len(records.classes), np.nan),
     )
 
 

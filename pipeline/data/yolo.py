@@ -9,8 +9,9 @@ Format: https://docs.ultralytics.com/datasets/detect/
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,8 @@ from micro_yolo.pipeline.data.dataset import (
     build_split,
     clean_name,
     finish,
-    list_images,
-    relative,
-    size_or_none,
 )
+from micro_yolo.pipeline.data.files import Files, in_threads, list_images, relative, size_or_none
 
 _NAME_FILES = ("classes.txt", "obj.names", "labels/classes.txt")
 
@@ -141,58 +140,68 @@ def _names_file(root: Path) -> dict[int, str] | None:
     return None
 
 
-def _image_files(base: Path, sources: list[Path], problems: Problems) -> list[Path]:
+def _image_files(base: Path, sources: list[Path], problems: Problems) -> Files:
     """Images in folders, and below them, or listed in .txt files; each once."""
-    files: dict[Path, None] = {}
+    texts: dict[str, None] = {}
     for source in sources:
         if source.is_file():
             lines = source.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-            named = [Path(line.strip()) for line in lines if line.strip()]
-            files.update(dict.fromkeys(p if p.is_absolute() else _listed(base, source.parent, p) for p in named))
+            texts.update(dict.fromkeys(_listed(base, source.parent, [line.strip() for line in lines if line.strip()])))
         elif source.is_dir():
             for folder, _, _ in sorted(os.walk(source)):
-                files.update(dict.fromkeys(list_images(Path(folder))))
+                texts.update(dict.fromkeys(list_images(Path(folder))))
         else:
             problems.add(relative(source, base), "folder or list of images is missing")
-    return list(files)
+    return Files(list(texts))
 
 
-def _listed(base: Path, beside: Path, path: Path) -> Path:
-    return beside / path if (beside / path).exists() else base / path
+def _listed(base: Path, beside: Path, names: list[str]) -> list[str]:
+    here, there = Files.below(beside, names).texts, Files.below(base, names).texts
+    found = in_threads(os.path.exists, here)
+    return [a if exists else b for a, b, exists in zip(here, there, found, strict=True)]
 
 
-def label_file(image: Path, base: Path) -> Path:
-    """The .txt of an image: beside it, or where the last folder below `base` called images is called labels."""
-    parts = list(image.parts)
-    first = len(base.parts) if image.is_relative_to(base) else 0
-    for i in range(len(parts) - 2, first - 1, -1):
+def label_files(images: Files, base: Path) -> Iterator[str]:
+    """The .txt of each image: beside it, or where the last folder below `base` called images is called labels."""
+    folders: dict[str, str] = {}
+    for image in images.texts:
+        folder, name = os.path.split(image)
+        if folder not in folders:
+            folders[folder] = str(_label_folder(Path(folder), base))
+        yield os.path.join(folders[folder], os.path.splitext(name)[0] + ".txt")
+
+
+def _label_folder(folder: Path, base: Path) -> Path:
+    parts = list(folder.parts)
+    first = len(base.parts) if folder.is_relative_to(base) else 0
+    for i in range(len(parts) - 1, first - 1, -1):
         if parts[i] == "images":
             parts[i] = "labels"
             break
-    return Path(*parts).with_suffix(".txt")
+    return Path(*parts)
 
 
-def _raw(name: str, files: list[Path], base: Path, first_id: int, problems: Problems) -> Raw:
-    with ThreadPoolExecutor() as pool:
-        sizes = [size or (np.nan, np.nan) for size in pool.map(size_or_none, files)]
-        texts = list(pool.map(_read_label, [label_file(path, base) for path in files]))
-    index: list[int] = []
-    classes: list[int] = []
-    boxes: list[tuple[float, float, float, float]] = []
-    for i, (path, text, (height, width)) in enumerate(zip(files, texts, sizes, strict=True)):
+def _raw(name: str, files: Files, base: Path, first_id: int, problems: Problems) -> Raw:
+    sizes, boxes = array("d"), array("d")
+    index, classes = array("q"), array("q")
+    labelled = False
+    looked = in_threads(_look, zip(files.texts, label_files(files, base), strict=True))
+    for i, (label, (size, text)) in enumerate(zip(label_files(files, base), looked, strict=True)):
+        height, width = size
+        sizes.extend(size)
+        labelled |= text is not None
         for line in (text or "").splitlines():
-            if not line.strip():
-                continue
             parsed = _line(line)
-            if parsed is None:
-                problems.add(relative(label_file(path, base), base), "line that is not a class and a box, skipped")
-                continue
-            index.append(i)
-            classes.append(parsed[0])
-            x1, y1, x2, y2 = parsed[1]
-            boxes.append((x1 * width, y1 * height, x2 * width, y2 * height))
-    if files and not any(text is not None for text in texts):
-        problems.add(relative(label_file(files[0], base).parent, base), "no label file found for any image", len(files))
+            if parsed is not None:
+                index.append(i)
+                classes.append(parsed[0])
+                x1, y1, x2, y2 = parsed[1]
+                boxes.extend((x1 * width, y1 * height, x2 * width, y2 * height))
+            elif line.strip():
+                problems.add(relative(label, base), "line that is not a class and a box, skipped")
+    if len(files) and not labelled:
+        folder = os.path.dirname(next(label_files(files, base)))
+        problems.add(relative(folder, base), "no label file found for any image", len(files))
     return Raw(
         name=name,
         files=files,
@@ -206,9 +215,16 @@ def _raw(name: str, files: list[Path], base: Path, first_id: int, problems: Prob
     )
 
 
-def _read_label(path: Path) -> str | None:
+def _look(paths: tuple[str, str]) -> tuple[tuple[float, float], str | None]:
+    """Size of an image, NaN if it cannot be read, and the text of its label file, if there is one."""
+    image, label = paths
+    return size_or_none(image) or (np.nan, np.nan), _read_label(label)
+
+
+def _read_label(path: str) -> str | None:
     try:
-        return path.read_text(encoding="utf-8-sig", errors="replace")
+        with open(path, encoding="utf-8-sig", errors="replace") as file:
+            return file.read()
     except OSError:
         return None
 
@@ -239,20 +255,14 @@ def _numbered(raws: list[Raw]) -> dict[int, str]:
 
 def _known_classes(raw: Raw, names: dict[int, str], base: Path, problems: Problems) -> Raw:
     known = np.isin(raw.classes, list(names))
+    if known.all():
+        return raw
+    labels = list(label_files(Files.of(raw.files), base))
     for row in np.flatnonzero(~known):
-        path = label_file(raw.files[raw.image_index[row]], base)
-        problems.add(relative(path, base), f"class {raw.classes[row]} that has no name, skipped")
-    return Raw(
-        raw.name,
-        raw.files,
-        raw.image_ids,
-        raw.sizes,
-        raw.image_index[known],
-        raw.boxes_xyxy[known],
-        raw.classes[known],
-        raw.crowd[known],
-        raw.areas[known],
-    )
+        label = relative(labels[raw.image_index[row]], base)
+        problems.add(label, f"class {raw.classes[row]} that has no name, skipped")
+    fields = ("image_index", "boxes_xyxy", "classes", "crowd", "areas")
+    return replace(raw, **{field: getattr(raw, field)[known] for field in fields})
 
 
 READER = Reader(

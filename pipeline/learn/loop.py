@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from micro_yolo.model.build import trained_variables
 from micro_yolo.model.heads.base import Losses, Outputs
 from micro_yolo.model.keras import keras, tf
 from micro_yolo.pipeline.data.input import Batches
@@ -33,6 +34,8 @@ LossOf = Callable[[Outputs, tf.Tensor, tf.Tensor], Losses]
 # (images, outputs of the model) -> scalar
 Penalty = Callable[[tf.Tensor, Outputs], tf.Tensor]
 PENALTY = "distillation"
+# Losses are read after so many steps at once: a GPU that is asked after each waits for Python in between.
+FETCH = 10
 
 
 class DivergedError(ValueError):
@@ -133,7 +136,7 @@ class Trainer:
         self.strategy, self.show = strategy, show
         self.is_chief = cluster()[0] == 0
         self.plain = task.model if task.plain is None else task.plain
-        self.variables = task.model.trainable_variables
+        self.variables = trained_variables(task.model)
         task.averaged.set_weights(self.plain.get_weights())
         with strategy.scope():
             self.optimizer = make_optimizer(recipe, self.variables, batches.steps)
@@ -180,6 +183,8 @@ class Trainer:
             kind: self.strategy.distribute_datasets_from_function(lambda _, k=kind: self.batches.dataset(augmented=k))
             for kind in (True, False)
         }
+        # By what all batches have in common: else it is traced for the first, and again for one with more boxes.
+        self.step.get_concrete_function(datasets[True].element_spec)
         evaluated = evaluation_epochs(self.recipe)
         writer = (
             tf.summary.create_file_writer(str(self.directory / "logs"))
@@ -206,18 +211,21 @@ class Trainer:
         self._tell("on_epoch_begin", epoch)
         started = time.perf_counter()
         sums: dict[str, float] = {}
+        waiting: list[dict[str, tf.Tensor]] = []
+        means: dict[str, float] = {}
         for step, batch in enumerate(dataset, 1):
             self._tell("on_train_batch_begin", step)
-            losses = {name: float(value) for name, value in self.step(batch).items()}
-            if not math.isfinite(losses["total"]):
-                raise DivergedError(
-                    f"{self.directory}: epoch {epoch}, step {step}: the loss is {losses['total']}, not a number; the "
-                    "best weights so far are kept; train again with a lower --learning-rate, a longer --warmup-epochs "
-                    "or --precision float32"
-                )
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + value
-            self.show.step(epoch, step, self.batches.steps, {name: value / step for name, value in sums.items()})
+            waiting.append(self.step(batch))
+            # By number, not by time: all machines that train together must stop at the same step.
+            if step <= FETCH or step % FETCH == 0 or step == self.batches.steps:
+                first = step - len(waiting) + 1
+                for number, losses in enumerate(_fetched(waiting), first):
+                    self._check_finite(losses["total"], epoch, number)
+                    for name, value in losses.items():
+                        sums[name] = sums.get(name, 0.0) + value
+                waiting.clear()
+                means = {name: value / step for name, value in sums.items()}
+            self.show.step(epoch, step, self.batches.steps, means)
         self._tell("on_epoch_end", epoch)
         seconds = time.perf_counter() - started
         count = self.batches.steps * self.batches.batch
@@ -233,6 +241,14 @@ class Trainer:
             "images_per_second": count / seconds,
         }
 
+    def _check_finite(self, total: float, epoch: int, step: int) -> None:
+        if not math.isfinite(total):
+            raise DivergedError(
+                f"{self.directory}: epoch {epoch}, step {step}: the loss is {total}, not a number; the best weights so "
+                "far are kept; train again with a lower --learning-rate, a longer --warmup-epochs or --precision "
+                "float32"
+            )
+
     def _tell(self, event: str, *number: int) -> None:
         # In the scope, or what a callback assigns would reach one device.
         with self.strategy.scope():
@@ -244,7 +260,9 @@ class Trainer:
         return {name: self.strategy.reduce("MEAN", value, axis=None) for name, value in losses.items()}
 
     def _replica_step(self, images: tf.Tensor, boxes: tf.Tensor, classes: tf.Tensor) -> dict[str, tf.Tensor]:
-        with tf.GradientTape() as tape:
+        # What is frozen is not watched, so nothing is computed backwards below it.
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(self.variables)
             outputs = self.task.model(images, training=True)
             losses = dict(self.task.losses(outputs, boxes, classes))
             if self.task.penalty is not None:
@@ -265,7 +283,11 @@ class Trainer:
         step = tf.cast(self.optimizer.iterations, tf.float32)
         decay = tf.minimum(self.recipe.ema, (1.0 + step) / (10.0 + step))
         for mean, weight in zip(self.task.averaged.weights, self.plain.weights, strict=True):
-            mean.assign(decay * mean + (1.0 - decay) * weight if mean.dtype.is_floating else weight)
+            if mean.dtype.is_floating:
+                # In this form what does not change stays as it is to the last bit.
+                mean.assign_sub((1.0 - decay) * (mean - weight))
+            else:
+                mean.assign(weight)
 
     def _keep_if_best(self, row: dict[str, Any], metrics: Metrics) -> None:
         row["AP"], row["AP50"] = metrics["AP"], metrics["AP50"]
@@ -300,6 +322,10 @@ class Trainer:
             writer.flush()
         self.epoch.assign(row["epoch"])
         self._save_checkpoint()
+
+
+def _fetched(steps: Sequence[dict[str, tf.Tensor]]) -> list[dict[str, float]]:
+    return [{name: float(value) for name, value in losses.items()} for losses in steps]
 
 
 def _full(directory: Path, reason: str) -> OSError:

@@ -22,7 +22,9 @@ class Options:
     recipe: Recipe = field(default_factory=Recipe)
     augment: Strength = field(default_factory=Strength)
     cache_gib: float = 2.0
-    """Memory for decoded images; a larger data set is decoded anew each epoch."""
+    """Memory for decoded images; a larger data set is decoded anew each epoch, or kept in --cache."""
+    cache: Path | None = None
+    """Folder in which images made small are kept, for this run and later ones; it may be shared by all."""
     seed: int = 0
     """Of everything random."""
     resume: bool = False

@@ -82,11 +82,11 @@ class Session:
         # Several machines must find each other before TensorFlow computes anything.
         self.strategy: tf.distribute.Strategy = devices.strategy()
         self._options, self._resize = options, resize
-        self._images = Images(train, arch.size, resize, cache_bytes=options.cache_gib * GIB)
+        self._images = Images(train, arch.size, resize, cache_bytes=options.cache_gib * GIB, cache=options.cache)
         with show.bar("decoding", len(train)) as advance:
             self._images.hold(advance)
-        self._told: set[str] = set()
-        self._tell_unreadable()
+        self._told = 0
+        self._tell_notes()
         # What does not go with a batch is refused now, not when the stage is half made.
         self.steps = self._batches(options.seed).steps
 
@@ -113,13 +113,15 @@ class Session:
         predict = keras_predict(model)
 
         def measured() -> Metrics:
-            self._tell_unreadable()
+            self._tell_notes()
             where = (self.val, self.dataset, self.arch.size, self._resize)
             return evaluate_split(predict, self.arch.detections, *where, coding=head_of(self.arch).coding)[0]
 
         return measured
 
-    def train(self, task: Task, recipe: Recipe, directory: Path, *, seed: int = 0) -> Outcome:
+    def train(
+        self, task: Task, recipe: Recipe, directory: Path, *, seed: int = 0, freeze: str | None = None
+    ) -> Outcome:
         """Train as `pipeline.learn.loop.Trainer` does.
 
         Args:
@@ -127,36 +129,41 @@ class Session:
           recipe: how.
           directory: where checkpoint, history and best weights go; a checkpoint that is there is continued.
           seed: added to the session's, so that each training sees its own order and changes.
+          freeze: the rows down to this one stay as they are, see `model.build.freeze`.
 
         Raises:
           DivergedError: the loss is no longer a number.
         """
+        from micro_yolo.model.build import freeze as freeze_rows
         from micro_yolo.pipeline.learn.loop import Trainer
 
+        if freeze is not None:
+            # Both, as what is trained comes first in a list of weights.
+            for model in (task.model, task.averaged):
+                freeze_rows(model, self.arch, freeze)
         batches = self._batches(self._options.seed + seed)
         return Trainer(task, recipe, batches, directory, strategy=self.strategy, show=self.show).train()
 
     def _batches(self, seed: int) -> Batches:
-        from micro_yolo.pipeline.data.augment import Augment
         from micro_yolo.pipeline.data.input import Batches
 
         worker, workers = devices.cluster()
         return Batches(
             self._images,
             self._options.batch,
-            Augment(self._options.augment, seed),
+            self._options.augment,
             seed=seed,
             replicas=self.strategy.num_replicas_in_sync,
             workers=workers,
             worker=worker,
         )
 
-    def _tell_unreadable(self) -> None:
-        """Name each image that turned out not to be one, once."""
-        for file, reason in self._images.unreadable.items():
-            if file not in self._told:
-                self._told.add(file)
-                self.show.warn(f"skipped {reason}")
+    def _tell_notes(self) -> None:
+        """Say each thing that came up in reading the images once."""
+        notes = self._images.notes[self._told :]
+        self._told += len(notes)
+        for note in notes:
+            self.show.warn(note)
 
 
 @contextmanager

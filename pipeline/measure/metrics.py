@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import time
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ import numpy as np
 
 from micro_yolo.pipeline.data import Dataset, Split
 from micro_yolo.pipeline.measure.finders import Advance, Facts, GridPredictor, Picture, PredictBatch, Predictor
+from micro_yolo.pipeline.measure.results import Results, gathered, joined
 from micro_yolo.tflite.contract import Nms
 from micro_yolo.tflite.heads import GridLike
 
@@ -31,7 +33,7 @@ def evaluate_split(
     coding: str,
     iou_threshold: float = Nms.iou_threshold,
     advance: Advance | None = None,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+) -> tuple[dict[str, Any], Results]:
     """`measure_split` of what gives grids.
 
     Args:
@@ -58,7 +60,7 @@ def measure_split(
     *,
     classes: Mapping[int, int] | None = None,
     advance: Advance | None = None,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+) -> tuple[dict[str, Any], Results]:
     """Detect on every image of `split` and measure.
 
     Images that cannot be decoded are left out together with their boxes, and named in the metrics.
@@ -73,12 +75,12 @@ def measure_split(
     Returns:
         The metrics of `coco_metrics` and images, images_per_second (decoding, resizing, model, suppression),
         model_ms (per image: model, decoding, suppression), skipped (messages), with `classes` also
-        detections_left_out; and the detections in COCO's results format.
+        detections_left_out; and the detections.
 
     Raises:
         ValueError: no image of the split can be read, or the model cannot be run.
     """
-    results: list[dict[str, Any]] = []
+    parts: list[Results] = []
     done: list[int] = []
     skipped: list[str] = []
     model_ms, left_out = 0.0, 0
@@ -97,11 +99,12 @@ def measure_split(
             known = numbers >= 0
             left_out += int((~known).sum())
             boxes_xyxy, scores, numbers = boxes_xyxy[known], scores[known], numbers[known]
-        results += coco_results(int(split.image_ids[index]), boxes_xyxy, scores, numbers, dataset.category_ids)
+        parts.append(coco_results(int(split.image_ids[index]), boxes_xyxy, scores, numbers, dataset.category_ids))
     seconds = time.perf_counter() - start
     if not done:
         raise ValueError(f"{dataset.root}: no image of split '{split.name}' can be read; {'; '.join(skipped[:3])}")
     measured = split if len(done) == len(split) else split.subset(done)
+    results = joined(parts)
     metrics = coco_metrics(measured, dataset.category_ids, results, dataset.names)
     metrics |= {
         "images": len(done),
@@ -116,22 +119,21 @@ def measure_split(
 
 def coco_results(
     image_id: int, boxes_xyxy: np.ndarray, scores: np.ndarray, classes: np.ndarray, category_ids: Sequence[int]
-) -> list[dict[str, Any]]:
-    """One image's detections in COCO's results format: bbox is x, y, width, height in pixels, ids the source's."""
+) -> Results:
+    """One image's detections; `category_ids` are the source's id of each class, and the boxes are in its pixels."""
     boxes = np.asarray(boxes_xyxy, np.float64).reshape(-1, 4)
-    boxes_xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).round(3).tolist()
-    return [
-        {"image_id": image_id, "category_id": int(category_ids[category]), "bbox": box, "score": score}
-        for box, score, category in zip(
-            boxes_xywh, np.asarray(scores, np.float64).round(6).tolist(), np.asarray(classes).tolist(), strict=True
-        )
-    ]
+    return Results(
+        np.full(len(boxes), image_id, np.int64),
+        np.array([category_ids[number] for number in np.asarray(classes).tolist()], np.int64),
+        np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).round(3),
+        np.asarray(scores, np.float64).round(6),
+    )
 
 
 def coco_metrics(
     split: Split,
     category_ids: Sequence[int],
-    results: Sequence[dict[str, Any]],
+    results: Sequence[Mapping[str, Any]],
     names: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """COCO's average precision of `results` against the boxes of `split`, in points (0..100).
@@ -139,7 +141,7 @@ def coco_metrics(
     Args:
         split: the ground truth; areas decide what is small, crowd boxes are ignored where they match.
         category_ids: the source's id of each class.
-        results: detections in COCO's results format.
+        results: detections, or records in COCO's results format.
         names: of the classes; default: the category ids.
 
     Returns:
@@ -168,68 +170,103 @@ def coco_metrics(
 
 
 def precision_curves(
-    split: Split, category_ids: Sequence[int], results: Sequence[dict[str, Any]]
+    split: Split, category_ids: Sequence[int], results: Sequence[Mapping[str, Any]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Precision over recall at IoU 0.50 for each class, as pycocotools interpolates it; its mean is the class's AP50.
 
     Args:
         split: the ground truth.
         category_ids: the source's id of each class.
-        results: detections in COCO's results format.
+        results: detections, or records in COCO's results format.
 
     Returns:
         recall (101,) and precision (101, classes), both 0..1; precision is NaN for a class without ground truth.
     """
-    precision = _accumulate(split, category_ids, results)[0][0, :, :, 0]
+    precision = _accumulate(split, category_ids, results, levels=1, areas=1)[0][0, :, :, 0]
     return np.linspace(0, 1, len(precision)), np.where(precision < 0, np.nan, precision)
 
 
 def _accumulate(
-    split: Split, category_ids: Sequence[int], results: Sequence[dict[str, Any]]
+    split: Split,
+    category_ids: Sequence[int],
+    results: Sequence[Mapping[str, Any]],
+    *,
+    levels: int | None = None,
+    areas: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
+    """Pycocotools' precision (IoU, recall, class, area) and recall (IoU, class, area) at 100 detections an image.
 
+    With `levels` and `areas` only at the first so many IoUs (0.50 is the first) and areas (all is the first).
+
+    Class by class, as it measures them: all at once it makes an object for every pair of an image and a class, whether
+    anything is there or not, a hundred gigabytes for 100,000 images of 1,200 classes.
+    """
+    from pycocotools.cocoeval import Params
+
+    asked = Params(iouType="bbox")
+    asked.iouThrs, asked.areaRng = asked.iouThrs[:levels], asked.areaRng[:areas]
+    asked.maxDets = asked.maxDets[-1:]
+    shape = (len(asked.iouThrs), len(category_ids), len(asked.areaRng))
+    recall = np.full(shape, -1.0)
+    precision = np.full((shape[0], len(asked.recThrs), *shape[1:]), -1.0)
+    found = gathered(results)
+    found = found[np.isin(found.image_ids, split.image_ids)]
     owner = np.repeat(np.arange(len(split)), np.diff(split.starts))
-    boxes = split.boxes_xyxy.astype(np.float64)
-    boxes_xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-    truth = COCO()
-    truth.dataset = {
-        "images": [
-            {"id": int(i), "height": int(h), "width": int(w)}
-            for i, (h, w) in zip(split.image_ids, split.sizes, strict=True)
-        ],
-        "categories": [{"id": int(i), "name": str(i)} for i in category_ids],
-        "annotations": [
-            {
-                "id": row + 1,
-                "image_id": int(split.image_ids[owner[row]]),
-                "category_id": int(category_ids[split.classes[row]]),
-                "bbox": boxes_xywh[row].tolist(),
-                "area": float(split.areas[row]),
-                "iscrowd": int(split.crowd[row]),
-            }
-            for row in range(len(boxes))
-        ],
-    }
-    detected = COCO()
-    detected.dataset = {
-        "images": truth.dataset["images"],
-        "categories": truth.dataset["categories"],
-        "annotations": [
-            {**result, "id": i + 1, "area": result["bbox"][2] * result["bbox"][3], "iscrowd": 0}
-            for i, result in enumerate(results)
-        ],
-    }
+    true_rows = _of_each(split.classes, np.arange(len(category_ids)))
+    found_rows = _of_each(found.category_ids, np.asarray(category_ids, np.int64))
     # pycocotools reports its progress on stdout, which belongs to the user's table or JSON.
     with contextlib.redirect_stdout(io.StringIO()):
-        truth.createIndex()
-        detected.createIndex()
-        evaluation = COCOeval(truth, detected, "bbox")
-        evaluation.params.catIds = [int(i) for i in category_ids]
-        evaluation.evaluate()
-        evaluation.accumulate()
-    return evaluation.eval["precision"][..., -1], evaluation.eval["recall"][..., -1]
+        for number, (rows, mine) in enumerate(zip(true_rows, found_rows, strict=True)):
+            # Without true boxes nothing can be said of a class.
+            if len(rows):
+                evaluated = _evaluated(split, owner, rows, found[mine], asked)
+                precision[:, :, number] = evaluated["precision"][:, :, 0, :, -1]
+                recall[:, number] = evaluated["recall"][:, 0, :, -1]
+    return precision, recall
+
+
+def _of_each(values: np.ndarray, keys: np.ndarray) -> list[np.ndarray]:
+    """For each key the indices at which `values` has it, ascending."""
+    order = np.argsort(values, kind="stable")
+    first, last = (np.searchsorted(values, keys, side, sorter=order) for side in ("left", "right"))
+    return [order[a:b] for a, b in zip(first.tolist(), last.tolist(), strict=True)]
+
+
+def _evaluated(split: Split, owner: np.ndarray, rows: np.ndarray, found: Results, asked: Any) -> dict[str, np.ndarray]:
+    """What pycocotools makes of one class: boxes `rows` of the split, box i of image `owner[i]`, and what was found."""
+    from pycocotools.cocoeval import COCOeval
+
+    boxes = split.boxes_xyxy[rows].astype(np.float64)
+    boxes_xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    images = split.image_ids[owner[rows]]
+    truth = _indexed(image_id=images, bbox=boxes_xywh, area=split.areas[rows], iscrowd=split.crowd[rows].astype(int))
+    areas = found.boxes_xywh[:, 2] * found.boxes_xywh[:, 3]
+    detected = _indexed(image_id=found.image_ids, bbox=found.boxes_xywh, area=areas, score=found.scores)
+    evaluation = COCOeval(truth, detected, "bbox")
+    evaluation.params = copy.copy(asked)
+    evaluation.params.imgIds, evaluation.params.catIds = np.union1d(images, found.image_ids).tolist(), [1]
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluated: dict[str, np.ndarray] = evaluation.eval
+    return evaluated
+
+
+def _indexed(**columns: np.ndarray) -> Any:
+    """Pycocotools' data set of annotations of one class, made of arrays of equal length."""
+    from pycocotools.coco import COCO
+
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    made = COCO()
+    made.dataset = {
+        "categories": [{"id": 1}],
+        # Numbered from 1, as it takes 0 for none.
+        "annotations": [
+            {"id": number, "category_id": 1, **dict(zip(columns, row, strict=True))}
+            for number, row in enumerate(rows, 1)
+        ],
+    }
+    made.createIndex()
+    return made
 
 
 def _mean(values: np.ndarray) -> float:

@@ -66,8 +66,8 @@ def _class_rows(dataset: Dataset, splits: Sequence[Split]) -> list[list[str]]:
     columns = []
     for split in splits:
         owner = np.repeat(np.arange(len(split)), np.diff(split.starts))
-        pairs = np.unique(np.stack([split.classes, owner], 1), axis=0) if len(owner) else np.zeros((0, 2), int)
-        columns.append(np.bincount(pairs[:, 0], minlength=len(dataset.names)))
+        pairs = np.unique(owner * len(dataset.names) + split.classes)
+        columns.append(np.bincount(pairs % len(dataset.names), minlength=len(dataset.names)))
         columns.append(np.bincount(split.classes, minlength=len(dataset.names)))
     return [
         [name, str(category_id), *(f"{column[i]:,}" for column in columns)]

@@ -13,10 +13,12 @@ from micro_yolo.pipeline.store import runs
 ConfigT = TypeVar("ConfigT")
 # What a command is told anew each time: where the stage is and what to do with it.
 ASKED_ANEW = ("run", "resume", "overwrite")
+# What changes nothing that is made, and may be told anew where the machine or the disk has become another.
+MAY_CHANGE = ("cache",)
 
 
 def recorded(config: ConfigT, stage: Path, *, prog: str) -> ConfigT:
-    """The settings with which the half-made `stage` was begun; `config` brings only where it is.
+    """The settings with which the half-made `stage` was begun; `config` brings where it is, and perhaps a `cache`.
 
     Args:
       config: a frozen dataclass, as the command line gave it.
@@ -37,11 +39,12 @@ def recorded(config: ConfigT, stage: Path, *, prog: str) -> ConfigT:
     found = from_json(type(config), runs.read_json(file), file)
     for option in dataclasses.fields(typing.cast(Any, config)):
         asked, had = getattr(config, option.name), getattr(found, option.name)
-        if option.name not in ASKED_ANEW and asked not in (had, _default(option)):
+        if option.name not in ASKED_ANEW + MAY_CHANGE and asked not in (had, _default(option)):
             raise ValueError(
                 f"{where}: --resume goes on with the recorded {option.name}, {had}, got {asked}; leave the option out"
             )
-    anew = {name: getattr(config, name) for name in ASKED_ANEW}
+    changed = [name for name in MAY_CHANGE if getattr(config, name, None) is not None]
+    anew = {name: getattr(config, name) for name in (*ASKED_ANEW, *changed)}
     return dataclasses.replace(typing.cast(Any, found), **anew)
 
 

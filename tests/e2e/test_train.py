@@ -165,6 +165,28 @@ def test_resume_refuses_other_settings_and_finished_runs(half, finished, call):
     assert "--resume" in line
 
 
+def test_pictures_kept_on_disk_change_nothing_and_are_found_again(half, finished, shapes, tmp_path, call, monkeypatch):
+    run, begun = half
+    cache = tmp_path / "cache"
+    status, _, told = call("--run", run, "--resume", "--cache", cache)
+    assert (status, told) == (0, [])
+    same_history(history(run), history(finished))
+    (made,) = cache.iterdir()
+    again = tmp_path / "again"
+    begun = (*begun[:-1], again, "--cache", cache, "--cache-gib", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr("micro_yolo.pipeline.data.input.load_small", None)
+        status, _, told = call(*begun)
+    assert (status, told) == (0, [])
+    same_history(history(again), history(finished))
+    assert list(cache.iterdir()) == [made]
+    other = ("--run", tmp_path / "other", "--cache", made / "cache.json")
+    status, _, (line,) = call("--data", shapes, *FAST, *other)
+    assert status == 2
+    assert "cache.json: cannot be written to (Not a directory); allowed: " in line
+    assert not (tmp_path / "other").exists()
+
+
 def test_the_loss_of_a_half_made_run_is_what_it_recorded(half, finished, call):
     run, _ = half
     file = run / "train" / "config.json"

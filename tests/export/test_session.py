@@ -72,8 +72,8 @@ def test_nothing_traced_outlives_its_training(finished_run: Path, tmp_path: Path
         shutil.rmtree(tmp_path / "training")
         del model, averaged, task
         left.append(traced())
-    # What the first leaves is TensorFlow's own.
-    assert left[2] == left[1] == left[0]
+    # What the first two leave is TensorFlow's own, and what our gradients are traced to: once a shape.
+    assert left[2] == left[1]
 
 
 def seeded() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from micro_yolo.tflite.image import LETTERBOX_FILL, SUFFIXES, find_images, fit_to, load_image, resize
+from micro_yolo.tflite.image import LETTERBOX_FILL, RULES, SUFFIXES, find_images, fit_to, load_image, load_small, resize
 
 ORIENTATION = 0x0112
 
@@ -238,3 +238,75 @@ def test_find_images(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     assert [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)] == ["a.png", "b.JPG", "sub/c.webp"]
     assert all(suffix == suffix.lower() for suffix in SUFFIXES)
+
+
+def photo(path: Path, size: tuple[int, int], **save: object) -> Path:
+    """Smooth, as photographs are: what is averaged in one way or another comes out alike."""
+    coarse = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BICUBIC).save(path, **save)
+    return path
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    ("name", "size"), [("a.png", (20, 30)), *(("a.jpg", size) for size in ((96, 128), (49, 65), (200, 300)))]
+)
+def test_a_picture_that_is_no_jpeg_or_not_twice_as_large_is_made_small_by_the_one_rule(tmp_path, rule, name, size):
+    path = photo(tmp_path / name, (96, 128))
+    assert np.array_equal(load_small(path, size, rule), resize(load_image(path), size, rule)[0])
+
+
+@pytest.mark.parametrize("source", [(384, 512), (383, 509), (300, 900), (1000, 1333)])
+@pytest.mark.parametrize("rule", RULES)
+def test_a_large_jpeg_is_decoded_small_and_looks_the_same(tmp_path, source, rule, monkeypatch):
+    path = photo(tmp_path / "large.jpg", source, quality=95)
+    loaded = []
+    as_ever = Image.Image.reduce
+    monkeypatch.setattr(Image.Image, "reduce", lambda self, *args: loaded.append(self.size) or as_ever(self, *args))
+    size = (48, 64)
+    small, expected = load_small(path, size, rule), resize(load_image(path), size, rule)[0]
+    assert small.shape == expected.shape == (48, 64, 3)
+    difference = np.abs(small.astype(int) - expected)
+    if rule == "mediapipe":
+        assert not difference.any() and not loaded
+    else:
+        assert difference.mean() < 1 and difference.max() <= 12
+        # What is decoded is never smaller than what is wanted.
+        fit = fit_to(source, size, rule)
+        halved = max(h for h in (1, 2, 4, 8) if h <= 1 / max(fit.scale_x, fit.scale_y))
+        assert halved > 1
+        assert all(side in ((source[1] + halved - 1) // halved, source[1]) for side, _ in loaded)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("stored", [(256, 320), (251, 317)])
+@pytest.mark.parametrize("recorded", [None, "stored", "shown"])
+def test_a_large_jpeg_is_turned_as_ever(tmp_path, orientation, stored, recorded):
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    path = photo(tmp_path / "turned.jpg", stored, exif=exif, quality=95)
+    shown = load_image(path).shape[:2]
+    size = {None: None, "stored": stored, "shown": shown}[recorded]
+    for rule in ("stretch", "letterbox"):
+        small, expected = load_small(path, (64, 48), rule, size), resize(load_image(path, size), (64, 48), rule)[0]
+        difference = np.abs(small.astype(int) - expected)
+        assert difference.mean() < 1 and difference.max() <= 12
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_a_large_jpeg_of_another_mode_looks_the_same(tmp_path, mode):
+    Image.open(photo(tmp_path / "rgb.png", (256, 320))).convert(mode).save(path := tmp_path / "large.jpg", quality=95)
+    small, expected = load_small(path, (64, 48)), resize(load_image(path), (64, 48))[0]
+    assert np.abs(small.astype(int) - expected).mean() < 1
+
+
+def test_what_is_no_large_jpeg_is_an_error_that_names_it(tmp_path):
+    path = photo(tmp_path / "large.jpg", (256, 320))
+    path.write_bytes(path.read_bytes()[:-600])
+    for read in (load_image, lambda file: load_small(file, (64, 48))):
+        with pytest.raises(ValueError, match=r"large\.jpg: image is damaged or truncated \(OSError: "):
+            read(path)
+    with pytest.raises(ValueError, match=r"gone\.jpg: image cannot be read"):
+        load_small(tmp_path / "gone.jpg", (64, 48))
+    with pytest.raises(ValueError, match="resize: unknown rule, got 'crop'"):
+        load_small(photo(tmp_path / "large.jpg", (256, 320)), (64, 48), "crop")

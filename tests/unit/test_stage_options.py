@@ -9,8 +9,8 @@ import pytest
 from micro_yolo.pipeline import prune, qat, search, train
 from micro_yolo.pipeline.learn.options import Options, parse_size
 
-SHARED = {"run", "data", "batch", "recipe", "augment", "cache_gib", "seed", "resume", "overwrite"}
-TRAIN = {"arch", "size", "anchors", "resize", "precision", "val_fraction"}
+SHARED = {"run", "data", "batch", "recipe", "augment", "cache_gib", "cache", "seed", "resume", "overwrite"}
+TRAIN = {"arch", "size", "anchors", "resize", "precision", "freeze", "val_fraction"}
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ TRAIN = {"arch", "size", "anchors", "resize", "precision", "val_fraction"}
                 "final_epochs", "eval_images",
             },
         ),
-        (qat.Config, {"from_stage", "bits", "train", "init", "distill", "rank_by", "freeze_epochs", "samples"}),
+        (qat.Config, {"from_stage", "bits", "train", "init", "distill", "rank_by", "freeze", "freeze_epochs", "samples"}),
     ],
 )  # fmt: skip
 def test_a_recorded_run_can_be_continued(config: type[Options], own: set[str]) -> None:
