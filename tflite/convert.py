@@ -157,16 +157,34 @@ def named(model: Any, outputs: Any) -> dict[str, Any]:
 
 
 def _save(model: Any, folder: str) -> None:
-    """A SavedModel with a named output per Keras output: what the .tflite's signature is made from."""
-    import tensorflow as tf
+    """A SavedModel with a named output per Keras output: what the .tflite's signature is made from.
 
-    @tf.function(input_signature=[tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="image")])
-    def serve(image: Any) -> dict[str, Any]:
+    Its weights are constants: the converter makes them so anyway, and saving and loading variables takes longer than
+    all the rest.
+    """
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    image = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="image")
+
+    # Nothing in a network depends on a tensor's value by an `if`, which AutoGraph would look for in every layer.
+    @tf.function(input_signature=[image], autograph=False)
+    def forward(image: Any) -> dict[str, Any]:
         return named(model, model(image, training=False))
 
+    traced = forward.get_concrete_function()
+    # TensorFlow puts what is in a dict in the order of the names.
+    names, frozen = (
+        sorted(traced.structured_outputs),
+        convert_variables_to_constants_v2(traced, lower_control_flow=False),
+    )
+
+    @tf.function(input_signature=[image], autograph=False)
+    def serve(image: Any) -> dict[str, Any]:
+        return dict(zip(names, frozen(image), strict=True))
+
     module = tf.Module()
-    # Not the model itself: Keras would then trace every layer's functions too, which takes most of the time.
-    module.weights, module.serve = model.variables, serve
+    module.serve = serve
     # Gradients, which nobody asks a .tflite for, are half of what a quantization-aware model would save.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, folder, signatures={SIGNATURE: serve}, options=options)
@@ -188,16 +206,16 @@ def _convert(folder: str, variant: str, samples: Sequence[np.ndarray], *, aware:
     if aware or variant not in CALIBRATED:
         return bytes(converter.convert())
 
-    # In two steps, as convert() itself does it: the ranges are found and mended in between. The one image, on which
-    # the converter calibrates, tells which activations have a range.
+    # In two steps, as convert() itself does it: the ranges are measured in between. The one image, on which the
+    # converter calibrates, only tells it which activations have a range.
     from tensorflow.lite.python.convert import mlir_quantize
 
-    size = samples[0].shape[:2]
-    converter.representative_dataset = lambda: iter([{"image": _full_range(size)}])
+    samples = [*samples, _full_range(samples[0].shape)]
+    converter.representative_dataset = lambda: iter([{"image": samples[-1][None]}])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type, converter.inference_output_type = tf.uint8, tf.int8
     converter._experimental_calibrate_only = True
-    calibrated = ranges.widen_dead(ranges.spanning(bytes(converter.convert()), samples))
+    calibrated = ranges.widen_dead(ranges.measured(bytes(converter.convert()), samples))
     return bytes(mlir_quantize(calibrated, input_data_type=tf.uint8, output_data_type=tf.int8))
 
 
@@ -207,8 +225,8 @@ def _int16x8(data: bytes, samples: Sequence[np.ndarray]) -> bytes:
     from tensorflow.lite.python.optimize.calibrator import Calibrator, add_intermediate_tensors
 
     first = Calibrator(add_intermediate_tensors(split_shared_constants(data)))
-    full = [_full_range(samples[0].shape[:2])]
-    calibrated = ranges.spanning(bytes(first.calibrate(lambda: iter([full]))), samples)
+    samples = [*samples, _full_range(samples[0].shape)]
+    calibrated = ranges.measured(bytes(first.calibrate(lambda: iter([[samples[-1][None]]]))), samples)
     # Without an image it takes the ranges that are there.
     quantized = Calibrator(calibrated).calibrate_and_quantize(
         lambda: iter(()), tf.int16, tf.int16, allow_float=False, activations_type=tf.int16, bias_type=tf.int64
@@ -237,13 +255,13 @@ def split_shared_constants(data: bytes) -> bytes:
     return graphs[0].pack()
 
 
-def _full_range(size: tuple[int, int]) -> np.ndarray:
+def _full_range(shape: tuple[int, ...]) -> np.ndarray:
     """Half black, half white: makes the input's calibrated range exactly 0..255, so that pixels are its integers.
 
-    float32 (1, h, w, 3).
+    float32 (h, w, 3).
     """
-    image = np.zeros((1, *size, 3), np.float32)
-    image[:, size[0] // 2 :] = 255
+    image = np.zeros(shape, np.float32)
+    image[shape[0] // 2 :] = 255
     return image
 
 

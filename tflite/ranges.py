@@ -1,8 +1,8 @@
 """What the activations of a float .tflite span: the ranges that its integers are made for.
 
 TensorFlow's calibrator finds them on TFLite's plain kernels, one image after another on one core. Here every
-activation is an output of the graph, so that XNNPACK computes them all and hides none; the ranges are the same to
-float rounding, several times as fast.
+activation is an output of the graph, so that XNNPACK computes them all and hides none, several times as fast. And none
+is overwritten: TFLite adds in place, so that the calibrator takes what a skip connection adds to for the sum.
 """
 
 from __future__ import annotations
@@ -23,28 +23,25 @@ _DEAD_RANGE = 1.0
 _READERS = 4
 
 
-def spanning(calibrated: bytes, samples: Sequence[np.ndarray]) -> bytes:
-    """Make the ranges of a file hold what its activations are on more images.
+def measured(calibrated: bytes, samples: Sequence[np.ndarray]) -> bytes:
+    """Give the activations of a file the ranges that they have on these images.
 
     Args:
-        calibrated: a float .tflite of one graph, with the minimum and maximum of each activation on some image.
-        samples: uint8 (h, w, 3) of the model's size.
+        calibrated: a float .tflite of one graph, with some minimum and maximum of each activation that has a range.
+        samples: (h, w, 3) pixels 0..255 of the model's size, at least one.
 
     Returns:
-        The same with wider ranges.
+        The same with the ranges of the samples.
 
     Raises:
         ValueError: an activation is not finite on the samples.
     """
     graph = Graph.of(calibrated)
     seen = [index for index, tensor in enumerate(graph.main.tensors) if _has_range(tensor)]
-    if not seen or not len(samples):
-        return calibrated
     low, high = _spans(calibrated, seen, samples)
     for place, index in enumerate(seen):
         limits = graph.main.tensors[index].quantization
-        limits.min = np.minimum(limits.min, low[place])
-        limits.max = np.maximum(limits.max, high[place])
+        limits.min, limits.max = low[place : place + 1], high[place : place + 1]
     return graph.pack()
 
 

@@ -95,7 +95,7 @@ def calibrate(model: keras.Model, trained: keras.Model, batches: Sequence[np.nda
     names = list(ranges)
     outputs = keras.Model(trained.input, [trained.get_layer(name).output for name in names])
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def ends(images: Any) -> Any:
         values = outputs(images, training=False)
         return [(tf.reduce_min(value), tf.reduce_max(value)) for value in values]

@@ -56,6 +56,8 @@ class Quantization:
             raise ValueError(f"block: must be at least 1, got {self.block}; allowed: also None, one a channel")
 
 
+# Nothing in a layer depends on a tensor's value by an `if`, which AutoGraph would look for in each.
+@tf.autograph.experimental.do_not_convert
 def wrap(model: Network, how: Quantization, *, pixels: float) -> Network:
     """`model` through tfmot, its layers named as before, and most of them the same: `model` itself is done with."""
     exported = pixels == 255

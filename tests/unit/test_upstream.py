@@ -112,9 +112,19 @@ TABLE = (
     Name("keras_cv.losses.CIoULoss", "the box loss", checks.ciou),
     # TensorFlow's converter
     Name(
+        "experimental",
+        "tf.autograph.experimental.do_not_convert: AutoGraph does not look for an `if` in every wrapped layer",
+        checks.does_not_convert,
+    ),
+    Name(
         "experimental_custom_gradients",
         "a SavedModel without gradients, half of its size",
         takes("tensorflow.saved_model.SaveOptions", "experimental_custom_gradients"),
+    ),
+    Name(
+        "tensorflow.python.framework.convert_to_constants.convert_variables_to_constants_v2",
+        "a SavedModel without variables, in half the time",
+        checks.weights_become_constants,
     ),
     Name(
         "tensorflow.lite.TFLiteConverter.from_saved_model",
@@ -135,7 +145,7 @@ TABLE = (
     ),
     Name(
         "tensorflow.lite.python.optimize.calibrator.Calibrator",
-        "int16x8, whose biases are split beforehand",
+        "int16x8, whose biases are split and whose ranges are found beforehand",
         takes(
             "tensorflow.lite.python.optimize.calibrator.Calibrator.calibrate_and_quantize",
             "dataset_gen",

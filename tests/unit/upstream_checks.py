@@ -259,6 +259,26 @@ def flexbuffers() -> bool:
     return loads(bytes(dumps(told))) == told
 
 
+def does_not_convert() -> bool:
+    tf = found("tensorflow")
+
+    def choose(x: Any) -> Any:
+        return 1 if x > 0 else 2
+
+    with pytest.raises(TypeError, match="symbolic"):
+        tf.function(tf.autograph.experimental.do_not_convert(choose))(tf.constant(1.0))
+    return int(tf.function(choose)(tf.constant(1.0))) == 1
+
+
+def weights_become_constants() -> bool:
+    tf = found("tensorflow")
+    two = tf.Variable(2.0)
+    traced = tf.function(lambda x: {"b": x * two, "a": x + two}).get_concrete_function(tf.TensorSpec((), tf.float32))
+    frozen = found("tensorflow.python.framework.convert_to_constants.convert_variables_to_constants_v2")(traced)
+    two.assign(7.0)
+    return [float(value) for value in frozen(tf.constant(3.0))] == [5.0, 6.0] and not frozen.variables
+
+
 def calibrates_only() -> bool:
     base = found("tensorflow.lite.python.lite.TFLiteConverterBaseV2")
     return vars(base())["_experimental_calibrate_only"] is False
