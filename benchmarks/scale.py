@@ -269,7 +269,6 @@ def start(root: Path, config: Config) -> Callable[[], dict[str, Any]]:
 def feed(root: Path, config: Config) -> Callable[[], dict[str, Any]]:
     """Training batches, decoded and augmented, without a network; reading the data set is not counted."""
     from micro_yolo.pipeline.data import load
-    from micro_yolo.pipeline.data.augment import Augment
     from micro_yolo.pipeline.data.input import Batches, Images
     from micro_yolo.pipeline.data.strength import Strength
     from micro_yolo.pipeline.learn.options import parse_size
@@ -279,7 +278,7 @@ def feed(root: Path, config: Config) -> Callable[[], dict[str, Any]]:
     def part() -> dict[str, Any]:
         started = time.perf_counter()
         images = Images(split, parse_size(config.size), "stretch", cache_bytes=0)
-        batches = iter(Batches(images, config.batch, Augment(Strength(), 0), seed=0).dataset(augmented=True).repeat())
+        batches = iter(Batches(images, config.batch, Strength(), seed=0).dataset(augmented=True).repeat())
         next(batches)
         first = time.perf_counter() - started
         started = time.perf_counter()

@@ -120,6 +120,9 @@ class Trainer:
       directory: of the stage.
       strategy: of tf.distribute.
       show: told of each step and epoch.
+      xla: compile the step; for one device.
+
+    Raises ValueError if XLA is asked for and there are several.
     """
 
     def __init__(
@@ -131,7 +134,12 @@ class Trainer:
         *,
         strategy: tf.distribute.Strategy,
         show: Show = QUIET,
+        xla: bool = False,
     ) -> None:
+        if xla and strategy.num_replicas_in_sync > 1:
+            raise ValueError(
+                f"xla: compiles for one device, got {strategy.num_replicas_in_sync}; allowed: without --xla"
+            )
         self.task, self.recipe, self.batches, self.directory = task, recipe, batches, directory
         self.strategy, self.show = strategy, show
         self.is_chief = cluster()[0] == 0
@@ -150,7 +158,7 @@ class Trainer:
             max_to_keep=1,
         )
         self.history: list[Row] = []
-        self.step = tf.function(self._distributed_step, reduce_retracing=True)
+        self.step = tf.function(self._distributed_step, reduce_retracing=True, jit_compile=xla or None)
 
     def resume(self) -> int:
         """Load the last checkpoint, if there is one, and return how many epochs are done.

@@ -142,7 +142,9 @@ class Session:
             for model in (task.model, task.averaged):
                 freeze_rows(model, self.arch, freeze)
         batches = self._batches(self._options.seed + seed)
-        return Trainer(task, recipe, batches, directory, strategy=self.strategy, show=self.show).train()
+        return Trainer(
+            task, recipe, batches, directory, strategy=self.strategy, show=self.show, xla=self._options.xla
+        ).train()
 
     def _batches(self, seed: int) -> Batches:
         from micro_yolo.pipeline.data.input import Batches

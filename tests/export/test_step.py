@@ -110,9 +110,17 @@ def plain_losses(arch: Arch, model: Network, averaged: Network) -> list[float]:
     return [float(step(*batches[number % len(batches)])) for number in range(STEPS)]
 
 
-def trainer_of(arch: Arch, model: Network, averaged: Network, folder: Path) -> Trainer:
-    task = Task(model, averaged, loss_of(arch), dict)
-    return Trainer(task, RECIPE, Same(), folder, strategy=tf.distribute.get_strategy())  # type: ignore[arg-type]
+def trainer_of(arch: Arch, model: Network, averaged: Network, folder: Path, **options: Any) -> Trainer:
+    task, alone = Task(model, averaged, loss_of(arch), dict), tf.distribute.get_strategy()
+    return Trainer(task, RECIPE, Same(), folder, **({"strategy": alone} | options))  # type: ignore[arg-type]
+
+
+def test_xla_is_for_one_device(tiny: Arch, tmp_path: Path) -> None:
+    class Two:
+        num_replicas_in_sync = 2
+
+    with pytest.raises(ValueError, match=r"^xla: compiles for one device, got 2; allowed: without --xla$"):
+        trainer_of(tiny, made_float(tiny), made_float(tiny), tmp_path, strategy=Two(), xla=True)
 
 
 def test_the_steps_cost_what_plain_steps_cost(
@@ -172,10 +180,9 @@ def test_xla_compiles_the_step(tmp_path: Path) -> None:
     )
 
     def loss(compiled: bool) -> float:
-        trainer = trainer_of(arch, made_float(arch), made_float(arch), tmp_path / str(compiled))
-        step = tf.function(trainer._distributed_step, jit_compile=compiled)
-        step(drawn(arch)[0])
-        return float(step(drawn(arch)[0])["total"])
+        trainer = trainer_of(arch, made_float(arch), made_float(arch), tmp_path / str(compiled), xla=compiled)
+        trainer.step(drawn(arch)[0])
+        return float(trainer.step(drawn(arch)[0])["total"])
 
     assert loss(True) == pytest.approx(loss(False), rel=1e-4)
 

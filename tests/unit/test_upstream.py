@@ -99,16 +99,6 @@ TABLE = (
     Name("_pruning_schedule", "when, and how much, of tfmot's own Pruning", checks.pruning_schedule),
     Name("_step_fn", "the training step, of tfmot's own Pruning", checks.pruning_schedule),
     # keras-cv, of which there will be no new release
-    Name(
-        "keras_cv.bounding_box.to_dense",
-        "boxes of a batch as one array, classes -1 behind them",
-        checks.boxes_become_dense,
-    ),
-    Name("keras_cv.bounding_box.to_ragged", "a batch without its padding", checks.boxes_become_dense),
-    Name("keras_cv.layers.Mosaic", "four images of a batch in one", checks.mosaic),
-    Name(
-        "keras_cv.layers.VectorizedBaseImageAugmentationLayer", "the base of warp and colour", checks.augmentation_hooks
-    ),
     Name("keras_cv.losses.CIoULoss", "the box loss", checks.ciou),
     # TensorFlow's converter
     Name(

@@ -304,41 +304,12 @@ def box_tells() -> bool:
     return all(part in text for part, text in zip(wanted, told, strict=False)) and all("--size" in t for t in told[2:])
 
 
-def mosaic() -> bool:
-    base = found("keras_cv.layers.Mosaic")
-    return {"bounding_box_format", "offset"} <= set(inspect.signature(base.__init__).parameters) and base.__mro__[
-        1
-    ] is found("keras_cv.layers.VectorizedBaseImageAugmentationLayer")
-
-
-def augmentation_hooks() -> bool:
-    base = found("keras_cv.layers.VectorizedBaseImageAugmentationLayer")
-    wanted = {
-        "get_random_transformation_batch": ("batch_size",),
-        "augment_images": ("images", "transformations"),
-        "augment_bounding_boxes": ("bounding_boxes", "transformations"),
-        "augment_labels": ("labels", "transformations"),
-    }
-    return all(set(names) <= set(inspect.signature(getattr(base, hook)).parameters) for hook, names in wanted.items())
-
-
 def ciou() -> bool:
     boxes = np.array([[0, 0, 2, 2], [0, 0, 2, 2]], np.float32)
     other = np.array([[0, 0, 2, 2], [1, 0, 3, 2]], np.float32)
     # By hand: IoU 2 / 6, centres 1 apart, their box 3 x 2; the shapes are equal.
     lost = found("keras_cv.losses.CIoULoss")("xyxy", reduction="none")(boxes, other)
     return np.allclose(lost, [0, 1 - 1 / 3 + 1 / 13], atol=1e-3)
-
-
-def boxes_become_dense() -> bool:
-    tf = found("tensorflow")
-    ragged = {
-        "boxes": tf.RaggedTensor.from_row_lengths(tf.ones((3, 4)), [1, 2]),
-        "classes": tf.RaggedTensor.from_row_lengths(tf.ones((3,)), [1, 2]),
-    }
-    dense = found("keras_cv.bounding_box.to_dense")(ragged, 3)
-    back = found("keras_cv.bounding_box.to_ragged")(dense)
-    return dense["classes"].numpy().tolist() == [[1, -1, -1], [1, 1, -1]] and [*back["classes"].row_lengths()] == [1, 2]
 
 
 def learning_phase() -> bool:
