@@ -70,30 +70,6 @@ class Halved:
         return {}
 
 
-def unchanged() -> Any:
-    """A scheme that quantizes what is annotated and nothing else."""
-
-    class Unchanged(found(f"{QUANTIZATION}.quantize_layout_transform.QuantizeLayoutTransform")):
-        def apply(self, model: Any, layer_quantize_map: Any) -> Any:
-            return model, layer_quantize_map
-
-    class Nothing(found(f"{QUANTIZATION}.quantize_registry.QuantizeRegistry")):
-        def supports(self, layer: Any) -> bool:
-            return False
-
-        def get_quantize_config(self, layer: Any) -> None:
-            return None
-
-    class Scheme(found(f"{QUANTIZATION}.quantize_scheme.QuantizeScheme")):
-        def get_layout_transformer(self) -> Any:
-            return Unchanged()
-
-        def get_quantize_registry(self) -> Any:
-            return Nothing()
-
-    return Scheme()
-
-
 def quantized() -> Any:
     """The wrapper tfmot puts around a convolution whose kernel and output are quantized."""
     base = found(f"{QUANTIZATION}.quantize_config.QuantizeConfig")
@@ -118,13 +94,16 @@ def quantized() -> Any:
         def get_config(self) -> dict[str, Any]:
             return {}
 
-    tfmot = importlib.import_module(TFMOT)
-    with keras().utils.custom_object_scope({"Config": Config}), tfmot.quantization.keras.quantize_scope():
-        annotate = tfmot.quantization.keras.quantize_annotate_layer
-        given = keras().Input((4, 4, 2))
-        model = keras().Model(given, annotate(keras().layers.Conv2D(3, 1, name="one"), Config())(given))
-        made = tfmot.quantization.keras.quantize_apply(model, unchanged(), quantized_layer_name_prefix="")
-    return made.get_layer("one")
+    layer = keras().layers.Conv2D(3, 1, name="one")
+    layer.build((None, 4, 4, 2))
+    wrapper = found(f"{QUANTIZATION}.quantize_wrapper.QuantizeWrapperV2")(layer, Config(), name_prefix="")
+    wrapper(keras().Input((4, 4, 2)))
+    return wrapper
+
+
+def wrapped() -> bool:
+    layer = quantized()
+    return layer.name == "one" and [w.shape.rank for w in layer.trainable_weights] == [4, 1]
 
 
 def weight_vars() -> bool:
@@ -278,6 +257,26 @@ def flexbuffers() -> bool:
     dumps, loads = found("flatbuffers.flexbuffers.Dumps"), found("flatbuffers.flexbuffers.Loads")
     told = {"count": 3, "threshold": 0.5, "regular": False}
     return loads(bytes(dumps(told))) == told
+
+
+def does_not_convert() -> bool:
+    tf = found("tensorflow")
+
+    def choose(x: Any) -> Any:
+        return 1 if x > 0 else 2
+
+    with pytest.raises(TypeError, match="symbolic"):
+        tf.function(tf.autograph.experimental.do_not_convert(choose))(tf.constant(1.0))
+    return int(tf.function(choose)(tf.constant(1.0))) == 1
+
+
+def weights_become_constants() -> bool:
+    tf = found("tensorflow")
+    two = tf.Variable(2.0)
+    traced = tf.function(lambda x: {"b": x * two, "a": x + two}).get_concrete_function(tf.TensorSpec((), tf.float32))
+    frozen = found("tensorflow.python.framework.convert_to_constants.convert_variables_to_constants_v2")(traced)
+    two.assign(7.0)
+    return [float(value) for value in frozen(tf.constant(3.0))] == [5.0, 6.0] and not frozen.variables
 
 
 def calibrates_only() -> bool:
