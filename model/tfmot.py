@@ -13,21 +13,15 @@ with quiet():
     import tensorflow_model_optimization as tfmot
     from tensorflow_model_optimization.python.core.quantization.keras import (
         quantize_config,
-        quantize_layout_transform,
-        quantize_registry,
-        quantize_scheme,
+        quantize_wrapper,
         quantizers,
     )
     from tensorflow_model_optimization.python.core.sparsity.keras import pruning_impl, pruning_wrapper
 
-quantize_annotate_layer = tfmot.quantization.keras.quantize_annotate_layer
-quantize_apply = tfmot.quantization.keras.quantize_apply
-quantize_scope = tfmot.quantization.keras.quantize_scope
 Quantizer = quantizers.Quantizer
 QuantizeConfig = quantize_config.QuantizeConfig
-QuantizeLayoutTransform = quantize_layout_transform.QuantizeLayoutTransform
-QuantizeRegistry = quantize_registry.QuantizeRegistry
-QuantizeScheme = quantize_scheme.QuantizeScheme
+# Its weights are in the order of the layer's, the quantizers' behind them.
+QuantizeWrapper = quantize_wrapper.QuantizeWrapperV2
 
 ConstantSparsity = tfmot.sparsity.keras.ConstantSparsity
 PolynomialDecay = tfmot.sparsity.keras.PolynomialDecay

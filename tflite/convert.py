@@ -5,26 +5,25 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from micro_yolo.tflite import heads, inspect, suppression
+from micro_yolo.tflite import heads, inspect, ranges, suppression
 from micro_yolo.tflite.decode import decode
 from micro_yolo.tflite.edit import SIGNATURE, Graph
 from micro_yolo.tflite.heads import GridLike
 from micro_yolo.tflite.interpreter import Interpreter, quiet
+from micro_yolo.tflite.ranges import WEIGHTED
 
 VARIANTS = ("float32", "float16", "dynamic", "int16x8", "int8")
 CALIBRATED = ("int16x8", "int8")
-WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D")
 # Mean |difference| to the Keras model's outputs (0..1) above which a conversion is refused as broken, not just coarse.
 TOLERANCE = {"float32": 1e-4, "float16": 5e-3, "dynamic": 0.05, "int16x8": 0.05, "int8": 0.1}
 _FLOATS = ("float16", "float32", "float64", "bfloat16")
 # An output that varies less than this in Keras may well be constant after rounding to 1/256.
 _VISIBLE = 4 / 256
-_DEAD_RANGE = 1.0
 # Candidates of an image, the best ones, that the detections head is compared with.
 _CANDIDATES = 1000
 _MIN_SCALE, _MAX_SCALE = 1e-12, 1e6
@@ -60,7 +59,7 @@ def convert(model: Any, variant: str, samples: Sequence[np.ndarray] = (), *, awa
     ):
         _save(model, folder)
         try:
-            return _convert(folder, variant, [*samples, _full_range(model.input_shape[1:3])], aware=aware)
+            return _convert(folder, variant, samples, aware=aware)
         # The converter has its own exception types besides ValueError and RuntimeError.
         except Exception as error:
             text = " ".join(str(error).split())
@@ -158,16 +157,34 @@ def named(model: Any, outputs: Any) -> dict[str, Any]:
 
 
 def _save(model: Any, folder: str) -> None:
-    """A SavedModel with a named output per Keras output: what the .tflite's signature is made from."""
-    import tensorflow as tf
+    """A SavedModel with a named output per Keras output: what the .tflite's signature is made from.
 
-    @tf.function(input_signature=[tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="image")])
-    def serve(image: Any) -> dict[str, Any]:
+    Its weights are constants: the converter makes them so anyway, and saving and loading variables takes longer than
+    all the rest.
+    """
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    image = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="image")
+
+    # Nothing in a network depends on a tensor's value by an `if`, which AutoGraph would look for in every layer.
+    @tf.function(input_signature=[image], autograph=False)
+    def forward(image: Any) -> dict[str, Any]:
         return named(model, model(image, training=False))
 
+    traced = forward.get_concrete_function()
+    # TensorFlow puts what is in a dict in the order of the names.
+    names, frozen = (
+        sorted(traced.structured_outputs),
+        convert_variables_to_constants_v2(traced, lower_control_flow=False),
+    )
+
+    @tf.function(input_signature=[image], autograph=False)
+    def serve(image: Any) -> dict[str, Any]:
+        return dict(zip(names, frozen(image), strict=True))
+
     module = tf.Module()
-    # Not the model itself: Keras would then trace every layer's functions too, which takes most of the time.
-    module.weights, module.serve = model.variables, serve
+    module.serve = serve
     # Gradients, which nobody asks a .tflite for, are half of what a quantization-aware model would save.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, folder, signatures={SIGNATURE: serve}, options=options)
@@ -189,18 +206,16 @@ def _convert(folder: str, variant: str, samples: Sequence[np.ndarray], *, aware:
     if aware or variant not in CALIBRATED:
         return bytes(converter.convert())
 
-    def representative() -> Iterator[dict[str, np.ndarray]]:
-        for sample in samples:
-            yield {"image": sample[None].astype(np.float32)}
-
-    converter.representative_dataset = representative
-    # In two steps, as convert() itself does it: the ranges can be mended in between.
+    # In two steps, as convert() itself does it: the ranges are measured in between. The one image, on which the
+    # converter calibrates, only tells it which activations have a range.
     from tensorflow.lite.python.convert import mlir_quantize
 
+    samples = [*samples, _full_range(samples[0].shape)]
+    converter.representative_dataset = lambda: iter([{"image": samples[-1][None]}])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type, converter.inference_output_type = tf.uint8, tf.int8
     converter._experimental_calibrate_only = True
-    calibrated = widen_dead_ranges(bytes(converter.convert()))
+    calibrated = ranges.widen_dead(ranges.measured(bytes(converter.convert()), samples))
     return bytes(mlir_quantize(calibrated, input_data_type=tf.uint8, output_data_type=tf.int8))
 
 
@@ -209,13 +224,12 @@ def _int16x8(data: bytes, samples: Sequence[np.ndarray]) -> bytes:
     import tensorflow as tf
     from tensorflow.lite.python.optimize.calibrator import Calibrator, add_intermediate_tensors
 
-    def representative() -> Iterator[list[np.ndarray]]:
-        for sample in samples:
-            yield [sample[None].astype(np.float32)]
-
-    calibrator = Calibrator(add_intermediate_tensors(split_shared_constants(data)))
-    quantized = calibrator.calibrate_and_quantize(
-        representative, tf.int16, tf.int16, allow_float=False, activations_type=tf.int16, bias_type=tf.int64
+    first = Calibrator(add_intermediate_tensors(split_shared_constants(data)))
+    samples = [*samples, _full_range(samples[0].shape)]
+    calibrated = ranges.measured(bytes(first.calibrate(lambda: iter([[samples[-1][None]]]))), samples)
+    # Without an image it takes the ranges that are there.
+    quantized = Calibrator(calibrated).calibrate_and_quantize(
+        lambda: iter(()), tf.int16, tf.int16, allow_float=False, activations_type=tf.int16, bias_type=tf.int64
     )
     return bytes(quantized)
 
@@ -241,50 +255,13 @@ def split_shared_constants(data: bytes) -> bytes:
     return graphs[0].pack()
 
 
-def widen_dead_ranges(calibrated: bytes) -> bytes:
-    """Give activations that calibration saw as constant, or nearly, a range that int8 kernels can work with.
+def _full_range(shape: tuple[int, ...]) -> np.ndarray:
+    """Half black, half white: makes the input's calibrated range exactly 0..255, so that pixels are its integers.
 
-    A squeeze ReLU may be zero on every sample. Its scale would be zero, which the runtime refuses. A convolution's
-    output need not resolve more than its accumulator, whose unit is input scale x largest weight scale: a range
-    narrower than 255 such units is widened to that, which loses nothing; any other empty range becomes 0..1.
-
-    Args:
-        calibrated: a float .tflite with the calibrated minimum and maximum of its activations.
-
-    Returns:
-        The same with widened ranges, or unchanged bytes where none is too narrow.
+    float32 (h, w, 3).
     """
-    graphs, widened = Graph.every(calibrated), 0
-    operators = [(graph, op) for graph in graphs for op in graph.main.operators]
-    for graph, op in operators:
-        for index in op.outputs:
-            limits = graph.main.tensors[index].quantization
-            if limits is None or limits.min is None or limits.max is None or not len(limits.min):
-                continue
-            low, high = min(float(limits.min[0]), 0.0), max(float(limits.max[0]), 0.0)
-            needed = _DEAD_RANGE if high <= low else 0.0
-            if graph.op_name(op) in WEIGHTED:
-                needed = _accumulator_range(graph, op) or needed
-            if high - low < needed:
-                limits.min = np.array([low], np.float32)
-                limits.max = np.array([low + needed], np.float32)
-                widened += 1
-    return graphs[0].pack() if widened else calibrated
-
-
-def _accumulator_range(graph: Graph, op: Any) -> float:
-    """255 units of a convolution's int32 accumulator; 0 where input range or weights are not known."""
-    limits, weights = graph.main.tensors[op.inputs[0]].quantization, graph.values(op.inputs[1])
-    if limits is None or limits.min is None or not len(limits.min) or weights is None:
-        return 0.0
-    input_range = max(float(limits.max[0]), 0.0) - min(float(limits.min[0]), 0.0)
-    return input_range * float(np.abs(weights.view(np.float32)).max(initial=0)) / 127
-
-
-def _full_range(size: tuple[int, int]) -> np.ndarray:
-    """Half black, half white: makes the input's calibrated range exactly 0..255, so that pixels are its integers."""
-    image = np.zeros((*size, 3), np.uint8)
-    image[size[0] // 2 :] = 255
+    image = np.zeros(shape, np.float32)
+    image[shape[0] // 2 :] = 255
     return image
 
 
@@ -339,11 +316,12 @@ def _run(data: bytes, variant: str, model: Any, samples: Sequence[np.ndarray]) -
         interpreter = Interpreter(data)
         differences: dict[str, list[float]] = {name: [] for name in model.output_names}
         spread = {name: [np.inf, -np.inf, np.inf, -np.inf] for name in model.output_names}
-        for sample in samples:
+        expected = named(model, model(np.stack(samples).astype(np.float32), training=False))
+        grids = {name: np.asarray(grid) for name, grid in expected.items()}
+        for number, sample in enumerate(samples):
             interpreter.look(sample)
-            expected = model(sample[None].astype(np.float32), training=False)
-            for name, grid in named(model, expected).items():
-                wanted, got = np.asarray(grid), interpreter.value(name)
+            for name, grid in grids.items():
+                wanted, got = grid[number : number + 1], interpreter.value(name)
                 if got.shape != wanted.shape:
                     raise ValueError(f"output {name} has shape {got.shape}, Keras {wanted.shape}")
                 if not np.isfinite(wanted).all():

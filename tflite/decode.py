@@ -15,6 +15,8 @@ from micro_yolo.tflite.heads import GridLike
 
 # Detection row -> part -> array.
 Outputs = Mapping[str, Mapping[str, np.ndarray]]
+# Candidates of a suppression that are compared at a time with those behind them.
+_BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -85,24 +87,30 @@ def decode(
 
 def nms(boxes_xyxy: np.ndarray, classes: np.ndarray, iou_threshold: float, max_detections: int) -> np.ndarray:
     """Greedy suppression within each class; boxes (n, 4) come best first. Returns the kept indices, best first."""
-    overlaps = iou(boxes_xyxy, boxes_xyxy) > iou_threshold
-    overlaps &= classes[:, None] == classes[None, :]
-    alive = np.ones(len(boxes_xyxy), bool)
+    left = np.arange(len(boxes_xyxy))
     keep: list[int] = []
-    for index in range(len(boxes_xyxy)):
-        if not alive[index]:
-            continue
-        keep.append(index)
-        if len(keep) == max_detections:
-            break
-        alive &= ~overlaps[index]
-    return np.array(keep, np.int64)
+    # A block at a time: most of what comes later is gone, or has no place, before it is compared with anything.
+    while len(left) and len(keep) < max_detections:
+        block, later = left[:_BLOCK], left[_BLOCK:]
+        overlaps = iou(boxes_xyxy[block], boxes_xyxy[left]) > iou_threshold
+        overlaps &= classes[block, None] == classes[None, left]
+        alive = np.ones(len(left), bool)
+        for row in range(len(block)):
+            if alive[row]:
+                keep.append(int(block[row]))
+                alive[row + 1 :] &= ~overlaps[row, row + 1 :]
+        left = later[alive[_BLOCK:]]
+    return np.array(keep[:max_detections], np.int64)
 
 
 def iou(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:
     """Overlap over union of every box of a (n, 4) with every box of b (m, 4): (n, m)."""
-    corner = np.maximum(a_xyxy[:, None, :2], b_xyxy[None, :, :2])
-    extent = np.clip(np.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:]) - corner, 0, None)
-    common = extent[..., 0] * extent[..., 1]
+    width, height = (
+        np.clip(
+            np.minimum(a_xyxy[:, None, i + 2], b_xyxy[:, i + 2]) - np.maximum(a_xyxy[:, None, i], b_xyxy[:, i]), 0, None
+        )
+        for i in (0, 1)
+    )
+    common = width * height
     areas_a, areas_b = ((b[:, 2:] - b[:, :2]).prod(axis=1) for b in (a_xyxy, b_xyxy))
     return common / np.maximum(areas_a[:, None] + areas_b[None, :] - common, 1e-9)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from micro_yolo.tflite import inspect, twins
-from micro_yolo.tflite.convert import WEIGHTED
 from micro_yolo.tflite.edit import graph_of
 from micro_yolo.tflite.interpreter import Interpreter
+from micro_yolo.tflite.ranges import WEIGHTED
 from micro_yolo.tflite.twins import Pair
 
 _MOST = 0.5

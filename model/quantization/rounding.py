@@ -13,6 +13,7 @@ import numpy as np
 
 from micro_yolo.model import tfmot
 from micro_yolo.model.keras import keras, tf
+from micro_yolo.model.layers import BatchNormalization
 from micro_yolo.model.quantization.shift import limits
 
 Tensor = Any
@@ -217,22 +218,11 @@ class Config(tfmot.QuantizeConfig):
         return [] if self.output is None else [self.output]
 
     def get_config(self) -> dict[str, Any]:
-        """The layer's name; `Known` gives back the very object, for layers share ranges and a switch."""
+        """The layer's name."""
         return {"name": self.name}
 
 
-class Known:
-    """Stands for the class `Config` while tfmot copies a model: copies have the configs of the original."""
-
-    def __init__(self, configs: dict[str, Config]) -> None:
-        self.configs = configs
-
-    def from_config(self, config: dict[str, Any]) -> Config:
-        """The config of the layer named."""
-        return self.configs[config["name"]]
-
-
-class Norm(keras.layers.BatchNormalization):
+class Norm(BatchNormalization):
     """Batch norm whose statistics a switch freezes: training then normalizes by them too, as the deployed model."""
 
     switch: Switch | None = None
@@ -246,31 +236,6 @@ class Norm(keras.layers.BatchNormalization):
             lambda: super(Norm, self).call(inputs, training=False),
             lambda: super(Norm, self).call(inputs, training=True),
         )
-
-
-class Scheme(tfmot.QuantizeScheme):
-    """Quantize what is annotated, and change nothing else."""
-
-    def get_layout_transformer(self) -> Any:
-        """Leaves the model as it is."""
-        return _Unchanged()
-
-    def get_quantize_registry(self) -> Any:
-        """Knows no layers."""
-        return _Nothing()
-
-
-class _Unchanged(tfmot.QuantizeLayoutTransform):
-    def apply(self, model: Any, layer_quantize_map: Any) -> tuple[Any, Any]:
-        return model, layer_quantize_map
-
-
-class _Nothing(tfmot.QuantizeRegistry):
-    def supports(self, layer: Any) -> bool:
-        return False
-
-    def get_quantize_config(self, layer: Any) -> None:
-        return None
 
 
 def _kernel(layer: Any) -> str:

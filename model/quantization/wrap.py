@@ -6,24 +6,21 @@ no two that must be equal and are not.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from micro_yolo.model import tfmot
 from micro_yolo.model.build import Network
-from micro_yolo.model.keras import fix, keras
+from micro_yolo.model.keras import fix, keras, tf
 from micro_yolo.model.quantization.graph import CONVS, Graph, inner
 from micro_yolo.model.quantization.rounding import (
     SIGMOID_HIGH,
     SLOPE,
     Config,
     Fixed,
-    Known,
     Norm,
     Range,
-    Scheme,
     Shifts,
     Stored,
     Switch,
@@ -59,27 +56,31 @@ class Quantization:
             raise ValueError(f"block: must be at least 1, got {self.block}; allowed: also None, one a channel")
 
 
+# Nothing in a layer depends on a tensor's value by an `if`, which AutoGraph would look for in each.
+@tf.autograph.experimental.do_not_convert
 def wrap(model: Network, how: Quantization, *, pixels: float) -> Network:
-    """`model` through tfmot, its layers named as before. Without the weights of `model`."""
+    """`model` through tfmot, its layers named as before, and most of them the same: `model` itself is done with."""
     exported = pixels == 255
     switch = Switch()
     configs = _configs(model, how, switch, pixels=pixels, exported=exported)
 
-    def annotate(layer: Any) -> Any:
-        kind = Norm if isinstance(layer, layers.BatchNormalization) else type(layer)
-        changed = {"alpha": SLOPE} if isinstance(layer, layers.LeakyReLU) else {}
-        copy = kind.from_config(layer.get_config() | changed)
+    def quantized(layer: Any) -> Any:
+        if isinstance(layer, layers.BatchNormalization):
+            shape = layer.input_shape
+            layer = Norm.from_config(layer.get_config())
+            # The wrapper counts among its own weights those that its layer has by then.
+            with tf.name_scope(layer.name):
+                layer.build(shape)
+        elif isinstance(layer, layers.LeakyReLU):
+            layer = layers.LeakyReLU.from_config(layer.get_config() | {"alpha": SLOPE})
         if layer.name not in configs:
-            return copy
-        return tfmot.quantize_annotate_layer(copy, configs[layer.name])
+            return layer
+        return tfmot.QuantizeWrapper(layer, configs[layer.name], name_prefix="")
 
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(keras.utils.custom_object_scope({"Config": Known(configs), "Norm": Norm}))
-        stack.enter_context(tfmot.quantize_scope())
-        # Else each copy on the way has both branches, of training and of inference, at every quantizer.
-        stack.enter_context(keras.backend.learning_phase_scope(0))
-        annotated = keras.models.clone_model(model, clone_function=annotate)
-        made = tfmot.quantize_apply(annotated, Scheme(), quantized_layer_name_prefix="")
+    # Not tfmot's quantize_apply: it does the same to a copy of a copy of a copy, each built anew.
+    # Nor at each quantizer both branches, of training and of inference.
+    with keras.backend.learning_phase_scope(0):
+        made = keras.models.clone_model(model, clone_function=quantized)
     made = model.around(made)
     for layer in made.layers:
         if isinstance(inner(layer), Norm) and not exported:

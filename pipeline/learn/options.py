@@ -25,6 +25,8 @@ class Options:
     """Memory for decoded images; a larger data set is decoded anew each epoch, or kept in --cache."""
     cache: Path | None = None
     """Folder in which images made small are kept, for this run and later ones; it may be shared by all."""
+    xla: bool = False
+    """Compile the training step with XLA. For a GPU; on CPUs it was several times slower."""
     seed: int = 0
     """Of everything random."""
     resume: bool = False

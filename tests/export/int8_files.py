@@ -9,7 +9,7 @@ from micro_yolo.model.keras import keras
 from micro_yolo.model.quantization.network import kernels
 from micro_yolo.model.spec import INPUT, Arch
 from micro_yolo.tflite import edit
-from micro_yolo.tflite.convert import WEIGHTED
+from micro_yolo.tflite.ranges import WEIGHTED
 
 
 def lively(arch: Arch, pixels: np.ndarray, seed: int = 0) -> keras.Model:

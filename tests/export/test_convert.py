@@ -15,8 +15,8 @@ from micro_yolo.model.spec import Arch
 from micro_yolo.pipeline import convert as stage
 from micro_yolo.pipeline.store import runs
 from micro_yolo.tflite import contract as contracts
-from micro_yolo.tflite import edit, inspect
-from micro_yolo.tflite.convert import CALIBRATED, VARIANTS, check, convert, split_shared_constants, widen_dead_ranges
+from micro_yolo.tflite import edit, inspect, ranges
+from micro_yolo.tflite.convert import CALIBRATED, VARIANTS, check, convert, split_shared_constants
 from micro_yolo.tflite.detector import Detector
 from micro_yolo.tflite.interpreter import Interpreter
 
@@ -126,7 +126,7 @@ def test_a_dead_squeeze_still_converts_to_int8(deployed: Any, inputs: list[np.nd
 
 def test_widening_leaves_a_healthy_model_alone(exported: Path) -> None:
     data, _ = read(exported, "float32")
-    assert widen_dead_ranges(data) == data
+    assert ranges.widen_dead(data) == data
 
 
 def test_equal_biases_do_not_spoil_int16x8(deployed: Any, inputs: list[np.ndarray]) -> None:

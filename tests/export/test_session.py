@@ -72,8 +72,8 @@ def test_nothing_traced_outlives_its_training(finished_run: Path, tmp_path: Path
         shutil.rmtree(tmp_path / "training")
         del model, averaged, task
         left.append(traced())
-    # What the first leaves is TensorFlow's own.
-    assert left[2] == left[1] == left[0]
+    # What the first two leave is TensorFlow's own, and what our gradients are traced to: once a shape.
+    assert left[2] == left[1]
 
 
 def seeded() -> None:
@@ -151,18 +151,6 @@ def test_data_and_loss_of_a_stage_are_those_of_the_next(
     (row,) = read(made.stage / runs.HISTORY)
     assert row["total"] == pytest.approx(3 * row["box"] + row["objectness"] + row["classes"], rel=1e-5)
     assert find(own_run).data == moved and find(own_run).loss == usual | {"box": 3.0}
-
-
-@pytest.mark.parametrize(("stage", "named"), [(pruned, "a pruning"), (quantized, "a quantization")])
-def test_several_machines_are_refused(
-    stage: Callable[..., Any], named: str, own_run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cluster = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
-    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
-    with pytest.raises(ValueError) as refused:
-        stage(own_run)
-    assert str(refused.value) == f"TF_CONFIG: {named} runs on one machine, got a cluster; allowed: unset it"
-    assert sorted(path.name for path in own_run.iterdir()) == ["train"]
 
 
 @pytest.mark.parametrize("stage", STAGES)

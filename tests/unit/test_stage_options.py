@@ -9,7 +9,7 @@ import pytest
 from micro_yolo.pipeline import prune, qat, search, train
 from micro_yolo.pipeline.learn.options import Options, parse_size
 
-SHARED = {"run", "data", "batch", "recipe", "augment", "cache_gib", "cache", "seed", "resume", "overwrite"}
+SHARED = {"run", "data", "batch", "recipe", "augment", "cache_gib", "cache", "xla", "seed", "resume", "overwrite"}
 TRAIN = {"arch", "size", "anchors", "resize", "precision", "freeze", "val_fraction"}
 
 
@@ -25,7 +25,10 @@ TRAIN = {"arch", "size", "anchors", "resize", "precision", "freeze", "val_fracti
                 "final_epochs", "eval_images",
             },
         ),
-        (qat.Config, {"from_stage", "bits", "train", "init", "distill", "rank_by", "freeze", "freeze_epochs", "samples"}),
+        (
+            qat.Config,
+            {"from_stage", "bits", "train", "init", "distill", "rank_by", "freeze", "freeze_epochs", "samples"},
+        ),
     ],
 )  # fmt: skip
 def test_a_recorded_run_can_be_continued(config: type[Options], own: set[str]) -> None:

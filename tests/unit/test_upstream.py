@@ -52,36 +52,19 @@ TABLE = (
     Name("tf_keras.backend.get_value", "the learning rate of a step, from an optimizer's schedule or variable"),
     Name(
         "tf_keras.backend.learning_phase_scope",
-        "copies made on tfmot's way have no branch of training",
+        "wrapped layers are made without a branch of training",
         checks.learning_phase,
     ),
     # tfmot
-    Name(f"{TFMOT}.quantization.keras.quantize_annotate_layer", "says how one layer is quantized", checks.quantized),
-    Name(
-        f"{TFMOT}.quantization.keras.quantize_apply",
-        "wraps what is annotated, names as before",
-        takes(f"{TFMOT}.quantization.keras.quantize_apply", "model", "scheme", "quantized_layer_name_prefix"),
-    ),
-    Name(f"{TFMOT}.quantization.keras.quantize_scope", "lets Keras copy wrapped layers"),
     Name(
         f"{QUANTIZATION}.quantize_config.QuantizeConfig",
         "the base of what tfmot asks of a quantized layer",
         checks.quantized,
     ),
     Name(
-        f"{QUANTIZATION}.quantize_layout_transform.QuantizeLayoutTransform",
-        "the base of a transform that changes nothing",
-        takes(f"{QUANTIZATION}.quantize_layout_transform.QuantizeLayoutTransform.apply", "model", "layer_quantize_map"),
-    ),
-    Name(
-        f"{QUANTIZATION}.quantize_registry.QuantizeRegistry",
-        "the base of a registry that knows no layers",
-        takes(f"{QUANTIZATION}.quantize_registry.QuantizeRegistry.get_quantize_config", "layer"),
-    ),
-    Name(
-        f"{QUANTIZATION}.quantize_scheme.QuantizeScheme",
-        "the base of what leaves a model as it was annotated",
-        checks.quantized,
+        f"{QUANTIZATION}.quantize_wrapper.QuantizeWrapperV2",
+        "puts quantizers around a layer, whose weights stay in front",
+        checks.wrapped,
     ),
     Name(
         f"{QUANTIZATION}.quantizers.Quantizer",
@@ -116,22 +99,22 @@ TABLE = (
     Name("_pruning_schedule", "when, and how much, of tfmot's own Pruning", checks.pruning_schedule),
     Name("_step_fn", "the training step, of tfmot's own Pruning", checks.pruning_schedule),
     # keras-cv, of which there will be no new release
-    Name(
-        "keras_cv.bounding_box.to_dense",
-        "boxes of a batch as one array, classes -1 behind them",
-        checks.boxes_become_dense,
-    ),
-    Name("keras_cv.bounding_box.to_ragged", "a batch without its padding", checks.boxes_become_dense),
-    Name("keras_cv.layers.Mosaic", "four images of a batch in one", checks.mosaic),
-    Name(
-        "keras_cv.layers.VectorizedBaseImageAugmentationLayer", "the base of warp and colour", checks.augmentation_hooks
-    ),
     Name("keras_cv.losses.CIoULoss", "the box loss", checks.ciou),
     # TensorFlow's converter
+    Name(
+        "experimental",
+        "tf.autograph.experimental.do_not_convert: AutoGraph does not look for an `if` in every wrapped layer",
+        checks.does_not_convert,
+    ),
     Name(
         "experimental_custom_gradients",
         "a SavedModel without gradients, half of its size",
         takes("tensorflow.saved_model.SaveOptions", "experimental_custom_gradients"),
+    ),
+    Name(
+        "tensorflow.python.framework.convert_to_constants.convert_variables_to_constants_v2",
+        "a SavedModel without variables, in half the time",
+        checks.weights_become_constants,
     ),
     Name(
         "tensorflow.lite.TFLiteConverter.from_saved_model",
@@ -152,7 +135,7 @@ TABLE = (
     ),
     Name(
         "tensorflow.lite.python.optimize.calibrator.Calibrator",
-        "int16x8, whose biases are split beforehand",
+        "int16x8, whose biases are split and whose ranges are found beforehand",
         takes(
             "tensorflow.lite.python.optimize.calibrator.Calibrator.calibrate_and_quantize",
             "dataset_gen",
@@ -210,6 +193,10 @@ TABLE = (
     Name("flatbuffers.flexbuffers.Dumps", "the options of the custom operator that suppresses", checks.flexbuffers),
     Name("flatbuffers.flexbuffers.Loads", "as above", checks.flexbuffers),
     Name("flatbuffers.table.Table", "reads other people's metadata, by field numbers", checks.tables_are_read),
+    # Optuna
+    Name("optuna.storages._heartbeat.BaseHeartbeat", "signs of life in a journal, as a database has", checks.stale),
+    Name("_get_stale_trial_ids", "which trials of a journal have lost their process", checks.stale),
+    Name("_trial_id", "what a storage knows a trial by", checks.stale),
     # tyro
     Name(
         "tyro.constructors.ConstructorRegistry",

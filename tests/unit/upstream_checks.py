@@ -70,30 +70,6 @@ class Halved:
         return {}
 
 
-def unchanged() -> Any:
-    """A scheme that quantizes what is annotated and nothing else."""
-
-    class Unchanged(found(f"{QUANTIZATION}.quantize_layout_transform.QuantizeLayoutTransform")):
-        def apply(self, model: Any, layer_quantize_map: Any) -> Any:
-            return model, layer_quantize_map
-
-    class Nothing(found(f"{QUANTIZATION}.quantize_registry.QuantizeRegistry")):
-        def supports(self, layer: Any) -> bool:
-            return False
-
-        def get_quantize_config(self, layer: Any) -> None:
-            return None
-
-    class Scheme(found(f"{QUANTIZATION}.quantize_scheme.QuantizeScheme")):
-        def get_layout_transformer(self) -> Any:
-            return Unchanged()
-
-        def get_quantize_registry(self) -> Any:
-            return Nothing()
-
-    return Scheme()
-
-
 def quantized() -> Any:
     """The wrapper tfmot puts around a convolution whose kernel and output are quantized."""
     base = found(f"{QUANTIZATION}.quantize_config.QuantizeConfig")
@@ -118,13 +94,16 @@ def quantized() -> Any:
         def get_config(self) -> dict[str, Any]:
             return {}
 
-    tfmot = importlib.import_module(TFMOT)
-    with keras().utils.custom_object_scope({"Config": Config}), tfmot.quantization.keras.quantize_scope():
-        annotate = tfmot.quantization.keras.quantize_annotate_layer
-        given = keras().Input((4, 4, 2))
-        model = keras().Model(given, annotate(keras().layers.Conv2D(3, 1, name="one"), Config())(given))
-        made = tfmot.quantization.keras.quantize_apply(model, unchanged(), quantized_layer_name_prefix="")
-    return made.get_layer("one")
+    layer = keras().layers.Conv2D(3, 1, name="one")
+    layer.build((None, 4, 4, 2))
+    wrapper = found(f"{QUANTIZATION}.quantize_wrapper.QuantizeWrapperV2")(layer, Config(), name_prefix="")
+    wrapper(keras().Input((4, 4, 2)))
+    return wrapper
+
+
+def wrapped() -> bool:
+    layer = quantized()
+    return layer.name == "one" and [w.shape.rank for w in layer.trainable_weights] == [4, 1]
 
 
 def weight_vars() -> bool:
@@ -280,9 +259,63 @@ def flexbuffers() -> bool:
     return loads(bytes(dumps(told))) == told
 
 
+def does_not_convert() -> bool:
+    tf = found("tensorflow")
+
+    def choose(x: Any) -> Any:
+        return 1 if x > 0 else 2
+
+    with pytest.raises(TypeError, match="symbolic"):
+        tf.function(tf.autograph.experimental.do_not_convert(choose))(tf.constant(1.0))
+    return int(tf.function(choose)(tf.constant(1.0))) == 1
+
+
+def weights_become_constants() -> bool:
+    tf = found("tensorflow")
+    two = tf.Variable(2.0)
+    traced = tf.function(lambda x: {"b": x * two, "a": x + two}).get_concrete_function(tf.TensorSpec((), tf.float32))
+    frozen = found("tensorflow.python.framework.convert_to_constants.convert_variables_to_constants_v2")(traced)
+    two.assign(7.0)
+    return [float(value) for value in frozen(tf.constant(3.0))] == [5.0, 6.0] and not frozen.variables
+
+
 def calibrates_only() -> bool:
     base = found("tensorflow.lite.python.lite.TFLiteConverterBaseV2")
     return vars(base())["_experimental_calibrate_only"] is False
+
+
+def stale() -> bool:
+    """Whether a storage that is no database can say which trials are lost, and is asked before the next begins."""
+    import warnings
+
+    import optuna
+    from optuna.storages._heartbeat import BaseHeartbeat
+
+    beats = []
+
+    class Storage(optuna.storages.InMemoryStorage, BaseHeartbeat):
+        def record_heartbeat(self, trial_id: int) -> None:
+            beats.append(trial_id)
+
+        def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+            running = self.get_all_trials(study_id, states=(optuna.trial.TrialState.RUNNING,))
+            return [each._trial_id for each in running]
+
+        def get_heartbeat_interval(self) -> int:
+            return 60
+
+        def get_heartbeat_stale_trial_callback(self) -> None:
+            return None
+
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    study = optuna.create_study(storage=Storage())
+    lost = study.ask()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        optuna.storages.fail_stale_trials(study)
+    study.optimize(lambda trial: 1.0, n_trials=1)
+    states = [each.state for each in study.trials]
+    return states == [optuna.trial.TrialState.FAIL, optuna.trial.TrialState.COMPLETE] and beats == [lost._trial_id + 1]
 
 
 def box_tells() -> bool:
@@ -305,41 +338,12 @@ def box_tells() -> bool:
     return all(part in text for part, text in zip(wanted, told, strict=False)) and all("--size" in t for t in told[2:])
 
 
-def mosaic() -> bool:
-    base = found("keras_cv.layers.Mosaic")
-    return {"bounding_box_format", "offset"} <= set(inspect.signature(base.__init__).parameters) and base.__mro__[
-        1
-    ] is found("keras_cv.layers.VectorizedBaseImageAugmentationLayer")
-
-
-def augmentation_hooks() -> bool:
-    base = found("keras_cv.layers.VectorizedBaseImageAugmentationLayer")
-    wanted = {
-        "get_random_transformation_batch": ("batch_size",),
-        "augment_images": ("images", "transformations"),
-        "augment_bounding_boxes": ("bounding_boxes", "transformations"),
-        "augment_labels": ("labels", "transformations"),
-    }
-    return all(set(names) <= set(inspect.signature(getattr(base, hook)).parameters) for hook, names in wanted.items())
-
-
 def ciou() -> bool:
     boxes = np.array([[0, 0, 2, 2], [0, 0, 2, 2]], np.float32)
     other = np.array([[0, 0, 2, 2], [1, 0, 3, 2]], np.float32)
     # By hand: IoU 2 / 6, centres 1 apart, their box 3 x 2; the shapes are equal.
     lost = found("keras_cv.losses.CIoULoss")("xyxy", reduction="none")(boxes, other)
     return np.allclose(lost, [0, 1 - 1 / 3 + 1 / 13], atol=1e-3)
-
-
-def boxes_become_dense() -> bool:
-    tf = found("tensorflow")
-    ragged = {
-        "boxes": tf.RaggedTensor.from_row_lengths(tf.ones((3, 4)), [1, 2]),
-        "classes": tf.RaggedTensor.from_row_lengths(tf.ones((3,)), [1, 2]),
-    }
-    dense = found("keras_cv.bounding_box.to_dense")(ragged, 3)
-    back = found("keras_cv.bounding_box.to_ragged")(dense)
-    return dense["classes"].numpy().tolist() == [[1, -1, -1], [1, 1, -1]] and [*back["classes"].row_lengths()] == [1, 2]
 
 
 def learning_phase() -> bool:

@@ -1,0 +1,81 @@
+"""The ranges of activations, found on XNNPACK, are those that TensorFlow's calibrator finds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from micro_yolo.model.keras import keras
+from micro_yolo.tflite import edit, ranges
+from micro_yolo.tflite.edit import Graph
+
+
+def limits(data: bytes) -> dict[bytes, tuple[float, float]]:
+    """Name of a tensor -> its minimum and maximum."""
+    found = ((tensor.name, tensor.quantization) for tensor in Graph.of(data).main.tensors)
+    return {name: (float(q.min[0]), float(q.max[0])) for name, q in found if q is not None and q.min is not None}
+
+
+def calibrated(data: bytes, images: list[np.ndarray]) -> bytes:
+    """By TensorFlow's calibrator."""
+    from tensorflow.lite.python.optimize.calibrator import Calibrator, add_intermediate_tensors
+
+    calibrator = Calibrator(add_intermediate_tensors(data))
+    return bytes(calibrator.calibrate(lambda: ([image[None].astype(np.float32)] for image in images)))
+
+
+@pytest.fixture(scope="module")
+def data(exported: Path) -> bytes:
+    return (exported / "export" / "model_float32_raw.tflite").read_bytes()
+
+
+def test_they_are_those_of_tensorflows_calibrator_but_where_that_is_wrong(
+    data: bytes, inputs: list[np.ndarray], weighted: Any
+) -> None:
+    found, wanted = limits(ranges.measured(calibrated(data, inputs[:1]), inputs)), limits(calibrated(data, inputs))
+    assert list(found) == list(wanted) and len(found) > 30
+    apart = {
+        name.decode()
+        for name, (low, high) in wanted.items()
+        if found[name] != pytest.approx((low, high), abs=2e-5 * (high - low))
+    }
+    # What the skip connection adds to is overwritten by the sum before the calibrator looks at it.
+    (added,) = apart
+    assert added.startswith("tiny/l6_project_bn/")
+    outputs = keras.Model(weighted.input, weighted.get_layer("l6_project_bn").output)(
+        np.stack(inputs, dtype=np.float32)
+    )
+    low, high = float(np.min(outputs)), float(np.max(outputs))
+    assert found[added.encode()] == pytest.approx((low, high), abs=1e-4)
+    assert (
+        wanted[added.encode()][1] == pytest.approx(wanted[b"tiny/l6_add/add"][1])
+        and high < 0.8 * wanted[added.encode()][1]
+    )
+
+
+def test_they_are_the_same_whatever_the_machine(
+    data: bytes, inputs: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = calibrated(data, inputs[:1])
+    made = []
+    for cores in (1, 3, None):
+        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        made.append(ranges.measured(first, inputs))
+    assert made[0] == made[1] == made[2] != first
+
+
+def test_what_is_not_finite_is_named(data: bytes, inputs: list[np.ndarray]) -> None:
+    def spoil(graph: Any) -> None:
+        op = next(op for op in graph.subgraphs[0].operators if edit.op_name(graph, op) == "CONV_2D")
+        buffer = graph.buffers[graph.subgraphs[0].tensors[op.inputs[2]].buffer]
+        values = np.frombuffer(bytes(buffer.data), np.float32).copy()
+        values[0] = np.nan
+        buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+
+    graph = edit.graph_of(calibrated(data, inputs[:1]))
+    spoil(graph)
+    with pytest.raises(ValueError, match=r"^.*l1_.* is not finite on the calibration images; train the network again$"):
+        ranges.measured(edit.pack(graph), inputs)
