@@ -37,9 +37,10 @@ class PruneChannels(tfmot.PruneLowMagnitude):
           schedule: of tfmot; its sparsity is the share of the layer's channels that are gone.
           **kwargs: of the wrapper's base.
         """
+        # Told before, as tfmot takes no class that is not in its register without it.
+        layer.get_prunable_weights = lambda: layer.trainable_weights
         super().__init__(layer, pruning_schedule=schedule, **kwargs)
         self.doomed = [int(channel) for channel in doomed]
-        layer.get_prunable_weights = lambda: layer.trainable_weights
 
     def build(self, input_shape: Any) -> None:
         """Make the masks."""

@@ -17,7 +17,7 @@ TRAIN = {"arch", "size", "anchors", "resize", "precision", "freeze", "val_fracti
     ("config", "own"),
     [
         (train.Config, TRAIN),
-        (search.Config, TRAIN | {"rows", "kernels"}),
+        (search.Config, TRAIN | {"rows", "kernels", "storage"}),
         (
             prune.Config,
             {
