@@ -1,23 +1,31 @@
-"""Operations whose gradient TensorFlow computes slowly on CPUs, or not at all in XLA, with a gradient of our own.
+"""What training computes faster than TensorFlow does it on x86 processors, or so that XLA can compile it.
 
-What they give is TensorFlow's own; gradients agree to float rounding. Each is a `tf.function`: `tf.custom_gradient`
-keeps the graph it is traced in until the process ends, which would otherwise be that of the whole training step.
+All agree with TensorFlow's own operations to float rounding, forwards and backwards. Each is a `tf.function`:
+`tf.custom_gradient` keeps the graph it is traced in until the process ends, and that would be the whole step's.
 """
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from micro_yolo.model.keras import tf
 
 Tensor = Any
-# oneDNN has fast kernels for the gradient of depthwise kernels up to 3x3; beyond, an image as large as 80x80 is worked
-# on by one core (`benchmarks/gradients.py`).
+# oneDNN has fast kernels for the gradient of depthwise kernels up to 3x3; with 5x5 an image of 80x80 is worked on by
+# one core (`benchmarks/operations.py`).
 FAST = 3
 
 
-@tf.function
+def wanted() -> bool:
+    """Whether this is a processor that `depthwise` and `normalize` are faster on: x86 with oneDNN, and no GPU."""
+    has_kernels = platform.machine() in ("x86_64", "AMD64") and os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0"
+    return has_kernels and not tf.config.list_physical_devices("GPU")
+
+
+@tf.function(autograph=False)
 def depthwise(x: Tensor, kernel: Tensor, stride: int) -> Tensor:
     """Depthwise convolution padded to "same", whose kernel's gradient is put together from pieces of at most 3x3.
 
@@ -82,7 +90,56 @@ def _pieces(k: int) -> Iterator[tuple[int, int]]:
         yield first, min(FAST, k - first)
 
 
-@tf.function
+@tf.function(autograph=False)
+def normalize(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Batch norm by the batch's own statistics, as depthwise 1x1 convolutions.
+
+    oneDNN's batch norm has no fast kernel for AVX2 where channels come last: on such processors it took a fifth of a
+    training step (`benchmarks/operations.py`). The gradient is TensorFlow's. Mean and variance get none.
+
+    Args:
+      x: float32 (B, h, w, C), h, w and C known.
+      gamma: (C,).
+      beta: (C,).
+      epsilon: added to the variance.
+
+    Returns:
+      What comes out, of the shape of `x`; mean (C,); variance (C,), the sum of squares divided by the number of values.
+    """
+
+    @tf.custom_gradient
+    def normalized(x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[tuple[Tensor, ...], Callable[..., Any]]:
+        width, channels = x.shape[2:]
+        count = tf.cast(tf.size(x) // channels, tf.float32)
+        # Row by row first: a sum of millions in one go would lose digits.
+        rows = tf.reshape(x, (-1, width, channels))
+        ones = tf.ones((tf.shape(rows)[0], 1, width))
+        mean = tf.reduce_sum(tf.matmul(ones, rows), axis=(0, 1)) / count
+        squares = tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
+            input=x, filter_sizes=[1, 1, channels, 1], out_backprop=x, strides=[1, 1, 1, 1], padding="VALID"
+        )
+        variance = tf.maximum(tf.reshape(squares, (channels,)) / count - mean * mean, 0.0)
+
+        def gradients(upstream: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            of_x, of_gamma, of_beta, *_ = tf.raw_ops.FusedBatchNormGradV3(
+                y_backprop=upstream,
+                x=x,
+                scale=gamma,
+                reserve_space_1=mean,
+                reserve_space_2=variance,
+                reserve_space_3=[],
+                epsilon=epsilon,
+            )
+            return of_x, of_gamma, of_beta
+
+        scale = gamma * tf.math.rsqrt(variance + epsilon)
+        scaled = tf.nn.depthwise_conv2d(x, tf.reshape(scale, (1, 1, channels, 1)), [1, 1, 1, 1], "VALID")
+        return (tf.nn.bias_add(scaled, beta - mean * scale), mean, variance), gradients
+
+    return normalized(x, gamma, beta)
+
+
+@tf.function(autograph=False)
 def upsample(x: Tensor, times: int) -> Tensor:
     """Every cell `times` x `times`; the gradient is their sum, by operations that XLA has too.
 

@@ -92,33 +92,42 @@ def run(config: Config, show: Show = QUIET) -> Result:
 
     Raises ValueError or OSError, in one line, for what a user can mend.
     """
-    devices.check_alone("a pruning")
+    devices.check_run(config.run)
     trained = find(config.run, before="prune")
-    stage = trained.run / "prune"
-    if config.resume:
-        config = resume.recorded(config, stage, prog=PROG)
+    begun = devices.begun(trained.run, "prune") if config.resume else None
+    if begun is not None:
+        config = resume.recorded(config, begun, prog=PROG)
     _check(config, trained)
-    if not config.resume:
+    is_chief = devices.cluster()[0] == 0
+    if begun is None and is_chief:
         runs.check_new_run(trained.run, stage="prune", overwrite=config.overwrite)
 
     from micro_yolo.pipeline.learn.session import Session, isolated, recorded_loss
 
     dataset = trained.dataset(config.data)
     with isolated(config.seed):
-        loss = recorded_loss(stage) if config.resume else trained.loss
+        loss = trained.loss if begun is None else recorded_loss(begun)
         session = Session(
             trained.arch, dataset, trained.resize, config, show, loss=loss, eval_images=config.eval_images
         )
         _warn_if_coarse(config, session)
         # Nothing that a user can have done wrong is left: only now is there a new stage, or the old one gone.
-        if not config.resume:
-            runs.new_run(trained.run, stage="prune", overwrite=config.overwrite)
+        session.check_parent(trained)
+        stage = devices.own(trained.run, "prune")
+        if begun is None:
+            stage = devices.new(trained.run, "prune", overwrite=config.overwrite)
             facts = {**trained.facts(config.data), "category_ids": dataset.category_ids, "loss": session.loss}
             runs.begin(stage, config, parent=trained.stage, **facts)
         if config.pattern == "2:4":
-            return _leave_two_of_four(config, trained, session, stage)
-        cuts, network = Progressive(_plan(config, trained), trained, session, stage).run()
-    return Result(trained.run, stage, cuts.unpruned, network, cuts)
+            result = _leave_two_of_four(config, trained, session, stage)
+        else:
+            cuts, network = Progressive(_plan(config, trained), trained, session, stage).run()
+            result = Result(trained.run, stage, cuts.unpruned, network, cuts)
+        # The others wait until the chief has written its own, as they may go on with the next stage.
+        session.of_chief(lambda: None)
+    if not is_chief:
+        devices.leave(trained.run)
+    return dataclasses.replace(result, stage=trained.run / "prune")
 
 
 def _plan(config: Config, trained: Trained) -> Plan:
@@ -192,7 +201,7 @@ def _leave_two_of_four(config: Config, trained: Trained, session: Session, stage
     with session.scope():
         plain = trained.weighted()
         wrapped = two_of_four(plain)
-    unpruned = measured(arch, session.measure(plain)())
+    unpruned = measured(arch, session.of_chief(session.measure(trained.weighted())))
     averaged = build(arch)
     measure = session.measure(averaged)
 
@@ -251,7 +260,9 @@ def tell(result: Result, show: Show) -> None:
 def command(config: Config) -> None:
     """Prune, and tell people."""
     with Screen("stdout") as show:
-        tell(run(config, show), show)
+        result = run(config, show)
+        if devices.cluster()[0] == 0:
+            tell(result, show)
 
 
 def main() -> None:

@@ -79,35 +79,41 @@ def run(config: Config, show: Show = QUIET) -> Result:
 
     Raises ValueError or OSError, in one line, for what a user can mend.
     """
-    devices.check_alone("a quantization")
+    devices.check_run(config.run)
     directory = runs.resolve_run(config.run)
-    stage = directory / STAGE
-    if config.resume:
-        config = resume.recorded(config, stage, prog=PROG)
+    begun = devices.begun(directory, STAGE) if config.resume else None
+    if begun is not None:
+        config = resume.recorded(config, begun, prog=PROG)
     _check(config)
-    if not config.resume:
+    is_chief = devices.cluster()[0] == 0
+    if begun is None and is_chief:
         runs.check_new_run(directory, stage=STAGE, overwrite=config.overwrite)
     trained = find(directory, config.from_stage, before=STAGE)
     if config.freeze is not None:
         trained.arch.check_freeze(config.freeze)
-    if config.resume:
-        _check_parent(trained, stage)
+    if begun is not None:
+        _check_parent(trained, begun)
     from micro_yolo.model.quantization.wrap import Quantization
     from micro_yolo.pipeline.learn.session import Session, finish, isolated, recorded_loss
 
     how = Quantization(config.bits, config.train)
     dataset = trained.dataset(config.data)
     with isolated(config.seed):
-        loss = recorded_loss(stage) if config.resume else trained.loss
+        loss = trained.loss if begun is None else recorded_loss(begun)
         session = Session(trained.arch, dataset, trained.resize, config, show, loss=loss)
         # Nothing that a user can have done wrong is left: only now is there a new stage, or the old one gone.
-        if not config.resume:
-            runs.new_run(directory, stage=STAGE, overwrite=config.overwrite)
+        session.check_parent(trained)
+        stage = devices.own(directory, STAGE)
+        if begun is None:
+            stage = devices.new(directory, STAGE, overwrite=config.overwrite)
             facts = {**trained.facts(config.data), "quantization": how, "loss": session.loss}
             runs.begin(stage, config, arch=trained.arch.to_json(), parent=trained.stage, **facts)
         outcome = _train(config, trained, how, session, stage)
-    finish(stage, outcome)
-    return Result(directory, stage, outcome.best)
+        # The others wait for it, as they may go on with the next stage.
+        session.of_chief(lambda: finish(stage, outcome))
+    if not is_chief:
+        devices.leave(directory)
+    return Result(directory, directory / STAGE, outcome.best)
 
 
 def _check(config: Config) -> None:
@@ -174,7 +180,9 @@ def tell(result: Result, show: Show) -> None:
 def command(config: Config) -> None:
     """Quantize, and tell people."""
     with Screen("stdout") as show:
-        tell(run(config, show), show)
+        result = run(config, show)
+        if devices.cluster()[0] == 0:
+            tell(result, show)
 
 
 def main() -> None:

@@ -187,13 +187,14 @@ def _compile_with(found: Sequence[File], directory: Path) -> str:
 def _curves(best: dict[str, File], dataset: Dataset) -> dict[str, Any]:
     """A precision-recall chart per class, and a row of the table per class and file."""
     from micro_yolo.pipeline.measure.metrics import precision_curves
+    from micro_yolo.pipeline.measure.results import read_results
 
     drawn: dict[str, list[Series]] = {name: [] for name in dataset.names}
     doubts = []
     for colour, file in enumerate(best.values()):
         metrics = file.metrics or {}
         split = _measured_split(dataset.splits["val"], metrics)
-        recall, precision = precision_curves(split, dataset.category_ids, runs.read_json(Path(str(file.detections))))
+        recall, precision = precision_curves(split, dataset.category_ids, read_results(Path(str(file.detections))))
         for number, name in enumerate(dataset.names):
             own, said = precision[:, number], metrics["per_class"].get(name, {}).get("AP50")
             if np.isnan(own).all():

@@ -2,17 +2,18 @@
 
     python -m pipeline.search --data PATH --size 160 --run runs/kernels
 
-Each candidate is a run of its own in ``RUN/search/``, measured on its float32 .tflite. See docs/search.md.
+Each candidate is a run of its own in ``RUN/search/``, measured on its float32 .tflite. Started several times with the
+same ``--run`` and ``--storage``, on as many machines, the candidates are shared out. See docs/search.md.
 """
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import gc
-import io
 import itertools
+import re
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,22 +24,19 @@ from micro_yolo.pipeline import train
 from micro_yolo.pipeline.data.strength import Strength
 from micro_yolo.pipeline.learn import devices, quick
 from micro_yolo.pipeline.learn.options import parse_size
+from micro_yolo.pipeline.learn.ranking import RANKING, SHEET, Candidate, blank, known, ranked, table, write
 from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.show import cli
-from micro_yolo.pipeline.show.listing import listing
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.store import resume, runs
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from micro_yolo.model.spec import Arch
 
 PROG = "python -m pipeline.search"
-BEST, RANKING, SHEET, PICTURE = "best.json", "search.json", "search.csv", "search.png"
-
-# What search.json says of one: `_blank` with what it reached.
-Candidate = dict[str, Any]
+BEST, PICTURE = "best.json", "search.png"
+# What config.json calls the study that processes share, and the seconds they give the first to write it.
+STUDY, BEGINNING = "study", 60.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,8 @@ class Config(train.Config):
     kernels: tuple[int, ...] = (3, 5)
     """Kernel sizes to try in each."""
     recipe: Recipe = field(default_factory=lambda: Recipe(epochs=20))
+    storage: str | None = None
+    """What processes that share the search keep account in: a file on a disk of all, or a database's URL (Optuna)."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,7 @@ def run(config: Config, show: Show = QUIET) -> Result:
     from micro_yolo.pipeline.data import load
 
     devices.check_alone("a search")
+    again, config = config.resume, _joining(config)
     if config.resume:
         config = _recorded(config)
         arch = zoo.find(_stage(config) / runs.ARCH)
@@ -108,11 +109,18 @@ def run(config: Config, show: Show = QUIET) -> Result:
     if not (~dataset.splits["val"].crowd).any():
         raise ValueError(f"{dataset.root}: the validation images must have boxes to rank by, got none; another --data")
     if not config.resume:
-        config = dataclasses.replace(
-            config, run=runs.new_run(config.run, stage=runs.SEARCH, overwrite=config.overwrite), overwrite=False
-        )
-        runs.begin(_stage(config), config, arch=arch.to_json(), data=dataset.root.absolute())
-    found = _search(config, {key: table.with_classes(len(dataset.names)) for key, table in tables.items()}, show)
+        try:
+            made = runs.new_run(config.run, stage=runs.SEARCH, overwrite=config.overwrite)
+        except (ValueError, OSError):
+            # Of processes that begin at one moment one is the first.
+            if config.storage is None or not _stage(config).is_dir():
+                raise
+            return run(config, show)
+        config = dataclasses.replace(config, run=made, overwrite=False)
+        facts: dict[str, Any] = {} if config.storage is None else {STUDY: f"{made.name}-{uuid.uuid4().hex[:8]}"}
+        runs.begin(_stage(config), config, arch=arch.to_json(), data=dataset.root.absolute(), **facts)
+    tables = {key: each.with_classes(len(dataset.names)) for key, each in tables.items()}
+    found = _search(config, tables, show) if config.storage is None else _share(config, tables, show, again=again)
     return _finish(config, found)
 
 
@@ -151,20 +159,35 @@ def candidates(arch: Arch, rows: Sequence[str], kernels: Sequence[int]) -> dict[
     }
 
 
-def ranked(results: Sequence[Candidate]) -> list[Candidate]:
-    """Best first: by AP50, then AP, then fewer MACs; failed ones last."""
-    return sorted(
-        results,
-        key=lambda each: (each["AP50"] is None, -(each["AP50"] or 0.0), -(each["AP"] or 0.0), each["macs"]),
-    )
-
-
 def _key(choice: Sequence[int]) -> str:
     return ("" if max(choice) < 10 else "-").join(map(str, choice))
 
 
 def _stage(config: Config) -> Path:
     return Path(config.run or "") / runs.SEARCH
+
+
+def _joining(config: Config) -> Config:
+    """The settings of this process, which goes on where another with the same --run and --storage began."""
+    if config.storage is None:
+        return config
+    if config.run is None or config.overwrite:
+        raise ValueError("storage: processes that share a search must be told the same new --run, without --overwrite")
+    if re.match(r"[^/]+://[^@/]*:[^@/]*@", config.storage):
+        raise ValueError(
+            "storage: a password in a URL would be recorded and shown; allowed: a URL without, and the database's own "
+            "way, such as PGPASSFILE"
+        )
+    if "://" not in config.storage:
+        config = dataclasses.replace(config, storage=str(Path(config.storage).absolute()))
+    until = time.monotonic() + BEGINNING
+    while _stage(config).is_dir():
+        if (_stage(config) / runs.CONFIG).is_file():
+            return dataclasses.replace(config, resume=True)
+        if time.monotonic() > until:
+            break
+        time.sleep(0.1)
+    return config
 
 
 def _check(config: Config) -> None:
@@ -202,37 +225,66 @@ def _search(config: Config, tables: dict[str, Arch], show: Show) -> list[Candida
     # Without these nothing can be trained: not the fault of a candidate.
     import matplotlib  # noqa: F401
 
-    from micro_yolo.model.count import count
-    from micro_yolo.model.keras import keras
-
-    results = _known(config, tables)
+    results = known(_stage(config), tables, config.rows)
     left = [key for key, result in results.items() if result["AP50"] is None]
     show.say(f"{len(tables)} combinations of kernel sizes for {', '.join(config.rows)}; {len(left)} to train")
     started = time.perf_counter()
     for number, key in enumerate(left):
-        total = count(tables[key])
-        remaining = (
-            f", {_minutes((time.perf_counter() - started) / number * (len(left) - number))} left" if number else ""
-        )
-        show.say(
-            f"\n== {key} ({number + 1} of {len(left)}): {total.params:,} parameters, {total.macs / 1e6:,.0f} MMAC"
-            f"{remaining}"
-        )
-        begun = time.perf_counter()
-        try:
-            outcome = _measure(config, key, tables[key], show)
-        except (OSError, ImportError):
-            raise
-        except Exception as error:
-            outcome = {"error": cli.message(error)}
-            show.say(f"{key} failed: {outcome['error']}")
-        finally:
-            # Graphs and decoded images of a candidate would otherwise stay until the last.
-            keras.backend.clear_session()
-            gc.collect()
-        results[key] = {**_blank(key, tables[key], config.rows), **outcome, "seconds": time.perf_counter() - begun}
-        _write(config, results)
+        spent = time.perf_counter() - started
+        remaining = f", {_minutes(spent / number * (len(left) - number))} left" if number else ""
+        results[key] = _tried(config, key, tables[key], show, f"{number + 1} of {len(left)}", remaining)
+        write(_stage(config), results.values(), config.rows, config.kernels)
     return ranked(list(results.values()))
+
+
+def _share(config: Config, tables: dict[str, Arch], show: Show, *, again: bool) -> list[Candidate]:
+    """As `_search`, each candidate by one of the processes that came to the study."""
+    import matplotlib  # noqa: F401
+
+    from micro_yolo.pipeline.store.trials import Trials
+
+    study = runs.read_json(_stage(config) / runs.CONFIG).get(STUDY)
+    blanks = {key: blank(key, each, config.rows) for key, each in tables.items()}
+    trials = Trials(config.storage or "", str(study), {key: each["kernels"] for key, each in blanks.items()})
+
+    def results() -> list[Candidate]:
+        outcomes = trials.outcomes()
+        return ranked([each | outcomes.get(key, {}) for key, each in blanks.items()])
+
+    def seen() -> None:
+        write(_stage(config), results(), config.rows, config.kernels)
+
+    def tried(key: str) -> Candidate:
+        done = len(trials.outcomes())
+        return _tried(config, key, tables[key], show, f"{done} of {len(tables)} are done")
+
+    show.say(f"{len(tables)} combinations of kernel sizes for {', '.join(config.rows)}, shared by {config.storage}")
+    trials.work(tried, seen, again=again)
+    seen()
+    return results()
+
+
+def _tried(config: Config, key: str, table: Arch, show: Show, number: str, remaining: str = "") -> Candidate:
+    """A candidate trained and measured, or why it could not be; OSError and ImportError are not its fault."""
+    from micro_yolo.model.keras import keras
+
+    candidate = blank(key, table, config.rows)
+    show.say(
+        f"\n== {key} ({number}): {candidate['params']:,} parameters, {candidate['macs'] / 1e6:,.0f} MMAC{remaining}"
+    )
+    begun = time.perf_counter()
+    try:
+        outcome = _measure(config, key, table, show)
+    except (OSError, ImportError):
+        raise
+    except Exception as error:
+        outcome = {"error": cli.message(error)}
+        show.say(f"{key} failed: {outcome['error']}")
+    finally:
+        # Graphs and decoded images of a candidate would otherwise stay until the last.
+        keras.backend.clear_session()
+        gc.collect()
+    return {**candidate, **outcome, "seconds": time.perf_counter() - begun}
 
 
 def _measure(config: Config, key: str, table: Arch, show: Show) -> Candidate:
@@ -258,52 +310,6 @@ def _measure(config: Config, key: str, table: Arch, show: Show) -> Candidate:
     return {"AP50": metrics["AP50"], "AP": metrics["AP"], "epoch": epoch}
 
 
-def _blank(key: str, table: Arch, rows: Sequence[str]) -> Candidate:
-    from micro_yolo.model.count import count
-
-    total = count(table)
-    return {
-        "key": key,
-        "kernels": {name: table.row(name).k for name in rows},
-        "params": total.params,
-        "macs": total.macs,
-        "AP50": None,
-        "AP": None,
-        "epoch": None,
-        "seconds": None,
-        "error": None,
-    }
-
-
-def _known(config: Config, tables: dict[str, Arch]) -> dict[str, Candidate]:
-    """A result for every candidate, those measured before with what they reached."""
-    results = {key: _blank(key, table, config.rows) for key, table in tables.items()}
-    file = _stage(config) / RANKING
-    if file.is_file():
-        recorded = runs.read_json(file)
-        try:
-            before = {each["key"]: each for each in recorded["candidates"] if each["AP50"] is not None}
-        except (KeyError, TypeError) as error:
-            raise ValueError(
-                f"{file}: must be the ranking of a search, got {type(error).__name__}: {error}; remove it, and "
-                "--resume measures the trained candidates again"
-            ) from None
-        results |= {key: before[key] for key in results if key in before}
-    return results
-
-
-def _write(config: Config, results: dict[str, Candidate]) -> None:
-    """The ranking so far, as JSON and as a sheet."""
-    order = ranked(list(results.values()))
-    runs.write_json(_stage(config) / RANKING, {"rows": config.rows, "kernels": config.kernels, "candidates": order})
-    text = io.StringIO()
-    columns = [name for name in order[0] if name != "kernels"]
-    sheet = csv.DictWriter(text, [*columns, *config.rows])
-    sheet.writeheader()
-    sheet.writerows({**{name: each[name] for name in columns}, **each["kernels"]} for each in order)
-    runs.write_atomic(_stage(config) / SHEET, text.getvalue())
-
-
 def _finish(config: Config, found: list[Candidate]) -> Result:
     """Draw the ranking, and put the winner's table beside it."""
     from micro_yolo.pipeline.show.plots import draw_search
@@ -316,32 +322,13 @@ def _finish(config: Config, found: list[Candidate]) -> Result:
     return Result(Path(config.run or ""), stage, found, best, Path(config.data or ""))
 
 
-def _table(found: Sequence[Candidate]) -> Table:
-    from rich.markup import escape
-
-    rows = tuple(found[0]["kernels"])
-    table = listing("", *rows, "params", "MMAC", "AP50", "AP", "epoch", "s", "", words=(-1,))
-    for rank, each in enumerate(found, 1):
-        table.add_row(
-            str(rank) if each["AP50"] is not None else "",
-            *(str(each["kernels"][name]) for name in rows),
-            f"{each['params']:,}",
-            f"{each['macs'] / 1e6:,.1f}",
-            *("-" if each[name] is None else f"{each[name]:.1f}" for name in ("AP50", "AP")),
-            "-" if each["epoch"] is None else str(each["epoch"]),
-            f"{each['seconds']:.0f}",
-            escape(each["error"] or ""),
-        )
-    return table
-
-
 def _minutes(seconds: float) -> str:
     return f"{int(seconds // 60)}:{int(seconds % 60):02d}"
 
 
 def tell(result: Result, show: Show) -> None:
     """The ranking, and what people want to know of it."""
-    show.draw(_table(result.candidates))
+    show.draw(table(result.candidates))
     show.say(f"wrote {result.stage / RANKING}, {SHEET} and {PICTURE}")
     if result.best is not None:
         best = result.candidates[0]

@@ -6,7 +6,6 @@ Without --data it draws a small synthetic set and trains quickly on that. See do
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -82,8 +81,10 @@ def run(config: Config, show: Show = QUIET) -> Result:
     from micro_yolo.pipeline.data import load
     from micro_yolo.pipeline.learn.session import Session, finish, isolated, recorded_loss
 
-    if config.resume:
-        config = _recorded(config)
+    begun = devices.begun(config.run, "train") if config.resume else None
+    if begun is not None:
+        run = config.run if devices.cluster()[0] else begun.parent
+        config = dataclasses.replace(resume.recorded(config, begun, prog=PROG), run=run)
     arch = zoo.find(config.arch)
     if config.data is None:
         show.say(f"no --data: training quickly on drawn shapes; your own images: {PROG} --data FOLDER")
@@ -103,32 +104,34 @@ def run(config: Config, show: Show = QUIET) -> Result:
     arch = arch.with_classes(len(dataset.names))
     if config.anchors == "fit":
         arch = _fit_anchors(arch, dataset, config, show)
-    loss = recorded_loss(_directories(config)[1]) if config.resume else None
+    loss = None if begun is None else recorded_loss(begun)
     with isolated(config.seed, config.precision):
         session = Session(arch, dataset, config.resize, config, show, loss=loss)
         # Nothing that a user can have done wrong is left: only now is there a new run, or the old one gone.
         stage = _begin(config, session)
         outcome = _train(config, session, stage)
+        # The others wait for it, as they may go on with the next stage.
+        session.of_chief(lambda: finish(stage, outcome))
     if devices.cluster()[0]:
-        shutil.rmtree(stage)
-    else:
-        finish(stage, outcome)
-    return Result(stage.parent, stage.parent / "train", outcome.best)
+        directory = config.run or Path()
+        devices.leave(directory)
+        return Result(directory, directory / "train", {})
+    return Result(stage.parent, stage, outcome.best)
 
 
 def _check_place(config: Config) -> None:
     """Raise ValueError or OSError if there can be no such run."""
-    worker, workers = devices.cluster()
-    if workers > 1 and config.run is None:
-        raise ValueError("run: several machines must be told the same --run, got none")
-    if not worker and not config.resume:
+    devices.check_run(config.run)
+    if not devices.cluster()[0] and not config.resume:
         runs.check_new_run(config.run, overwrite=config.overwrite)
 
 
 def _begin(config: Config, session: Session) -> Path:
     """Make what this machine writes to, with the table and the settings in it."""
-    directory, stage = _directories(config, make=True)
-    if not config.resume:
+    if config.resume:
+        stage = devices.own(config.run or Path(), "train")
+    else:
+        stage = devices.new(config.run, "train", overwrite=config.overwrite)
         dataset = session.dataset
         runs.begin(
             stage,
@@ -140,27 +143,9 @@ def _begin(config: Config, session: Session) -> Path:
             images={name: len(split) for name, split in dataset.splits.items()},
             loss=session.loss,
         )
-    if stage.name == "train" and directory.parent.resolve() == runs.RUNS.resolve():
-        runs.point_latest(directory)
+    if not devices.cluster()[0] and stage.parent.parent.resolve() == runs.RUNS.resolve():
+        runs.point_latest(stage.parent)
     return stage
-
-
-def _directories(config: Config, *, make: bool = False) -> tuple[Path, Path]:
-    """The run's directory and the one to write to: its `train`, or beside it for machines that only help.
-
-    With `make` a new one is made.
-    """
-    worker, _ = devices.cluster()
-    if worker:
-        stage = Path(config.run or "") / f".worker-{worker}"
-        if make:
-            if stage.exists() and not config.resume:
-                shutil.rmtree(stage)
-            stage.mkdir(parents=True, exist_ok=True)
-        return stage.parent, stage
-    new = make and not config.resume
-    directory = runs.new_run(config.run, overwrite=config.overwrite) if new else runs.resolve_run(config.run)
-    return directory, directory / "train"
 
 
 def _train(config: Config, session: Session, stage: Path) -> Outcome:
@@ -202,12 +187,6 @@ def _quick(config: Config) -> Config:
         recipe=dataclasses.replace(config.recipe, epochs=quick.EPOCHS) if config.recipe == Recipe() else config.recipe,
         augment=quick.AUGMENT if config.augment == Strength() else config.augment,
     )
-
-
-def _recorded(config: Config) -> Config:
-    """The settings of the run to continue; ValueError if an option asks for others."""
-    run, stage = _directories(config)
-    return dataclasses.replace(resume.recorded(config, stage, prog=PROG), run=run)
 
 
 def tell(result: Result, show: Show) -> None:

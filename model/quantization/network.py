@@ -162,7 +162,7 @@ def deployable(arch: Arch, model: keras.Model, how: Quantization) -> Network:
 
 
 class Freeze(keras.callbacks.Callback):
-    """From an epoch on, ranges and batch-norm statistics stay as they are, and those of all devices are the same.
+    """From an epoch on, ranges and batch-norm statistics stay as they are.
 
     Args:
       model: of `wrapped`.
@@ -175,10 +175,6 @@ class Freeze(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Freeze or not."""
-        # What each device followed by itself begins an epoch as their mean, as it does when a run is continued.
-        for weight in self.wrapped.non_trainable_weights:
-            if weight.synchronization == tf.VariableSynchronization.ON_READ:
-                weight.assign(tf.identity(weight))
         for switch in switches(self.wrapped):
             switch.frozen.assign(epoch >= self.first)
 

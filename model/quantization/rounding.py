@@ -13,6 +13,7 @@ import numpy as np
 
 from micro_yolo.model import tfmot
 from micro_yolo.model.keras import keras, tf
+from micro_yolo.model.layers import BatchNormalization
 from micro_yolo.model.quantization.shift import limits
 
 Tensor = Any
@@ -221,7 +222,7 @@ class Config(tfmot.QuantizeConfig):
         return {"name": self.name}
 
 
-class Norm(keras.layers.BatchNormalization):
+class Norm(BatchNormalization):
     """Batch norm whose statistics a switch freezes: training then normalizes by them too, as the deployed model."""
 
     switch: Switch | None = None

@@ -15,11 +15,11 @@ _MARGIN = 16
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
-def members(path: Path, lists: Collection[str]) -> Iterator[tuple[str | None, Any, bool]]:
+def members(path: Path, lists: Collection[str | None]) -> Iterator[tuple[str | None, Any, bool]]:
     """The members of the JSON object in a file, in their order: name, value, and whether it is an element.
 
-    A member of `lists` that is a list comes as an empty one, and then each of its elements under the same name. If the
-    file holds something else than an object, that comes alone, without a name.
+    A member of `lists` that is a list comes as an empty one, and then each of its elements under the same name. What
+    the file holds instead of an object has the name None.
 
     Raises:
         OSError: the file cannot be read.
@@ -29,7 +29,7 @@ def members(path: Path, lists: Collection[str]) -> Iterator[tuple[str | None, An
     with open(path, "rb") as file:
         text = _Text(file)
         if text.ahead() != "{":
-            yield None, text.value(), False
+            yield from text.member(None, lists)
             return text.end()
         text.at += 1
         if text.ahead() == "}":
@@ -42,13 +42,7 @@ def members(path: Path, lists: Collection[str]) -> Iterator[tuple[str | None, An
             if text.ahead() != ":":
                 raise text.wrong("Expecting ':' delimiter")
             text.at += 1
-            if name in lists and text.ahead() == "[":
-                text.at += 1
-                yield name, [], False
-                for value in text.elements():
-                    yield name, value, True
-            else:
-                yield name, text.value(), False
+            yield from text.member(name, lists)
             if not text.another("}"):
                 return text.end()
 
@@ -88,14 +82,18 @@ class _Text:
                 self.at = end
                 return value
 
-    def elements(self) -> Iterator[Any]:
-        """The values of a list of which the bracket has been read, and its other bracket."""
+    def member(self, name: str | None, lists: Collection[str | None]) -> Iterator[tuple[str | None, Any, bool]]:
+        """The value that comes next, as `members` gives it."""
+        if self.ahead() != "[" or name not in lists:
+            yield name, self.value(), False
+            return
+        self.at += 1
+        yield name, [], False
         if self.ahead() == "]":
             self.at += 1
             return
         while True:
-            value = self.value()
-            yield value
+            yield name, self.value(), True
             # Nearly all are followed like this; to look at every character takes as long as reading what they are.
             if self._window.startswith((", {", ",{"), self.at):
                 self.at = self._window.index("{", self.at)

@@ -22,6 +22,7 @@ from micro_yolo.model.heads.base import Losses, Outputs
 from micro_yolo.model.keras import keras, tf
 from micro_yolo.pipeline.data.input import Batches
 from micro_yolo.pipeline.learn.devices import cluster
+from micro_yolo.pipeline.learn.peers import lost
 from micro_yolo.pipeline.learn.recipe import OPTIMIZERS, Recipe
 from micro_yolo.pipeline.measure.finders import PredictBatch
 from micro_yolo.pipeline.show.screen import QUIET, Show
@@ -158,7 +159,7 @@ class Trainer:
             max_to_keep=1,
         )
         self.history: list[Row] = []
-        self.step = tf.function(self._distributed_step, reduce_retracing=True, jit_compile=xla or None)
+        self.step = tf.function(self._distributed_step, reduce_retracing=True, autograph=False, jit_compile=xla or None)
 
     def resume(self) -> int:
         """Load the last checkpoint, if there is one, and return how many epochs are done.
@@ -168,6 +169,8 @@ class Trainer:
         try:
             self.checkpoints.restore_or_initialize()
         except (tf.errors.OpError, IndexError, ValueError) as error:
+            if lost(error):
+                raise
             reason = " ".join(str(error).split())[:120]
             raise ValueError(
                 f"{self.checkpoints.directory}: damaged or of another network ({reason}); allowed: --overwrite to "
@@ -216,6 +219,7 @@ class Trainer:
 
     def _epoch(self, epoch: int, dataset: Any) -> dict[str, Any]:
         self.batches.start_epoch(epoch)
+        self._even()
         self._tell("on_epoch_begin", epoch)
         started = time.perf_counter()
         sums: dict[str, float] = {}
@@ -248,6 +252,15 @@ class Trainer:
             "seconds": seconds,
             "images_per_second": count / seconds,
         }
+
+    def _even(self) -> None:
+        # What each device followed by itself begins an epoch as their mean, as it does when a run is continued.
+        if self.strategy.num_replicas_in_sync == 1:
+            return
+        with self.strategy.scope():
+            for weight in self.task.model.non_trainable_weights:
+                if weight.synchronization == tf.VariableSynchronization.ON_READ:
+                    weight.assign(tf.identity(weight))
 
     def _check_finite(self, total: float, epoch: int, step: int) -> None:
         if not math.isfinite(total):
@@ -315,6 +328,8 @@ class Trainer:
         try:
             self.checkpoints.save()
         except tf.errors.OpError as error:
+            if lost(error):
+                raise
             for half in (self.directory / "checkpoint").glob("*_temp"):
                 shutil.rmtree(half, ignore_errors=True)
             raise _full(self.directory, " ".join(error.message.split())[-120:]) from None
@@ -347,7 +362,7 @@ def _scales(optimizer: keras.optimizers.Optimizer) -> bool:
 def keras_predict(model: keras.Model) -> PredictBatch:
     """What `pipeline.measure.metrics.evaluate_split` wants of a model whose outputs are logits."""
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def forward(images: tf.Tensor) -> Outputs:
         logits = model(tf.cast(images, tf.float32), training=False)
         return {

@@ -13,7 +13,7 @@ import numpy as np
 from micro_yolo.model.channels import channels_of, cut, importance
 from micro_yolo.model.count import count
 from micro_yolo.model.spec import Arch
-from micro_yolo.pipeline.learn.cuts import CHANNELS, PICTURE, Cuts, Measured, Step, draw
+from micro_yolo.pipeline.learn.cuts import CHANNELS, PICTURE, STEPS, Cuts, Measured, Step, draw
 from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.store import runs
 from micro_yolo.pipeline.store.finished import Trained
@@ -89,14 +89,16 @@ class Progressive:
         """The record so far, with `arch` and `weights` as it left them."""
         from micro_yolo.model.build import weights_of
 
+        self.session.share(self.stage, STEPS)
         cuts = Cuts.load(self.stage)
         model = self.trained.weighted()
         self.weights = weights_of(model)
         if cuts is None:
-            unpruned = measured(self.arch, self.session.measure(model)())
+            unpruned = measured(self.arch, self.session.of_chief(self.session.measure(model)))
             cuts = Cuts(unpruned, channels_of(self.arch).widths())
             cuts.save(self.stage)
         elif cuts.last is not None:
+            self.session.share(self.stage / _name(cuts.last.number), runs.ARCH, runs.WEIGHTS)
             self.arch, self.weights = load_network(self.stage / _name(cuts.last.number))
         AP50 = cuts.unpruned.AP50
         floor = (AP50 or 0.0) - self.plan.tolerance
@@ -111,7 +113,7 @@ class Progressive:
         folder = self.stage / _name(number)
         scores = importance(self.arch, self.weights, unit, self.plan.by)
         # Least important first; equal ones by number, so that a resumed search chooses the same.
-        order = np.lexsort((np.arange(len(scores)), scores))
+        order = np.array(self.session.of_chief(lambda: np.lexsort((np.arange(len(scores)), scores))))
         doomed, keep = order[: len(order) - after], np.sort(order[len(order) - after :])
         smaller, _ = cut(self.arch, self.weights, {unit: keep.tolist()})
         self.session.show.title = f"step {number}, {unit} {len(order)} -> {after}: "

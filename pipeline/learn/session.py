@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from micro_yolo.pipeline.learn import devices
+from micro_yolo.pipeline.learn import devices, peers
 from micro_yolo.pipeline.learn.options import Options
 from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.show.screen import QUIET, Show
-from micro_yolo.pipeline.store import runs
+from micro_yolo.pipeline.store import history, runs
 from micro_yolo.pipeline.store.finished import Trained
 
 if TYPE_CHECKING:
@@ -80,13 +80,16 @@ class Session:
         settings = settings_of(arch, loss)
         self.loss, self.losses = dataclasses.asdict(settings), loss_of(arch, settings)
         # Several machines must find each other before TensorFlow computes anything.
+        peers.meet(show)
         self.strategy: tf.distribute.Strategy = devices.strategy()
+        peers.check_alike(self.strategy, lambda: peers.wanted(options, arch, dataset))
         self._options, self._resize = options, resize
         self._images = Images(train, arch.size, resize, cache_bytes=options.cache_gib * GIB, cache=options.cache)
         with show.bar("decoding", len(train)) as advance:
             self._images.hold(advance)
         self._told = 0
         self._tell_notes()
+        peers.check_alike(self.strategy, lambda: {"readable images": len(self._images.usable)})
         # What does not go with a batch is refused now, not when the stage is half made.
         self.steps = self._batches(options.seed).steps
 
@@ -103,6 +106,19 @@ class Session:
 
         with self.scope():
             return distillation(trained.arch, trained.weighted(), weight, settings_of(self.arch, self.loss))
+
+    def of_chief(self, compute: Callable[[], Any]) -> Any:
+        """What `compute` gives, in the types JSON has: of several machines the chief calls it and all have it."""
+        return peers.of_chief(self.strategy, compute)
+
+    def share(self, directory: Path, *names: str) -> None:
+        """Of several machines, each then has those files of a stage's directory as the chief has them, or none."""
+        peers.share(self.strategy, directory, *names)
+
+    def check_parent(self, trained: Trained) -> None:
+        """Raise ValueError unless all machines that train begin with the same weights."""
+        name = f"{trained.stage.name}/{runs.WEIGHTS}"
+        peers.check_alike(self.strategy, lambda: {name: runs.sha256(trained.stage / runs.WEIGHTS)[:16]})
 
     def measure(self, model: keras.Model) -> Callable[[], Metrics]:
         """A function that measures `model`, whose outputs are logits, on the validation images."""
@@ -135,16 +151,26 @@ class Session:
           DivergedError: the loss is no longer a number.
         """
         from micro_yolo.model.build import freeze as freeze_rows
-        from micro_yolo.pipeline.learn.loop import Trainer
+        from micro_yolo.pipeline.learn.loop import Outcome, Trainer
 
         if freeze is not None:
             # Both, as what is trained comes first in a list of weights.
             for model in (task.model, task.averaged):
                 freeze_rows(model, self.arch, freeze)
         batches = self._batches(self._options.seed + seed)
-        return Trainer(
+        directory.mkdir(parents=True, exist_ok=True)
+        # All machines go on from what the chief has, and end with what it kept.
+        self.share(directory, "checkpoint", runs.HISTORY)
+        peers.level(self.strategy, task.model)
+        trainer = Trainer(
             task, recipe, batches, directory, strategy=self.strategy, show=self.show, xla=self._options.xla
-        ).train()
+        )
+        outcome = trainer.train()
+        if devices.cluster()[1] == 1:
+            return outcome
+        self.share(directory, runs.HISTORY, runs.WEIGHTS)
+        trainer.history = history.read(directory / runs.HISTORY)
+        return Outcome(trainer.best(), trainer.history)
 
     def _batches(self, seed: int) -> Batches:
         from micro_yolo.pipeline.data.input import Batches
@@ -182,7 +208,8 @@ def isolated(seed: int, precision: str = "float32") -> Iterator[None]:
     with seeded(seed):
         keras.mixed_precision.set_global_policy("float32" if precision == "float32" else f"mixed_{precision}")
         try:
-            yield
+            with peers.holding_on():
+                yield
         finally:
             keras.mixed_precision.set_global_policy(policy)
 

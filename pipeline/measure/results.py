@@ -6,6 +6,7 @@ A dict for each of ten million detections takes six gigabytes, the arrays half o
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from micro_yolo.pipeline.data.json_parts import members
 from micro_yolo.pipeline.store import runs
 
 _AT_ONCE = 10_000
@@ -64,6 +66,25 @@ class Results(Sequence[dict[str, Any]]):
                 file.write(f"{', ' if start else ''}{text[1:-1]}")
             file.write("]\n")
         return path
+
+
+def read_results(path: Path) -> Results:
+    """The detections in a file. Raises FileNotFoundError, or ValueError if it does not hold a list of records."""
+    ids, numbers = array("q"), array("d")
+    try:
+        for name, record, element in members(path, (None,)):
+            if name is not None or not (element or isinstance(record, list)):
+                raise TypeError("something else than a list")
+            if element:
+                ids.extend((record["image_id"], record["category_id"]))
+                numbers.extend((*record["bbox"], record["score"]))
+        columns = np.array(numbers, np.float64).reshape(-1, 5)
+        image_ids, category_ids = np.array(ids, np.int64).reshape(-1, 2).T
+        return Results(image_ids, category_ids, columns[:, :4], columns[:, 4])
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file") from None
+    except (ValueError, RecursionError, KeyError, TypeError, OverflowError) as error:
+        raise ValueError(f"{path}: must be detections in COCO's results format, got {error}") from None
 
 
 def joined(parts: Sequence[Results]) -> Results:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from micro_yolo.pipeline.measure.results import read_results
 from micro_yolo.pipeline.page.findings import File
 from micro_yolo.pipeline.show.screen import Show
-from micro_yolo.pipeline.store import runs
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,7 +30,7 @@ def samples(best: dict[str, File], dataset: Dataset, count: int, show: Show) -> 
     split = dataset.splits["val"]
     wanted = np.unique(np.linspace(0, len(split) - 1, min(count, len(split))).round().astype(int)).tolist()
     numbers = {category: number for number, category in enumerate(dataset.category_ids)}
-    detected = {variant: _by_image(Path(str(file.detections))) for variant, file in best.items()}
+    detected = {variant: read_results(Path(str(file.detections))) for variant, file in best.items()}
     found = []
     for index in wanted:
         try:
@@ -42,21 +42,14 @@ def samples(best: dict[str, File], dataset: Dataset, count: int, show: Show) -> 
         views = [_view("truth", image, split.sizes[index], split.boxes_xyxy[rows], split.classes[rows], dataset.names)]
         for variant, file in best.items():
             least = file.contract.nms.score_threshold
-            kept = [one for one in detected[variant].get(int(split.image_ids[index]), []) if one["score"] > least]
-            corners = np.array([one["bbox"] for one in kept], np.float64).reshape(-1, 4)
+            every = detected[variant]
+            kept = every[(every.image_ids == split.image_ids[index]) & (every.scores > least)]
+            corners = kept.boxes_xywh.copy()
             corners[:, 2:] += corners[:, :2]
-            classes = np.array([numbers[one["category_id"]] for one in kept], int)
-            scores = np.array([one["score"] for one in kept])
+            classes = np.array([numbers[category] for category in kept.category_ids.tolist()], int)
             title = f"{file.title}, score above {least:g}"
-            views.append(_view(title, image, split.sizes[index], corners, classes, dataset.names, scores))
+            views.append(_view(title, image, split.sizes[index], corners, classes, dataset.names, kept.scores))
         found.append({"file": split.files[index].name, "views": views})
-    return found
-
-
-def _by_image(path: Path) -> dict[int, list[dict[str, Any]]]:
-    found: dict[int, list[dict[str, Any]]] = {}
-    for one in runs.read_json(path):
-        found.setdefault(one["image_id"], []).append(one)
     return found
 
 

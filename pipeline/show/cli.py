@@ -30,9 +30,14 @@ from micro_yolo.model.nearest import nearest
 ConfigT = TypeVar("ConfigT")
 _MARKERS = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff, tyro.conf.OmitArgPrefixes)
 # What only some users need, and the extra of the package that brings it.
-_EXTRAS = {"ethosu": "edge", "pycocotools": "evaluate", "defusedxml": "evaluate", "yaml": "evaluate"} | dict.fromkeys(
-    ("tensorflow", "tf_keras", "keras_cv", "tensorflow_model_optimization", "matplotlib", "jinja2"), "train"
-)
+_EXTRAS = {
+    "ethosu": "edge",
+    "optuna": "search",
+    **dict.fromkeys(("pycocotools", "defusedxml", "yaml"), "evaluate"),
+    **dict.fromkeys(
+        ("tensorflow", "tf_keras", "keras_cv", "tensorflow_model_optimization", "matplotlib", "jinja2"), "train"
+    ),
+}
 _REGISTRY = ConstructorRegistry()
 # How Python says it, and how a user who never saw Python would.
 _PLAIN = (

@@ -17,7 +17,7 @@ from micro_yolo.model.count import count
 from micro_yolo.pipeline import search
 from micro_yolo.pipeline.data import synthetic
 from micro_yolo.pipeline.show import cli
-from micro_yolo.pipeline.store import runs
+from micro_yolo.pipeline.store import runs, trials
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
@@ -58,16 +58,26 @@ def continue_search(run, capfd):
 
 
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory):
-    """A search killed while its second candidate trains, and what it had written by then."""
+def folder(tmp_path_factory):
+    """A folder with a data set and a table."""
     folder = tmp_path_factory.mktemp("search")
-    data = synthetic.make(folder / "set", train=8, val=4, size=(64, 64), seed=0)
+    synthetic.make(folder / "set", train=8, val=4, size=(64, 64), seed=0)
     (folder / "tiny.json").write_text(json.dumps(TABLE))
-    run = folder / "run"
-    options = ["--arch", folder / "tiny.json", "--rows", "l2", "l3", "--batch", 4, "--run", run]
+    return folder
+
+
+def searching(folder, run, *more):
+    options = ["--arch", folder / "tiny.json", "--rows", "l2", "l3", "--batch", 4, "--run", run, *more]
     # Images as they are cost less to prepare.
     quick = ["--epochs", EPOCHS, "--plain-epochs", EPOCHS, "--evaluate-every", EPOCHS, "--mosaic", 0]
-    command = [sys.executable, "-m", search.PROG.split()[-1], "--data", data, *options, *quick]
+    return [sys.executable, "-m", search.PROG.split()[-1], "--data", folder / "set", *options, *quick]
+
+
+@pytest.fixture(scope="module")
+def killed(folder):
+    """A search killed while its second candidate trains, and what it had written by then."""
+    run = folder / "run"
+    command = searching(folder, run)
     log = folder / "log"
     with open(log, "w") as file:
         process = subprocess.Popen([*map(str, command)], cwd=ROOT, env={**os.environ}, stdout=file, stderr=file)
@@ -165,3 +175,39 @@ def check_ranking(run):
     assert (stage / "search.png").read_bytes()[:4] == b"\x89PNG"
     with open(stage / "search.csv", newline="") as file:
         assert [row["key"] for row in csv.DictReader(file)] == list(found)
+
+
+def test_processes_share_a_search_and_do_again_what_a_killed_one_had_begun(killed, folder, capfd, monkeypatch):
+    run, serial = folder / "shared", killed[0]
+    log = folder / "shared.log"
+    command = [*map(str, searching(folder, run, "--storage", run / "search" / "journal"))]
+    with open(log, "w") as file:
+        processes = [subprocess.Popen(command, cwd=ROOT, env={**os.environ}, stdout=file, stderr=file) for _ in "ab"]
+        until = time.monotonic() + 400
+        # Each has begun one of its own.
+        while len(list((run / "search").glob("*/train/config.json"))) < 2:
+            if any(process.poll() is not None for process in processes) or time.monotonic() > until:
+                for process in processes:
+                    process.kill()
+                pytest.fail(log.read_text())
+            time.sleep(0.02)
+        for process in processes:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    begun = {path.parents[1].name for path in run.glob("search/*/train/config.json")}
+    trained = []
+    train = search.train.run
+    monkeypatch.setattr(trials, "GRACE", 0)
+    monkeypatch.setattr(
+        search.train, "run", lambda config, show: trained.append(config.run.name) or train(config, show)
+    )
+    status, _, told = continue_search(run, capfd)
+    assert (status, told) == (0, [])
+    # What was finished by then is not done again; what was under way is, here by this process.
+    assert len(trained) == len(set(trained)) and begun <= set(KEYS)
+    check_ranking(run)
+    continue_search(serial, capfd)
+    for key, each in results(serial).items():
+        assert results(run)[key] == each | {"seconds": results(run)[key]["seconds"]}
+        weights = [runs.sha256(of / "search" / key / "train" / runs.WEIGHTS) for of in (serial, run)]
+        assert weights[0] == weights[1]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -16,6 +15,7 @@ import pytest
 from micro_yolo.model.keras import keras
 from micro_yolo.pipeline import train
 from micro_yolo.pipeline.data import synthetic
+from micro_yolo.pipeline.learn import peers
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.screen import Show
 from micro_yolo.pipeline.store import runs
@@ -81,12 +81,12 @@ def history(run):
     return read(run / "train" / runs.HISTORY)
 
 
-def start(shapes, run, epochs=EPOCHS, env=None):
-    arguments = [sys.executable, "-m", "pipeline.train", "--data", shapes, *FAST, "--epochs", epochs, "--run", run]
+def start(shapes, run):
+    arguments = [sys.executable, "-m", "pipeline.train", "--data", shapes, *FAST, "--epochs", EPOCHS, "--run", run]
     return subprocess.Popen(
         [*map(str, arguments)],
         cwd=ROOT,
-        env={**os.environ, **(env or {})},
+        env={**os.environ},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -213,30 +213,6 @@ def test_a_loss_that_is_not_a_number_ends_with_advice(tmp_path, shapes, call):
     assert "--learning-rate" in line
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def test_two_workers_end_with_identical_weights(tmp_path, shapes):
-    addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
-    run = tmp_path / "run"
-    processes = []
-    for index in range(2):
-        cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        processes.append(start(shapes, run, epochs=2, env={"TF_CONFIG": json.dumps(cluster)}))
-    digests = []
-    for process in processes:
-        stdout, stderr = process.communicate(timeout=500)
-        assert process.returncode == 0, stderr
-        digests += re.findall(r"machine \d of 2: weights ([0-9a-f]{64})", stdout)
-    assert len(digests) == 2
-    assert digests[0] == digests[1]
-    assert [row["epoch"] for row in history(run)] == [1, 2]
-    assert not list(run.glob(".worker-*"))
-
-
 def test_a_shorter_run_ends_with_other_weights(shapes, finished, tmp_path):
     """So that equal digests are not equal by an accident such as never training."""
     made = train.run(parsed("--data", shapes, *FAST, "--epochs", 1, "--run", tmp_path / "run"))
@@ -245,11 +221,37 @@ def test_a_shorter_run_ends_with_other_weights(shapes, finished, tmp_path):
     assert np.any(kernels[0] != kernels[1])
 
 
+def worker(index, *places):
+    return json.dumps({"cluster": {"worker": places}, "task": {"type": "worker", "index": index}})
+
+
+def test_machines_that_do_not_come_are_not_waited_for_without_end(tmp_path, shapes, call, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as left:
+        places = [f"127.0.0.1:{each.getsockname()[1]}" for each in (taken, left)]
+        left.close()
+        monkeypatch.setattr(peers, "WAIT", 0.5)
+        monkeypatch.setenv("TF_CONFIG", worker(0, *places))
+        status, _, (line,) = call("--data", shapes, *FAST, "--run", tmp_path / "run")
+        assert status == 2 and "must be free for machine 0" in line
+        taken.close()
+        status, _, (line,) = call("--data", shapes, *FAST, "--run", tmp_path / "run")
+    assert status == 2 and f"all 2 machines must come within 0.5 s, machine 1 ({places[1]}) did not" in line
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_cluster_that_is_none_is_refused(tmp_path, shapes, call, monkeypatch):
-    monkeypatch.setenv("TF_CONFIG", "{}")
-    status, _, (line,) = call("--data", shapes, *FAST, "--run", tmp_path / "run")
-    assert status == 2
-    assert "TF_CONFIG" in line
+    for config, told in (
+        ("{}", "TF_CONFIG: must be JSON with cluster.worker"),
+        (worker(0, "here"), "TF_CONFIG: cluster.worker must list host:port, got 'here'"),
+        (worker(2, "here:1", "there:1"), "TF_CONFIG: must be JSON with cluster.worker"),
+    ):
+        monkeypatch.setenv("TF_CONFIG", config)
+        status, _, (line,) = call("--data", shapes, *FAST, "--run", tmp_path / "run")
+        assert status == 2
+        assert told in line
+    monkeypatch.setenv("TF_CONFIG", worker(1, "here:1", "there:1"))
+    status, _, (line,) = call("--data", shapes, *FAST)
+    assert status == 2 and "run: several machines must be told the same --run, got none" in line
     assert not (tmp_path / "run").exists()
 
 

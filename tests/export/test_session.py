@@ -153,18 +153,6 @@ def test_data_and_loss_of_a_stage_are_those_of_the_next(
     assert find(own_run).data == moved and find(own_run).loss == usual | {"box": 3.0}
 
 
-@pytest.mark.parametrize(("stage", "named"), [(pruned, "a pruning"), (quantized, "a quantization")])
-def test_several_machines_are_refused(
-    stage: Callable[..., Any], named: str, own_run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cluster = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
-    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
-    with pytest.raises(ValueError) as refused:
-        stage(own_run)
-    assert str(refused.value) == f"TF_CONFIG: {named} runs on one machine, got a cluster; allowed: unset it"
-    assert sorted(path.name for path in own_run.iterdir()) == ["train"]
-
-
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_batch_that_the_devices_cannot_share_makes_no_stage(
     stage: Callable[..., Any], own_run: Path, monkeypatch: pytest.MonkeyPatch

@@ -133,6 +133,26 @@ def test_a_cluster_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert "a search runs on one machine" in call(capsys)
 
 
+def test_processes_that_share_a_search_want_the_same(
+    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shared = ("--data", shapes, "--batch", 2)
+    journal = ("--storage", tmp_path / "journal")
+    for more in ((), ("--run", tmp_path / "run", "--overwrite")):
+        line = call(capsys, *shared, *journal, *more)
+        assert "storage: processes that share a search must be told the same new --run, without --overwrite" in line
+    line = call(capsys, *shared, "--run", tmp_path / "run", "--storage", "postgresql://me:secret@there/studies")
+    assert "storage: a password in a URL" in line and "secret" not in line
+    assert not list(tmp_path.iterdir())
+    # Who comes later and asks for something else, or knows of no storage, does not join.
+    config = search.Config(run=tmp_path / "run", data=shapes, batch=2, storage=str(tmp_path / "journal"))
+    runs.begin(runs.new_run(config.run, stage="search") / "search", config, arch=ARCHS["micro_yolo"].to_json())
+    line = call(capsys, *shared, *journal, "--run", tmp_path / "run", "--rows", "l3")
+    assert "goes on with the recorded rows, ('l3', 'l5', 'l7', 'l9', 'l11'), got ('l3',)" in line
+    assert "already holds a search" in call(capsys, *shared, "--run", tmp_path / "run")
+    assert not (tmp_path / "journal").exists()
+
+
 def test_a_directory_with_only_a_search_is_a_run(tmp_path: Path) -> None:
     (tmp_path / "run" / "search").mkdir(parents=True)
     runs.check_new_run(tmp_path / "run")

@@ -18,7 +18,7 @@ from data_folders import annotation, coco_record, write_coco
 from micro_yolo.pipeline.data import Dataset, load
 from micro_yolo.pipeline.data.files import Files, in_threads
 from micro_yolo.pipeline.measure.metrics import coco_metrics, measure_split
-from micro_yolo.pipeline.measure.results import Results
+from micro_yolo.pipeline.measure.results import Results, read_results
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES, BOXES = 120, 840
@@ -255,8 +255,25 @@ def test_detections_are_held_as_arrays_and_written_as_records(scale: Any, config
     with pytest.raises(IndexError):
         results[len(results)]
     assert results.write(tmp_path / "found.json").read_text() == json.dumps(records) + "\n"
-    again = coco_metrics(split, dataset.category_ids, json.loads((tmp_path / "found.json").read_text()), names)
-    assert again == {name: metrics[name] for name in again}
+    again = read_results(tmp_path / "found.json")
+    assert list(again) == records
+    for found in (again, json.loads((tmp_path / "found.json").read_text())):
+        measured = coco_metrics(split, dataset.category_ids, found, names)
+        assert measured == {name: metrics[name] for name in measured}
+
+
+@pytest.mark.parametrize(
+    "text", ["[{]", "[1]", '{"a": 1}', '[{"image_id": 1}]', '[{"image_id": "a", "category_id": 1}]']
+)
+def test_what_holds_no_detections_is_told(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "found.json"
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        read_results(path)
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"found.json: must be detections in COCO's results format, got "):
+        read_results(path)
+    path.write_text("[]")
+    assert len(read_results(path)) == 0
 
 
 def test_classes_are_measured_as_pycocotools_measures_all_at_once(scale: Any, config: Any, tmp_path: Path) -> None:

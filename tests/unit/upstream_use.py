@@ -26,7 +26,7 @@ DYING = (
     "tyro.constructors",
 )
 # ... and these are looked at.
-LIBRARIES = ("ai_edge_litert", "flatbuffers", "keras_cv", TFMOT, "tensorflow", "tf_keras", "tyro")
+LIBRARIES = ("ai_edge_litert", "flatbuffers", "keras_cv", "optuna", TFMOT, "tensorflow", "tf_keras", "tyro")
 
 
 def chain(node: ast.expr) -> str:
