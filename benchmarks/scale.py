@@ -10,31 +10,22 @@ the one before it, over how much more data it has: 1 is as the data, more than 1
 
 from __future__ import annotations
 
-import json
 import multiprocessing
-import os
 import resource
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
+from drawn_sets import Drawn, Size, draw_coco, draw_csv, draw_voc, draw_yolo, drawn_split
 
 from micro_yolo.pipeline.show import cli
 
-if TYPE_CHECKING:
-    from micro_yolo.pipeline.data import Split
-
-# ext4 has at most 65,000 names for a file.
-LINKS = 50_000
-PER_FOLDER = 1_000
-HEIGHT, WIDTH = 96, 128
 GIB = 1 << 30
 
 
@@ -83,6 +74,10 @@ class Config:
             evaluated=max(round(self.evaluated * share), 10),
         )
 
+    def of(self, images: int) -> Size:
+        """So many images, with as many boxes each as the COCO file's have."""
+        return Size(images, max(round(self.boxes / self.images * images), 1), self.classes, self.seed, self.corners)
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -99,114 +94,6 @@ class Measured:
     cpu_s: float
     gib: float
     said: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Boxes:
-    """Boxes (m, 4) xyxy in whole pixels, the image (m,) that each is in and its class (m,), both from 0."""
-
-    xyxy: np.ndarray
-    images: np.ndarray
-    classes: np.ndarray
-
-
-def draw_boxes(images: int, boxes: int, classes: int, seed: int) -> Boxes:
-    """Boxes in images as drawn by `seed`: of a long tail of classes, in no order."""
-    rng = np.random.default_rng(seed)
-    weights = 1 / (10 + np.arange(classes))
-    sides = np.exp(rng.uniform(np.log(4), np.log([WIDTH, HEIGHT]), (boxes, 2))).astype(np.int32)
-    first = (rng.random((boxes, 2)) * (np.array([WIDTH, HEIGHT]) - sides + 1)).astype(np.int32)
-    return Boxes(
-        np.concatenate([first, first + sides], 1),
-        rng.integers(0, images, boxes, np.int32),
-        rng.choice(classes, boxes, p=weights / weights.sum()).astype(np.int32),
-    )
-
-
-def draw_pictures(folder: Path, count: int, seed: int, *, flat: bool = False) -> list[str]:
-    """Names, below `folder`, of `count` pictures: links to a few, a thousand in a folder or all in one."""
-    from PIL import Image
-
-    rng = np.random.default_rng(seed)
-    folder.mkdir(parents=True)
-    own = []
-    for number in range(max(8, -(-count // LINKS))):
-        own.append(folder.parent / f"picture{number}.jpg")
-        coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8))
-        coarse.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC).save(own[-1], quality=85)
-    names = [f"{i:08d}.jpg" if flat else f"{i // PER_FOLDER:05d}/{i:08d}.jpg" for i in range(count)]
-    for number, name in enumerate(names):
-        if not flat and number % PER_FOLDER == 0:
-            (folder / name).parent.mkdir()
-        os.link(own[number % len(own)], folder / name)
-    return names
-
-
-def draw_coco(root: Path, config: Config) -> None:
-    """A COCO file without splits, whose records have what COCO's have."""
-    names = draw_pictures(root / "images", config.images, config.seed)
-    drawn = draw_boxes(config.images, config.boxes, config.classes, config.seed)
-    rng = np.random.default_rng(config.seed)
-    corners = json.dumps([rng.uniform(0, WIDTH, 2 * config.corners).round(2).tolist()] if config.corners else [])
-    with open(root / "labels.json", "w", encoding="utf-8") as file:
-        file.write('{"info": {"year": 2017}, "licenses": [], "images": [')
-        for i, name in enumerate(names):
-            file.write(
-                f'{", " if i else ""}{{"license": 3, "file_name": "{name}", "coco_url": "http://images.example.org/'
-                f'{name}", "height": {HEIGHT}, "width": {WIDTH}, "date_captured": "2013-11-14 11:18:45", "id": {i}}}'
-            )
-        file.write('], "annotations": [')
-        for i, (x1, y1, x2, y2, image, number) in enumerate(_rows(drawn)):
-            w, h = x2 - x1, y2 - y1
-            file.write(
-                f'{", " if i else ""}{{"segmentation": {corners}, "area": {0.6 * w * h:.4f}, "iscrowd": 0, '
-                f'"image_id": {image}, "bbox": [{x1}.25, {y1}.25, {w}.5, {h}.5], "category_id": {number + 1}, '
-                f'"id": {i + 1}}}'
-            )
-        categories = [{"id": i + 1, "name": f"class {i}"} for i in range(config.classes)]
-        file.write(f'], "categories": {json.dumps(categories)}}}')
-
-
-def draw_yolo(root: Path, config: Config) -> None:
-    """images/ and labels/, a thousand files in a folder."""
-    names = draw_pictures(root / "images", config.files, config.seed)
-    for name, rows in zip(names, _by_image(config), strict=True):
-        path = (root / "labels" / name).with_suffix(".txt")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            "".join(
-                f"{number} {(x1 + x2) / 2 / WIDTH:.6f} {(y1 + y2) / 2 / HEIGHT:.6f} {(x2 - x1) / WIDTH:.6f} "
-                f"{(y2 - y1) / HEIGHT:.6f}\n"
-                for x1, y1, x2, y2, _, number in rows
-            )
-        )
-    (root / "classes.txt").write_text("".join(f"class {i}\n" for i in range(config.classes)))
-
-
-def draw_voc(root: Path, config: Config) -> None:
-    """JPEGImages/ and Annotations/, all in one folder, as VOC has it."""
-    names = draw_pictures(root / "JPEGImages", config.files, config.seed, flat=True)
-    (root / "Annotations").mkdir()
-    for name, rows in zip(names, _by_image(config), strict=True):
-        objects = "".join(
-            f"<object><name>class {number}</name><pose>Unspecified</pose><difficult>0</difficult><bndbox>"
-            f"<xmin>{x1}</xmin><ymin>{y1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>"
-            for x1, y1, x2, y2, _, number in rows
-        )
-        (root / "Annotations" / name).with_suffix(".xml").write_text(
-            f"<annotation><folder>VOC</folder><filename>{name}</filename><size><width>{WIDTH}</width>"
-            f"<height>{HEIGHT}</height><depth>3</depth></size>{objects}</annotation>"
-        )
-
-
-def draw_csv(root: Path, config: Config) -> None:
-    """One CSV file, and images/."""
-    names = draw_pictures(root / "images", config.files, config.seed)
-    with open(root / "boxes.csv", "w", encoding="utf-8") as file:
-        file.write("filename,width,height,class,xmin,ymin,xmax,ymax\n")
-        for name, rows in zip(names, _by_image(config), strict=True):
-            for x1, y1, x2, y2, _, number in rows:
-                file.write(f"{name},{WIDTH},{HEIGHT},class {number},{x1},{y1},{x2},{y2}\n")
 
 
 def read(root: Path, config: Config) -> Callable[[], dict[str, Any]]:
@@ -295,7 +182,8 @@ def evaluate(root: Path, config: Config) -> Callable[[], dict[str, Any]]:
     from micro_yolo.pipeline.data import Dataset
     from micro_yolo.pipeline.measure.metrics import measure_split
 
-    split, oracle = drawn_split(config), Drawn(config)
+    size = config.of(config.evaluated)
+    split, oracle = drawn_split(size), Drawn(size, config.found)
     names = tuple(f"class {i}" for i in range(config.classes))
     dataset = Dataset(root, "coco", names, tuple(range(1, config.classes + 1)), {"val": split})
 
@@ -304,56 +192,6 @@ def evaluate(root: Path, config: Config) -> Callable[[], dict[str, Any]]:
         return {"AP50": metrics["AP50"], "detections": len(results), "boxes": len(split.classes)}
 
     return part
-
-
-def drawn_split(config: Config) -> Split:
-    """As many images as are evaluated, with their share of the boxes; there are no files."""
-    from micro_yolo.pipeline.data import Split
-
-    count = config.evaluated
-    drawn = draw_boxes(count, _boxes_of(count, config), config.classes, config.seed)
-    order = np.argsort(drawn.images, kind="stable")
-    boxes = drawn.xyxy[order].astype(np.float32)
-    return Split(
-        name="val",
-        files=tuple(Path(f"{i:08d}.jpg") for i in range(count)),
-        image_ids=np.arange(count),
-        sizes=np.tile(np.array([HEIGHT, WIDTH], np.int32), (count, 1)),
-        boxes_xyxy=boxes,
-        classes=drawn.classes[order],
-        crowd=np.zeros(len(boxes), bool),
-        areas=(boxes[:, 2:] - boxes[:, :2]).prod(1),
-        starts=np.concatenate([[0], np.cumsum(np.bincount(drawn.images, minlength=count))]),
-    )
-
-
-class Drawn:
-    """A predictor that finds what is drawn, whatever the picture."""
-
-    def __init__(self, config: Config) -> None:
-        from micro_yolo.pipeline.measure.finders import Facts
-
-        self.labels = tuple(f"class {i}" for i in range(config.classes))
-        self.facts = Facts((HEIGHT, WIDTH), "stretch", 0.001, 0.5)
-        self._config, self._split = config, drawn_split(config)
-
-    def detect(self, pictures: Sequence[Any], advance: Callable[[], object] = lambda: None) -> Iterator[Any]:
-        """Detections of each picture."""
-        from micro_yolo.pipeline.measure.finders import Found
-        from micro_yolo.tflite.decode import Detections
-
-        rng, split = np.random.default_rng(self._config.seed), self._split
-        for index in range(len(pictures)):
-            rows = split.rows(index)
-            near = split.boxes_xyxy[rows][: self._config.found // 2]
-            rest = self._config.found - len(near)
-            corner = rng.uniform(0, (WIDTH - 8, HEIGHT - 8), (rest, 2))
-            boxes = np.concatenate([near + rng.normal(0, 2, near.shape), np.tile(corner, 2) + np.array([0, 0, 8, 8])])
-            numbers = rng.integers(0, self._config.classes, self._config.found)
-            numbers[: len(near)] = split.classes[rows][: len(near)]
-            scores = rng.random(self._config.found) ** np.where(np.arange(self._config.found) < len(near), 1, 4)
-            advance()
-            yield Found(Detections(boxes.astype(np.float32), scores.astype(np.float32), numbers.astype(np.int32)), 0.0)
 
 
 # Part -> what is drawn for it, and what is measured.
@@ -397,10 +235,11 @@ def run(config: Config) -> dict[str, list[Measured]]:
             for form in dict.fromkeys(PARTS[part][0] for part in config.parts):
                 root = Path(folder) / (form or "none")
                 root.mkdir()
+                at = config.at(share)
                 if form:
-                    alone(DRAW[form], root, config.at(share))
+                    alone(DRAW[form], root, at.of(at.images if form == "coco" else at.files))
                 for part in (part for part in config.parts if PARTS[part][0] == form):
-                    found[part].append(alone(measure, part, root, config.at(share)))
+                    found[part].append(alone(measure, part, root, at))
                     print(f"{part} at {share:g}: {found[part][-1]}", file=sys.stderr, flush=True)
                 shutil.rmtree(root)
     tell(config, found)
@@ -435,26 +274,6 @@ def _grown(shares: Sequence[float], values: Sequence[float]) -> str:
     if len(values) < 2:
         return "-"
     return f"{values[-1] / values[-2] / (shares[-1] / shares[-2]):.2f}"
-
-
-def _boxes_of(images: int, config: Config) -> int:
-    return max(round(config.boxes / config.images * images), 1)
-
-
-def _rows(drawn: Boxes) -> Iterator[list[int]]:
-    # In pieces: a list of a million boxes takes ten times their array.
-    for start in range(0, len(drawn.xyxy), 100_000):
-        part = slice(start, start + 100_000)
-        yield from np.column_stack([drawn.xyxy[part], drawn.images[part], drawn.classes[part]]).tolist()
-
-
-def _by_image(config: Config) -> Iterator[list[list[int]]]:
-    count = config.files
-    drawn = draw_boxes(count, _boxes_of(count, config), config.classes, config.seed)
-    order = np.argsort(drawn.images, kind="stable")
-    rows = _rows(Boxes(drawn.xyxy[order], drawn.images[order], drawn.classes[order]))
-    for boxes in np.bincount(drawn.images, minlength=count).tolist():
-        yield [next(rows) for _ in range(boxes)]
 
 
 if __name__ == "__main__":

@@ -155,14 +155,15 @@ def run(config: Config, show: Show = QUIET) -> Converted:
     from micro_yolo.tflite import squeeze
 
     coding = head_of(trained.arch).coding
-    weighted = trained.weighted()
+    weighted, models = trained.weighted(), {}
     files = []
     for variant in variants:
         start = time.perf_counter()
-        model = trained.deployable(variant, weighted)
-        data = converting.convert(
-            model, variant, samples if variant in converting.CALIBRATED else (), aware=variant in aware
-        )
+        kind = variant in aware
+        if kind not in models:
+            models[kind] = trained.deployable(variant, weighted)
+        model = models[kind]
+        data = converting.convert(model, variant, samples if variant in converting.CALIBRATED else (), aware=kind)
         data = squeeze.pooled(data) if config.squeeze == "pool" else data
         differences = converting.check(data, variant, model, samples[:COMPARED])
         if config.head == "detections":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +117,7 @@ def read(source: str | Path | bytes, name: str | Path | None = None) -> Model:
     if data[4:8] != IDENTIFIER:
         raise ValueError(f"{name}: not a .tflite (its bytes 4 to 8 must be TFL3, got {data[4:8]!r})")
     try:
-        _check_counts(data)
-        return _summarize(graph_of(data), len(data))
+        return _parsed(data)
     # Reading damaged offsets ends in struct.error, IndexError, TypeError, UnicodeDecodeError, MemoryError, ...
     except Exception as error:
         raise ValueError(f"{name}: the .tflite is damaged or truncated ({type(error).__name__})") from None
@@ -132,6 +132,13 @@ def read_bytes(path: str | Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file; `python -m pipeline.convert` makes a .tflite") from None
+
+
+# A command comes back to the file that it looks at, or to one of a pair, and the schema's objects take long to make.
+@lru_cache(maxsize=2)
+def _parsed(data: bytes) -> Model:
+    _check_counts(data)
+    return _summarize(graph_of(data), len(data))
 
 
 def _summarize(graph: Any, n_bytes: int) -> Model:

@@ -16,7 +16,7 @@ import numpy as np
 
 from micro_yolo.tflite import heads, inspect
 from micro_yolo.tflite.arithmetic import Arithmetic
-from micro_yolo.tflite.edit import SIGNATURE, Graph, graph_of, op_name
+from micro_yolo.tflite.edit import SIGNATURE, Graph, view_of
 from micro_yolo.tflite.heads import GridLike
 
 OPERATOR = "TFLite_Detection_PostProcess"
@@ -108,12 +108,13 @@ def told(data: bytes) -> Told | None:
     """What the TFLite_Detection_PostProcess of a file was told; None if it has none. ValueError if it is garbled."""
     from flatbuffers import flexbuffers  # type: ignore[import-untyped]
 
-    graph = graph_of(data)
-    for op in (op for subgraph in graph.subgraphs for op in subgraph.operators or []):
-        if op_name(graph, op) != f"CUSTOM:{OPERATOR}":
+    file = view_of(data)
+    graphs = (file.Subgraphs(number) for number in range(file.SubgraphsLength()))
+    for op in (graph.Operators(number) for graph in graphs for number in range(graph.OperatorsLength())):
+        if file.OperatorCodes(op.OpcodeIndex()).CustomCode() != OPERATOR.encode():
             continue
         try:
-            options = flexbuffers.Loads(bytes(bytearray(op.customOptions)))
+            options = flexbuffers.Loads(op.CustomOptionsAsNumpy().tobytes())
             return Told(
                 int(options["num_classes"]),
                 float(options["nms_score_threshold"]),

@@ -33,19 +33,24 @@ def scale() -> Iterator[Any]:
         import scale
 
         yield scale
-    del sys.modules["scale"]
+    del sys.modules["scale"], sys.modules["drawn_sets"]
 
 
 @pytest.fixture(scope="module")
-def config(scale: Any) -> Any:
-    return scale.Config(images=IMAGES, boxes=BOXES, classes=30, files=IMAGES, evaluated=IMAGES, found=9, seed=3)
+def sets(scale: Any) -> Any:
+    return sys.modules["drawn_sets"]
 
 
 @pytest.fixture(scope="module")
-def drawn(scale: Any, config: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def size(sets: Any) -> Any:
+    return sets.Size(IMAGES, BOXES, 30, seed=3)
+
+
+@pytest.fixture(scope="module")
+def drawn(scale: Any, size: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     roots = {form: tmp_path_factory.mktemp(form) for form in FORMS}
     for form, root in roots.items():
-        scale.DRAW[form](root, config)
+        scale.DRAW[form](root, size)
     return roots
 
 
@@ -62,10 +67,10 @@ def boxes_of(dataset: Dataset) -> Counter[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_what_is_drawn_is_read(scale: Any, config: Any, drawn: dict[str, Path], form: str) -> None:
+def test_what_is_drawn_is_read(sets: Any, size: Any, drawn: dict[str, Path], form: str) -> None:
     dataset = load(drawn[form])
     assert dataset.format == form and dataset.problems == ()
-    expected = scale.draw_boxes(IMAGES, BOXES, 30, 3)
+    expected = sets.draw_boxes(size)
     # An image without a box cannot be said in CSV.
     images = IMAGES if form != "csv" else len(set(expected.images.tolist()))
     assert sum(map(len, dataset.splits.values())) == images
@@ -77,8 +82,8 @@ def test_what_is_drawn_is_read(scale: Any, config: Any, drawn: dict[str, Path], 
     )
 
 
-def test_the_same_seed_draws_the_same_file(scale: Any, config: Any, drawn: dict[str, Path], tmp_path: Path) -> None:
-    scale.draw_coco(tmp_path, config)
+def test_the_same_seed_draws_the_same_file(sets: Any, size: Any, drawn: dict[str, Path], tmp_path: Path) -> None:
+    sets.draw_coco(tmp_path, size)
     assert (tmp_path / "labels.json").read_bytes() == (drawn["coco"] / "labels.json").read_bytes()
     assert len({path.stat().st_ino for path in (tmp_path / "images").rglob("*.jpg")}) == 8
 
@@ -241,11 +246,11 @@ def test_bytes_that_are_no_text_are_told_by_their_place(tmp_path: Path, monkeypa
             list(json_parts.members(path, ("images",)))
 
 
-def test_detections_are_held_as_arrays_and_written_as_records(scale: Any, config: Any, tmp_path: Path) -> None:
-    split = scale.drawn_split(config)
+def test_detections_are_held_as_arrays_and_written_as_records(sets: Any, size: Any, tmp_path: Path) -> None:
+    split = sets.drawn_split(size)
     names = tuple(f"class {i}" for i in range(30))
     dataset = Dataset(tmp_path, "coco", names, tuple(range(1, 31)), {"val": split})
-    metrics, results = measure_split(scale.Drawn(config), split, dataset)
+    metrics, results = measure_split(sets.Drawn(size, 9), split, dataset)
     assert isinstance(results, Results) and len(results) == 9 * IMAGES and metrics["images"] == IMAGES
     for name in ("image_ids", "category_ids", "boxes_xywh", "scores"):
         assert getattr(results, name).dtype != object
@@ -276,7 +281,7 @@ def test_what_holds_no_detections_is_told(tmp_path: Path, text: str) -> None:
     assert len(read_results(path)) == 0
 
 
-def test_classes_are_measured_as_pycocotools_measures_all_at_once(scale: Any, config: Any, tmp_path: Path) -> None:
+def test_classes_are_measured_as_pycocotools_measures_all_at_once(sets: Any, size: Any, tmp_path: Path) -> None:
     """pycocotools alone, fed as its own users feed it."""
     import contextlib
     import io
@@ -284,8 +289,8 @@ def test_classes_are_measured_as_pycocotools_measures_all_at_once(scale: Any, co
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    split, ids = scale.drawn_split(config), tuple(range(1, 31))
-    _, results = measure_split(scale.Drawn(config), split, Dataset(tmp_path, "coco", tuple(map(str, ids)), ids, {}))
+    split, ids = sets.drawn_split(size), tuple(range(1, 31))
+    _, results = measure_split(sets.Drawn(size, 9), split, Dataset(tmp_path, "coco", tuple(map(str, ids)), ids, {}))
     metrics = coco_metrics(split, ids, results)
     owner = np.repeat(split.image_ids, np.diff(split.starts)).tolist()
     with contextlib.redirect_stdout(io.StringIO()):
@@ -312,11 +317,19 @@ def test_classes_are_measured_as_pycocotools_measures_all_at_once(scale: Any, co
 
 
 @pytest.mark.slow
-def test_each_part_is_measured_in_a_process_of_its_own(scale: Any, config: Any, tmp_path: Path, capsys: Any) -> None:
-    from dataclasses import replace
-
+def test_each_part_is_measured_in_a_process_of_its_own(scale: Any, tmp_path: Path, capsys: Any) -> None:
     parts, shares = ("read", "evaluate", "yolo"), (0.5, 1.0)
-    found = scale.run(replace(config, parts=parts, shares=shares, folder=tmp_path))
+    config = scale.Config(
+        parts=parts,
+        images=IMAGES,
+        boxes=BOXES,
+        classes=30,
+        files=IMAGES,
+        evaluated=IMAGES,
+        shares=shares,
+        folder=tmp_path,
+    )
+    found = scale.run(config)
     assert {part: [row.said.get("boxes") for row in rows] for part, rows in found.items()} == {
         part: [BOXES // 2, BOXES] for part in parts
     }
@@ -325,4 +338,4 @@ def test_each_part_is_measured_in_a_process_of_its_own(scale: Any, config: Any, 
     assert all(word in printed for word in (*parts, "CPU s at 0.5", "GiB at 1", "grown", f"boxes {BOXES}"))
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match="parts: unknown, got walk; allowed: read, "):
-        scale.run(replace(config, parts=("walk",)))
+        scale.run(scale.Config(parts=("walk",)))
