@@ -152,6 +152,13 @@ class Trainer:
         # Where Keras' callbacks look for the number of steps done.
         task.model.optimizer = self.optimizer
         self.callbacks = keras.callbacks.CallbackList(list(task.callbacks), model=task.model)
+        # What each device follows by itself: read one by one, each would be an exchange between all devices.
+        self.followed = [
+            weight
+            for weight in self.plain.weights
+            if weight.synchronization == tf.VariableSynchronization.ON_READ and weight.dtype == tf.float32
+        ]
+        self.names: tuple[str, ...] = ()
         self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.checkpoints = tf.train.CheckpointManager(
             tf.train.Checkpoint(model=task.model, averaged=task.averaged, optimizer=self.optimizer, epoch=self.epoch),
@@ -276,11 +283,14 @@ class Trainer:
             getattr(self.callbacks, event)(*number)
 
     def _distributed_step(self, batch: Any) -> dict[str, tf.Tensor]:
-        losses = self.strategy.run(self._replica_step, args=batch)
-        self._average()
-        return {name: self.strategy.reduce("MEAN", value, axis=None) for name, value in losses.items()}
+        told = self.strategy.reduce("MEAN", self.strategy.run(self._replica_step, args=batch), axis=None)
+        sizes = [weight.shape.num_elements() for weight in self.followed]
+        losses, *followed = tf.split(told, [len(self.names), *sizes])
+        self._average({id(weight): value for weight, value in zip(self.followed, followed, strict=True)})
+        return dict(zip(self.names, tf.unstack(losses), strict=True))
 
-    def _replica_step(self, images: tf.Tensor, boxes: tf.Tensor, classes: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _replica_step(self, images: tf.Tensor, boxes: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
+        """The losses of `names`, then what `followed` holds, in one row: one exchange between devices for all."""
         # What is frozen is not watched, so nothing is computed backwards below it.
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self.variables)
@@ -297,16 +307,19 @@ class Trainer:
         # Adding up keeps what was traced of the step until the process ends, and one replica has nothing to add.
         alone = self.strategy.num_replicas_in_sync == 1
         self.optimizer.apply_gradients(zip(gradients, self.variables, strict=True), skip_gradients_aggregation=alone)
-        return {**losses, "gradient_norm": tf.linalg.global_norm(gradients)}
+        losses["gradient_norm"] = tf.linalg.global_norm(gradients)
+        self.names = tuple(losses)
+        return tf.concat([tf.stack(list(losses.values())), *(tf.reshape(w, [-1]) for w in self.followed)], axis=0)
 
-    def _average(self) -> None:
+    def _average(self, followed: dict[int, tf.Tensor]) -> None:
         # Early on the average follows closely, or it would remember the random start.
         step = tf.cast(self.optimizer.iterations, tf.float32)
         decay = tf.minimum(self.recipe.ema, (1.0 + step) / (10.0 + step))
         for mean, weight in zip(self.task.averaged.weights, self.plain.weights, strict=True):
             if mean.dtype.is_floating:
                 # In this form what does not change stays as it is to the last bit.
-                mean.assign_sub((1.0 - decay) * (mean - weight))
+                now = tf.reshape(followed[id(weight)], weight.shape) if id(weight) in followed else weight
+                mean.assign_sub((1.0 - decay) * (mean - now))
             else:
                 mean.assign(weight)
 

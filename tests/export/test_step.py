@@ -243,12 +243,12 @@ def test_nothing_is_computed_backwards_below_what_is_frozen(tiny: Arch, tmp_path
             freeze(model, tiny, frozen)
         trainer = trainer_of(tiny, model, averaged, tmp_path / str(frozen))
         graph = trainer.step.get_concrete_function(drawn(tiny)[0]).graph
-        return sum(op.type.endswith(("BackpropInput", "BackpropFilter", "GradV3")) for op in graph.get_operations())
+        return sum(op.type.endswith(("BackpropInput", "BackpropFilter")) for op in graph.get_operations())
 
     everything, last = gradients_of(None), gradients_of("cat")
-    # Of l7 and d2: a batch norm, four kernels, and what these read; nobody asks for what l7 reads, so it is not run.
-    assert everything > 30
-    assert last == 1 + 4 + 4
+    # Of l7 and d2: four kernels, and what these read; nobody asks for what l7 reads, so that is not run.
+    assert everything > 25
+    assert last == 4 + 4
 
 
 @pytest.mark.parametrize(
