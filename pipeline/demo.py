@@ -43,6 +43,8 @@ class Config:
     """Passes over them in the first training."""
     prune_epochs: int = 2
     """Passes over them after each cut."""
+    tolerance: float = 0.5
+    """Points of AP50 below the unpruned network at which a cut is taken back."""
     qat_epochs: int = 3
     """Passes over them in quantization-aware training."""
     pictures: int = 6
@@ -107,6 +109,7 @@ def run(config: Config, show: Show = QUIET) -> Shown:
             rows=_widest(config.arch),
             step=PRUNED,
             most=PRUNED,
+            tolerance=config.tolerance,
             recipe=Recipe(epochs=config.prune_epochs, learning_rate=0.001, warmup_epochs=0.5),
             batch=batch,
             augment=quick.AUGMENT,

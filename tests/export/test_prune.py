@@ -15,7 +15,7 @@ from micro_yolo.model.channels import channels_of, cut
 from micro_yolo.model.keras import keras, tf
 from micro_yolo.model.sparsity import dooming, has_pattern, masks_of, strip_pruning, two_of_four
 from micro_yolo.model.spec import Arch, Row
-from micro_yolo.model.tfmot import UpdatePruningStep
+from micro_yolo.model.tfmot import PruneLowMagnitude, UpdatePruningStep
 from micro_yolo.model.zoo import ARCHS
 from micro_yolo.pipeline import convert, evaluate, prune
 from micro_yolo.pipeline.data.strength import Strength
@@ -141,7 +141,8 @@ def test_stripped_and_cut_is_the_network_that_was_trained() -> None:
     wrapped = dooming(model, TIED, unit[[3, 0, 9]], steps=4)
     list(trained_steps(wrapped, 6))
     stripped = strip_pruning(wrapped)
-    assert {type(layer).__module__.split(".")[0] for layer in stripped.layers} == {"tf_keras"}
+    assert {type(layer).__module__.split(".")[0] for layer in stripped.layers} == {"micro_yolo", "tf_keras"}
+    assert not any(isinstance(layer, PruneLowMagnitude) for layer in stripped.layers)
     smaller, weights = cut(TIED, weights_of(model), {"b.mid": [i for i in range(16) if i not in (0, 3, 9)]})
     images = np.random.default_rng(1).integers(0, 256, (2, 16, 16, 3)).astype(np.float32)
     cut_down = with_weights(smaller, weights)
