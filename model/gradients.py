@@ -94,8 +94,8 @@ def _pieces(k: int) -> Iterator[tuple[int, int]]:
 def normalize(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
     """Batch norm by the batch's own statistics, as depthwise 1x1 convolutions.
 
-    oneDNN's batch norm has no fast kernel for AVX2 where channels come last: on such processors it took a fifth of a
-    training step (`benchmarks/operations.py`). The gradient is TensorFlow's. Mean and variance get none.
+    oneDNN's batch norm has no fast kernel for AVX2 where channels come last (`benchmarks/operations.py`). The gradient
+    is TensorFlow's. Mean and variance get none.
 
     Args:
       x: float32 (B, h, w, C), h, w and C known.

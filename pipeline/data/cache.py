@@ -24,6 +24,7 @@ import numpy as np
 from PIL import features
 
 from micro_yolo.pipeline.data.dataset import Split
+from micro_yolo.pipeline.data.files import Files
 
 # Counted up when the pixels made of a picture become others.
 _VERSION = 1
@@ -114,7 +115,7 @@ class Cache:
 def _contents(split: Split, size: tuple[int, int], rule: str) -> dict[str, Any]:
     """What a cache holds: equal for equal caches."""
     here = os.getcwd()
-    names = "\n".join(os.path.join(here, file) for file in split.files)
+    names = "\n".join(os.path.join(here, text) for text in Files.of(split.files).texts)
     pictures = hashlib.sha256(names.encode("utf-8", "surrogateescape"))
     # By the recorded sizes it is decided which way up a picture is.
     pictures.update(np.ascontiguousarray(split.sizes).astype(np.int64).tobytes())

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from micro_yolo.pipeline.data.files import Files
 from micro_yolo.pipeline.learn.devices import addresses, cluster, is_together
 from micro_yolo.pipeline.show.screen import QUIET, Show
 from micro_yolo.pipeline.store import runs
@@ -169,8 +170,8 @@ def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _digest(split: Split, root: Path) -> str:
     digest = hashlib.sha256()
-    for file in split.files:
-        digest.update(f"{str(file).removeprefix(str(root))}\n".encode())
+    for text in Files.of(split.files).texts:
+        digest.update(f"{text.removeprefix(str(root))}\n".encode())
     for array in (split.sizes, split.starts, split.boxes_xyxy, split.classes, split.crowd):
         digest.update(array.tobytes())
     for index in np.linspace(0, len(split) - 1, min(len(split), _PICTURES)).astype(int).tolist():

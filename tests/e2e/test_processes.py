@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tiny_table import TABLE
 
 from micro_yolo.pipeline import train
 from micro_yolo.pipeline.data import synthetic
@@ -23,16 +24,6 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
 EPOCHS = 6
-TABLE = {
-    "name": "tiny",
-    "size": [64, 64],
-    "rows": [
-        {"name": "l1", "op": "conv", "out": 8, "k": 3, "s": 2},
-        {"name": "l2", "op": "separable", "out": 16, "k": 3, "s": 2},
-        {"name": "l3", "op": "mbconv", "out": 16, "k": 3, "s": 2, "mid": 16, "se": 2},
-        {"name": "l4", "op": "detect", "anchors": [[12, 12], [24, 24]]},
-    ],
-}
 # Seconds after which one that lost the other must have ended: TensorFlow misses signs of life after ten.
 BOUND = 90
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tiny_table import TABLE
 
 from micro_yolo.model import zoo
 from micro_yolo.model.count import count
@@ -23,16 +24,6 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
 KEYS = ["33", "35", "53", "55"]
-TABLE = {
-    "name": "tiny",
-    "size": [64, 64],
-    "rows": [
-        {"name": "l1", "op": "conv", "out": 8, "k": 3, "s": 2},
-        {"name": "l2", "op": "separable", "out": 16, "k": 3, "s": 2},
-        {"name": "l3", "op": "mbconv", "out": 16, "k": 3, "s": 2, "mid": 16, "se": 2},
-        {"name": "l4", "op": "detect", "anchors": [[12, 12], [24, 24]]},
-    ],
-}
 EPOCHS = 6
 
 
