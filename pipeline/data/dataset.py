@@ -251,7 +251,7 @@ def _check_boxes(
     clipped = np.clip(boxes, 0, np.tile(sizes[images, ::-1].astype(np.float32), 2))
     moved = np.abs(clipped - boxes).max(1, initial=0)
     report(images[moved > CLIP_TOLERANCE_PX], "box partly outside the image, clipped")
-    again = doubled(images, raw.classes[rows], clipped)
+    again = doubled(images, 2 * raw.classes[rows] + raw.crowd[rows], clipped)
     if again.any():
         report(images[again], "box that is there twice, one kept")
         rows, images, clipped = rows[~again], images[~again], clipped[~again]

@@ -8,7 +8,7 @@ from collections import defaultdict
 from micro_yolo.pipeline.data.dataset import Dataset, Problem
 from micro_yolo.pipeline.data.files import Files
 from micro_yolo.pipeline.data.forms.sniff import SAYS
-from micro_yolo.pipeline.data.tree import Tree, child, folder_of, is_picture
+from micro_yolo.pipeline.data.tree import Tree, child, folder_of, is_picture, stem_of
 
 # What may be meant as a picture, and is none that is read.
 _KINDS = {
@@ -23,9 +23,11 @@ _DATA = (".json", ".jsonl", ".ndjson", ".csv", ".tsv")
 def leftovers(tree: Tree, dataset: Dataset) -> tuple[Problem, ...]:
     """What of the tree is in no split of `dataset`, was not read for it, and is not named among its problems."""
     named = {problem.file for problem in dataset.problems}
+    # Of a label file that cannot be read the picture is not named a second time.
+    explained = {stem_of(file) for file in named if "." in file}
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
     for file in _pictures(tree, dataset):
-        if file not in named:
+        if file not in named and stem_of(file) not in explained:
             found[folder_of(file), "picture that none of the labels read names, not used"].append(file)
     form_of = {file: form for form, files in tree.forms.items() for file in files}
     of_labels = {folder_of(file) for file in tree.used if file.lower().endswith(".txt")} - {""}

@@ -11,9 +11,8 @@ from __future__ import annotations
 import os
 import re
 from array import array
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from micro_yolo.pipeline.data.tree import Tree, child, folder_of, is_picture, st
 _STRICT = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 # Words that a key of data.yaml may have beside the one for a split.
 _BESIDE = {"path", "paths", "dir", "folder", "images", "image", "img", "list", "file", "set", "data"}
-# Labels whose meaning is looked at, and the share of pictures that a set may have without a label file and no word.
+# Label files whose meaning is looked at, and the share of pictures that a set may have without a label file and no word.
 _LOOKED_AT, _BACKGROUND = 64, 0.1
 
 
@@ -257,9 +256,10 @@ def _raw(name: str, pictures: Gathered, shape: tuple[int, int] | None, first_id:
     sizes, boxes = array("d"), array("d")
     index, classes = array("q"), array("q")
     work = [(text, None if text in pictures.bare else label) for text, label in pictures.labels.items()]
-    meaning = meaning_of(_some_lines(work), shape)
     looked = in_threads(_look, work)
-    for i, (label, (size, text)) in enumerate(zip(pictures.labels.values(), looked, strict=True)):
+    some = list(islice(looked, _LOOKED_AT))
+    meaning = meaning_of((line for _, text in some for line in (text or "").splitlines()), shape)
+    for i, (label, (size, text)) in enumerate(zip(pictures.labels.values(), chain(some, looked), strict=True)):
         height, width = size
         sizes.extend(size)
         for line in (text or "").splitlines():
@@ -293,12 +293,6 @@ def _raw(name: str, pictures: Gathered, shape: tuple[int, int] | None, first_id:
         crowd=np.zeros(len(index), bool),
         areas=np.full(len(index), np.nan),
     )
-
-
-def _some_lines(work: list[tuple[str, str | None]]) -> Iterator[str]:
-    """Lines of a few label files."""
-    for label in islice((label for _, label in work[:: max(len(work) // _LOOKED_AT, 1)] if label), _LOOKED_AT):
-        yield from (_read_label(label) or "").splitlines()
 
 
 def _look(paths: tuple[str, str | None]) -> tuple[tuple[float, float], str | None]:
