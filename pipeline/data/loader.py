@@ -67,7 +67,8 @@ def _open(text: str) -> Tree:
     else:
         for path in paths:
             if path.is_dir() or not path.name.lower().endswith(_SUFFIXES):
-                raise ValueError(f"{path}: must be a folder of labelled images, a .zip of one or a file of labels")
+                allowed = "a folder, a .zip of one, or files of labels"
+                raise ValueError(f"{path}: no labelled images found; allowed: {allowed}")
         tree = _beside(paths)
     tree.forms = sniff.forms(tree)
     if tree.only:
@@ -125,4 +126,5 @@ def _nothing(tree: Tree, inner: str | None) -> str:
     pictures = sum(map(len, tree.pictures.values()))
     looked_for = "; ".join(reader.looked_for for reader in READERS if reader.looked_for)
     there = f"; there are {pictures} pictures, and no labels of a form that is known" if pictures else ""
-    return f"{tree.root}: no labelled images found; looked for {looked_for}{hint or there}"
+    place = tree.full(tree.only[0]) if tree.only else tree.root
+    return f"{place}: no labelled images found; looked for {looked_for}{hint or there}"

@@ -89,7 +89,7 @@ def test_bad_line_is_a_bad_record(tmp_path, line, what):
 def test_a_sixth_number_is_left_out_and_said_once(tmp_path):
     write_yolo(tmp_path, "images", {"a": LINE.strip() + " 0.9\n", "b": LINE.strip() + " 0.8\n"})
     data = load(tmp_path)
-    assert [(p.file, p.count) for p in data.problems] == [("all", 2)] and "sixth number" in data.problems[0].what
+    assert [(p.file, p.count) for p in data.problems] == [("labels", 2)] and "sixth number" in data.problems[0].what
     assert all(split.boxes_xyxy.tolist() == [[24, 12, 40, 36]] for split in data.splits.values())
 
 

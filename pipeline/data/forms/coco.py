@@ -67,7 +67,7 @@ def find(tree: Tree) -> dict[str, str] | None:
                 f"{given} (train, then val)"
             )
         found[split] = meant[0]
-    return found or None
+    return {split: found[split] for split in ("all", *ORDER) if split in found} or None
 
 
 def _given(files: list[str]) -> dict[str, str]:

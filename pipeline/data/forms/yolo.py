@@ -268,7 +268,7 @@ def _raw(name: str, pictures: Gathered, shape: tuple[int, int] | None, first_id:
                 number, (x1, y1, x2, y2), said = parsed
                 if said is not None:
                     # Of each label file it would be said anew, though it is true of all.
-                    problems.add(name if said is not PIXELS else relative(label, base), said)
+                    problems.add("labels" if said is not PIXELS else relative(label, base), said)
                     if said is PIXELS:
                         continue
                 index.append(i)
