@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from micro_yolo.tflite import image
+from micro_yolo.tflite import image as images
 from micro_yolo.tflite.image import (
     LETTERBOX_FILL,
     RULES,
@@ -280,7 +280,7 @@ def test_heic_is_read_where_its_library_is() -> None:
 
 
 def test_heic_without_its_library_is_a_line_that_says_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image, "reads_heic", lambda: False)
+    monkeypatch.setattr(images, "reads_heic", lambda: False)
     with pytest.raises(
         ValueError, match=r"heic: HEIC, which needs pi-heif; `pip install 'micro-yolo\[heic\]'` brings it$"
     ):
