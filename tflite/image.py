@@ -7,7 +7,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -302,12 +302,9 @@ def find_images(path: str | Path) -> list[Path]:
     return sorted(file for _, files in walk(path) for file in files if file.suffix.lower() in SUFFIXES)
 
 
-def walk(path: str | Path, leave_out: Collection[Path] = ()) -> Iterator[tuple[Path, list[Path]]]:
-    """Each folder from `path` down, and its files; hidden ones left out.
-
-    Links to folders are followed, but none is entered twice, nor those `leave_out` (resolved).
-    """
-    seen = set(leave_out)
+def walk(path: str | Path) -> Iterator[tuple[Path, list[Path]]]:
+    """Each folder from `path` down, and its files; hidden ones left out. Links are followed, but to no folder twice."""
+    seen: set[Path] = set()
     for folder, below, files in os.walk(path, followlinks=True):
         real = Path(folder).resolve()
         if real in seen:
