@@ -203,7 +203,8 @@ def tell(predicted: Predicted, show: Show) -> None:
         where = predicted.out / (video["picture"] or video["frames_file"])
         show.say(f"{video['file']}: {video['detections']} objects in {video['frames']} frames{followed}: {where}")
     found = sum(len(image["detections"]) for image in predicted.images)
-    show.say(f"{found} objects in {len(predicted.images)} pictures{skipped}: {predicted.detections}")
+    looked_at = f"{found} objects in {len(predicted.images)} pictures" if predicted.images else "all of it"
+    show.say(f"{looked_at}{skipped}: {predicted.detections}")
 
 
 def command(config: Config) -> None:

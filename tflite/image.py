@@ -260,7 +260,9 @@ def _open(data: bytes, name: str | Path) -> Image.Image:
         picture = Image.open(io.BytesIO(data), formats=("HEIF",) if is_heic else _FORMATS)
     except Image.DecompressionBombError:
         raise ValueError(f"{name}: image has too many pixels; allowed: {MAX_PIXELS}") from None
-    except Exception:
+    except Exception as error:
+        if is_heic:
+            raise _damaged(name, error) from None
         raise ValueError(f"{name}: not an image; allowed: {', '.join(_FORMATS)}") from None
     if picture.width * picture.height > MAX_PIXELS:
         raise ValueError(f"{name}: image has {picture.width}x{picture.height} pixels; allowed: {MAX_PIXELS}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -131,6 +132,9 @@ def writing(path: Path, fps: float) -> Iterator[Writer]:
 
 
 def _cv2() -> Any:
+    # What its FFmpeg tells programmers of a damaged file; our own line names the file.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     try:
         import cv2
     # On a system without a screen OpenCV's usual wheel lacks libraries of the desktop.
