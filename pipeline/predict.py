@@ -19,7 +19,7 @@ from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.watch import sources
 
 if TYPE_CHECKING:
-    from micro_yolo.pipeline.measure.finders import ForeignFile, OurFile, Predictor
+    from micro_yolo.pipeline.measure.finders import ForeignFile, OurFile
 
 PROG = "python -m pipeline.predict"
 
@@ -86,7 +86,7 @@ def run(config: Config, show: Show = QUIET) -> Predicted:
     Raises ValueError or OSError, in one line, for what a user can mend. What cannot be read is warned of and named in
     detections.json; only if nothing can be read it is an error.
     """
-    from micro_yolo.pipeline.measure.tiles import Tiled
+    from micro_yolo.pipeline.measure.tiles import looking
     from micro_yolo.pipeline.show.draw import FONTS, unwritable
     from micro_yolo.pipeline.watch.look import Look
     from micro_yolo.pipeline.watch.written import Forms, existing, results
@@ -95,7 +95,8 @@ def run(config: Config, show: Show = QUIET) -> Predicted:
     named = sources.find(config.images, config.out)
     if named.own:
         show.warn(f"left out {named.own} pictures that predictions wrote")
-    opened, finder, threshold = _predictor(config)
+    opened, threshold = _open(config)
+    finder, window = looking(opened, config.tiles, config.tile_side)
     moving: tuple[Path | int, ...] = (*named.videos, *named.cameras)
     names = _names(named, config.out)
     forms = Forms(config.draw, config.csv, config.txt, config.save_crops)
@@ -136,7 +137,7 @@ def run(config: Config, show: Show = QUIET) -> Predicted:
                 "labels": opened.labels,
                 "score_threshold": threshold,
                 "iou_threshold": opened.facts.iou_threshold,
-                "window": finder.window if isinstance(finder, Tiled) else None,
+                "window": window,
                 "images": images,
                 "videos": videos,
                 "unreadable": unreadable,
@@ -150,16 +151,13 @@ def _check(config: Config) -> None:
     for name, value in (("score", config.score), ("iou", config.iou)):
         if value is not None and not 0 <= value <= 1:
             raise ValueError(f"{name}: must be in 0..1, got {value}")
-    if config.tile_side is not None and (not config.tiles or config.tile_side < 16):
-        raise ValueError(f"tile-side: needs --tiles, and must be at least 16 pixels, got {config.tile_side}")
     if config.frames is not None and config.frames < 1:
         raise ValueError(f"frames: must be at least 1, got {config.frames}")
 
 
-def _predictor(config: Config) -> tuple[OurFile | ForeignFile, Predictor, float]:
-    """The file, what looks at pictures by it, and the score from which objects are shown."""
+def _open(config: Config) -> tuple[OurFile | ForeignFile, float]:
+    """The file, and the score from which objects are shown."""
     from micro_yolo.pipeline.measure.finders import open_file
-    from micro_yolo.pipeline.measure.tiles import Tiled
 
     opened = open_file(config.model, score=config.score, iou=config.iou, threads=config.threads)
     threshold = opened.facts.score_threshold
@@ -167,9 +165,7 @@ def _predictor(config: Config) -> tuple[OurFile | ForeignFile, Predictor, float]
         from micro_yolo.pipeline.watch.tracks import FAINT
 
         opened = open_file(config.model, score=FAINT * threshold, iou=config.iou, threads=config.threads)
-    if not config.tiles:
-        return opened, opened, threshold
-    return opened, Tiled(opened, (config.tile_side,) * 2 if config.tile_side else None), threshold
+    return opened, threshold
 
 
 def _names(named: sources.Named, out: Path) -> dict[Path | int, tuple[str, str]]:

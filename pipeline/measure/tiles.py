@@ -125,3 +125,16 @@ def merged(found: Detections, cut: np.ndarray, iou_threshold: float) -> Detectio
         left = left[~((double | part) & (classes[left] == classes[first]))]
     rows = best[np.array(kept, np.int64)]
     return Detections(found.boxes_xyxy[rows], found.scores[rows], found.classes[rows])
+
+
+def looking(finder: Predictor, tiles: bool, side: int | None) -> tuple[Predictor, tuple[int, int] | None]:
+    """`finder`, with `tiles` as one that looks at windows too, of `side` pixels; and the window's (height, width).
+
+    Raises ValueError for a side without tiles, or too small a one.
+    """
+    if side is not None and (not tiles or side < 16):
+        raise ValueError(f"tile-side: needs --tiles, and must be at least 16 pixels, got {side}")
+    if not tiles:
+        return finder, None
+    tiled = Tiled(finder, (side, side) if side else None)
+    return tiled, tiled.window
