@@ -17,6 +17,7 @@ from micro_yolo.tflite.image import Fit, load_image, resize
 
 CLIP_TOLERANCE_PX = 1.0
 
+
 @dataclass(frozen=True)
 class Problem:
     """One kind of fault of one file. `count` says how many records of it were met (boxes, lines, images)."""

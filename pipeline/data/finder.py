@@ -70,7 +70,7 @@ class Finder:
         if not candidates and not exact:
             stem, ending = os.path.splitext(last)
             # A name without an ending may have dots in it.
-            stem = stem if ending.lower() in SUFFIXES or ending.lower() in (".heic", ".jfif") else last
+            stem = stem if ending.lower() in SUFFIXES else last
             candidates = self._by_stem.get(key_of(stem), [])
             if not candidates:
                 bare = _UPLOAD.sub("", stem)
@@ -78,7 +78,9 @@ class Finder:
         if len(candidates) < 2:
             return candidates[0] if candidates else None
         parts = [key_of(part) for part in plain.split("/")]
-        ranks = {name: (_shared_end(name, parts), _fits(name, split, near), _shared_start(name, near)) for name in candidates}
+        ranks = {
+            name: (_shared_end(name, parts), _fits(name, split, near), _shared_start(name, near)) for name in candidates
+        }
         best = max(ranks.values())
         meant = [name for name, rank in ranks.items() if rank == best]
         if len(meant) > 1:

@@ -8,11 +8,11 @@ from collections import defaultdict
 from micro_yolo.pipeline.data.dataset import Dataset, Problem
 from micro_yolo.pipeline.data.files import Files
 from micro_yolo.pipeline.data.forms.sniff import SAYS
-from micro_yolo.pipeline.data.tree import Tree, child, folder_of, is_picture, stem_of
+from micro_yolo.pipeline.data.tree import HEIC, Tree, child, folder_of, is_picture, stem_of
 
 # What may be meant as a picture, and is none that is read.
 _KINDS = {
-    **dict.fromkeys((".heic", ".heif"), "HEIC"),
+    **dict.fromkeys(HEIC, "`pip install 'micro-yolo[heic]'` brings what reads it"),
     **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".raw"), "a camera's raw data"),
     **dict.fromkeys((".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"), "a video"),
     **dict.fromkeys((".jp2", ".j2k", ".jxl", ".svg", ".psd", ".exr", ".hdr", ".dcm", ".ico", ".pnm", ".pbm"), "other"),

@@ -1,5 +1,5 @@
-"""What a person would mend in labels without asking, found and named: numbers that are shares of the picture, boxes that
-are there twice, classes of one name.
+"""What a person would mend in labels without asking, found and named: numbers that are shares of the picture, boxes
+that are there twice, classes of one name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def are_shares(boxes_xyxy: np.ndarray, sizes: np.ndarray) -> bool:
 
 
 def are_corners(boxes_xywh: np.ndarray, sizes: np.ndarray) -> bool:
-    """Whether boxes (m, 4) that should be x, y, width and height can only be corners; sizes (m, 2) of their pictures."""
+    """Whether boxes (m, 4) that should be x, y, width, height can only be corners; sizes (m, 2) of their pictures."""
     with np.errstate(invalid="ignore", over="ignore"):
         sides = sizes[:, ::-1]
         known = np.isfinite(boxes_xywh).all(1) & np.isfinite(sizes).all(1) & (sides > 0).all(1)

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from micro_yolo.tflite.image import SUFFIXES
+from micro_yolo.tflite.image import SUFFIXES, reads_heic
 
 # What systems and tools leave behind; no one means it.
 _PASSED_OVER = {"__MACOSX", "node_modules", "__pycache__", "$RECYCLE.BIN", "System Volume Information"}
+HEIC = (".heic", ".heif")
 _DEEPEST = 24
 # Bytes of a file that may be a link.
 _POINTER = 255
@@ -129,9 +130,7 @@ class Tree:
     @cached_property
     def pictures(self) -> dict[str, list[str]]:
         """Of each folder with pictures their names."""
-        found = {
-            folder: [name for name in names if is_picture(name)] for folder, names in self.folders.items()
-        }
+        found = {folder: [name for name in names if is_picture(name)] for folder, names in self.folders.items()}
         return {folder: names for folder, names in found.items() if names}
 
     def use(self, *names: str) -> None:
@@ -166,8 +165,9 @@ def _pointed_at(path: str) -> str | None:
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file's name has the ending of a picture that is read."""
-    return os.path.splitext(name)[1].lower() in SUFFIXES
+    """Whether a file's name has the ending of a picture that can be read here."""
+    ending = os.path.splitext(name)[1].lower()
+    return ending in SUFFIXES and (ending not in HEIC or reads_heic())
 
 
 def folder_of(name: str) -> str:

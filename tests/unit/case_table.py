@@ -75,7 +75,9 @@ CASES = {
     "L12": Case("coco", counts=SPLIT, said=("category 'background' has no boxes and is the background, left out",)),
     "L13": Case("coco", counts=SPLIT),
     "L14": Case("coco", counts=SPLIT),
-    "L16": refused("2 COCO files were found (batch_1.json, batch_2.json)", "batch_1.json,", "batch_2.json (train, then val)"),
+    "L16": refused(
+        "2 COCO files were found (batch_1.json, batch_2.json)", "batch_1.json,", "batch_2.json (train, then val)"
+    ),
     "L17": Case("csv", counts=SPLIT, first=()),
     "L19": Case("voc", counts={"train": (6, 12), "val": (2, 4)}),
     "L20": Case("voc", counts=WHOLE),
@@ -117,9 +119,11 @@ CASES = {
         counts=SPLIT,
         said=("picture of a kind that is not read (.heic", "label file without a picture, not used"),
     ),
-    "S18": Case("yolo", "0,1", {"train": (6, 14), "val": (2, 2)}, first=()),
+    "S18": Case("yolo", "0,1", {"train": (6, 12), "val": (2, 4)}, first=()),
     "S20": Case("coco", counts=WHOLE, said=("annotation id that is already another's, numbered anew",)),
-    "S22": Case("coco", counts=THREE, said=("category 'parts' has no boxes and is only the parent of others, left out",)),
+    "S22": Case(
+        "coco", counts=THREE, said=("category 'parts' has no boxes and is only the parent of others, left out",)
+    ),
     "S23": Case("coco", counts=WHOLE, said=(ONE_NAME,)),
     "S25": Case("voc", counts=WHOLE, said=(OTHER_NAME,)),
 }

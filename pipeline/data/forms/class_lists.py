@@ -12,6 +12,7 @@ _FILES = (
     "classes.txt",
     "obj.names",
     "_darknet.labels",
+    "_classes.txt",
     "class_names.txt",
     "classnames.txt",
     "class.txt",

@@ -63,7 +63,7 @@ def find(tree: Tree) -> dict[str, str] | None:
             given = ",".join(os.path.join(tree.root, file) for file in meant[:2])
             what = "no name tells which split each is" if split == "all" else f"all of them for {split}"
             raise ValueError(
-                f"{tree.root}: {len(meant)} COCO files were found ({shown}) and {what}; allowed: one, or two by name as "
+                f"{tree.root}: {len(meant)} COCO files were found ({shown}) and {what}; allowed: one, or two as "
                 f"{given} (train, then val)"
             )
         found[split] = meant[0]
@@ -75,7 +75,9 @@ def _given(files: list[str]) -> dict[str, str]:
     said = [_split_of(file) for file in files]
     if len(files) > 1 and (None in said or len(set(said)) < len(said)):
         said = list(ORDER[: len(files)])
-    return {split or "all": file for split, file in zip(said, files, strict=True)} if len(files) > 1 else {"all": files[0]}
+    return (
+        {split or "all": file for split, file in zip(said, files, strict=True)} if len(files) > 1 else {"all": files[0]}
+    )
 
 
 def find_single(tree: Tree) -> dict[str, str] | None:
@@ -265,10 +267,14 @@ def _image(record: Any, pictures: _Texts) -> tuple[int, str, float, float] | Non
     """Id, file name, height and width (NaN where there is none); None if it cannot be used."""
     if not isinstance(record, dict):
         return None
-    image_id, file_name = pictures.id(record.get("id")), record.get("file_name") or record.get("path")
+    image_id, file_name = pictures.id(record.get("id")), _file_name(record)
     if image_id is None or not isinstance(file_name, str) or not file_name or "\0" in file_name:
         return None
     return image_id, file_name.replace("\\", "/"), _number(record.get("height")), _number(record.get("width"))
+
+
+def _file_name(record: dict[str, Any]) -> Any:
+    return next((record[key] for key in ("file_name", "path", "coco_url") if record.get(key)), None)
 
 
 def _parents(records: list[Any]) -> set[str]:
@@ -277,7 +283,7 @@ def _parents(records: list[Any]) -> set[str]:
     return {parent for name, parent in named if parent and parent != name}
 
 
-def _categories(records: list[Any], path: Path, classes: _Texts) -> dict[int, str]:
+def _categories(records: list[Any], path: Any, classes: _Texts) -> dict[int, str]:
     names: dict[int, str] = {}
     for record in records:
         category_id = classes.id(record.get("id")) if isinstance(record, dict) else None
@@ -366,11 +372,11 @@ def _files(name: str, label: str, finder: Finder, file_names: list[str], problem
     """The pictures: nearly all in one folder, the others where they are found."""
     tree, near = finder.tree, folder_of(label)
     folder = _image_folder(name, label, tree, file_names)
-    texts = Files.below(tree.path(folder), file_names).texts
+    texts = list(Files.below(tree.path(folder), file_names).texts)
     start = f"{folder}/" if folder else ""
     split = None if name == "all" else name
     for number, written in enumerate(file_names):
-        if tree.has(start + written) or os.path.isabs(written) and os.path.isfile(written):
+        if tree.has(start + written) or (os.path.isabs(written) and os.path.isfile(written)):
             continue
         try:
             found = finder.find(written, folder or near, split=split)

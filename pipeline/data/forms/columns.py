@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from micro_yolo.pipeline.data.splits import split_of
 from micro_yolo.pipeline.data.tree import is_picture
 
-DELIMITERS = ",;\t|"
+DELIMITERS = ",;\t| "
 # What people call each column: small letters and digits alone.
 _NAMES = {
-    "image": "filename file filepath image imagename imagepath imagefile imageid path img imgpath imgname frame name fname picture",
-    "class": "class label labelname classname category categoryname name classid categoryid labelid object objectclass type",
+    "image": "filename file filepath image imagename imagepath imagefile imageid path img imgpath imgname frame name fname",
+    "class": "class label labelname classname category categoryname name classid categoryid labelid object type",
     "x1": "xmin x1 roix1 xtl left bboxxmin boxxmin bboxx1 xleft minx topleftx x0",
     "y1": "ymin y1 roiy1 ytl top bboxymin boxymin bboxy1 ytop miny toplefty y0",
     "x2": "xmax x2 roix2 xbr right bboxxmax boxxmax bboxx2 xright maxx bottomrightx",
@@ -44,6 +44,8 @@ _BARE: dict[str, tuple[str, ...]] = {
     "PNNTNNNN": ("image", "width", "height", "class", "x1", "y1", "x2", "y2"),
     "TNNNNPNN": ("class", "x", "y", "w", "h", "image", "width", "height"),
     "TNNNNP": ("class", "x", "y", "w", "h", "image"),
+    "PNNNNNT": ("image", "x1", "y1", "x2", "y2", "", "class"),
+    "PNNNNNTT": ("image", "x1", "y1", "x2", "y2", "", "class", ""),
     "PTNNNN": ("image", "class", "x1", "y1", "x2", "y2"),
     "SPTNNEENNEE": ("split", "image", "class", "x1", "y1", "", "", "x2", "y2", "", ""),
     "SPTNNNNNNNN": ("split", "image", "class", "x1", "y1", "", "", "x2", "y2", "", ""),
@@ -73,7 +75,7 @@ class Columns:
 
 def columns_of(head: str) -> Columns | None:
     """The columns of a CSV that begins like this; None if there are no boxes in it."""
-    lines = [line for line in head.splitlines()[:20] if line.strip()]
+    lines = [line for line in without_mark(head).splitlines()[:20] if line.strip()]
     if not lines:
         return None
     for delimiter in sorted(DELIMITERS, key=lambda sign: -lines[0].count(sign)):
@@ -86,6 +88,11 @@ def columns_of(head: str) -> Columns | None:
             if found is not None:
                 return found
     return None
+
+
+def without_mark(text: str) -> str:
+    """Without the line by which Excel tells itself the delimiter."""
+    return re.sub(r"^\s*sep=.\r?\n", "", text)
 
 
 def _named(heads: Sequence[str], delimiter: str) -> Columns | None:

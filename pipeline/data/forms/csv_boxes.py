@@ -15,9 +15,10 @@ from typing import Any
 
 from micro_yolo.pipeline.data.dataset import Dataset, Reader, clean_name
 from micro_yolo.pipeline.data.forms.class_lists import class_list
-from micro_yolo.pipeline.data.forms.columns import Columns, columns_of
+from micro_yolo.pipeline.data.forms.columns import Columns, columns_of, without_mark
 from micro_yolo.pipeline.data.forms.regions import attribute, shape_corners
-from micro_yolo.pipeline.data.labels import Collected, number
+from micro_yolo.pipeline.data.labels import Collected
+from micro_yolo.pipeline.data.labels import number as plain_number
 from micro_yolo.pipeline.data.splits import split_of, split_of_path
 from micro_yolo.pipeline.data.text import read_text
 from micro_yolo.pipeline.data.tree import Tree, folder_of
@@ -59,7 +60,7 @@ def _descriptions(tree: Tree) -> dict[Any, str]:
 
 
 def _read_file(tree: Tree, file: str, collected: Collected, names: dict[str, str]) -> None:
-    text = read_text(tree.full(file))
+    text = without_mark(read_text(tree.full(file)))
     columns = columns_of(text[:20_000])
     if columns is None:
         collected.problems.add(file, "CSV without columns that are known, not used")
@@ -101,6 +102,11 @@ def _read_file(tree: Tree, file: str, collected: Collected, names: dict[str, str
                     collected.split(split).box(picture, label, box or _NAN4, crowd=crowd)
     except csv.Error as error:
         raise ValueError(f"{tree.full(file)}: must be CSV, got {error}") from None
+
+
+def number(text: str) -> float:
+    """A number, with a point or with a comma; NaN if it is none."""
+    return plain_number(text.replace(",", "."))
 
 
 def _class_of(columns: Columns, row: list[str]) -> str:
@@ -178,4 +184,6 @@ CORNERS: dict[tuple[str, ...], Callable[[Columns], Corners]] = {
     ("bbox",): _listed,
     ("shape", "attributes"): _regions,
 }
-READER = Reader("CSV: .csv with the columns filename,width,height,class,xmin,ymin,xmax,ymax or others like it", find, read)
+READER = Reader(
+    "CSV: .csv with the columns filename,width,height,class,xmin,ymin,xmax,ymax or others like it", find, read
+)

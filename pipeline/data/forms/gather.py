@@ -81,7 +81,9 @@ class Gathered:
             tree.use(own)
         for line in lines_of(read_text(str(source))):
             plain = line.removeprefix("./")
-            place = next((name for name in (child(near, plain), plain, tree.relative(line)) if name and tree.has(name)), None)
+            place = next(
+                (name for name in (child(near, plain), plain, tree.relative(line)) if name and tree.has(name)), None
+            )
             if place is None and os.path.isabs(line) and os.path.isfile(line):
                 outside = self._tree_of(Path(line).parent)
                 self._add(outside, outside.inside(line) or Path(line).name)

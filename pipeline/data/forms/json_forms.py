@@ -130,10 +130,14 @@ def label_studio(what: Any, _: str) -> Iterator[Picture]:
         keys = ("image", "img", "image_url", "url")
         written = next((data[k] for k in keys if isinstance(data.get(k), str)), None)
         written = written or next(v for v in data.values() if isinstance(v, str) and "." in v)
-        results = [r for each in task.get("annotations") or task.get("completions") or () for r in each.get("result", ())]
+        results = [
+            r for each in task.get("annotations") or task.get("completions") or () for r in each.get("result", ())
+        ]
         for value in task.values():
             if isinstance(value, list) and not results:
-                results = [{"value": each, **each} for each in value if isinstance(each, dict) and "original_width" in each]
+                results = [
+                    {"value": each, **each} for each in value if isinstance(each, dict) and "original_width" in each
+                ]
         height = width = _NAN
         boxes: list[Box] = []
         for each in results:
@@ -196,8 +200,27 @@ def azure(what: Any, _: str) -> Iterator[Picture]:
     for each in what.get("label") or what.get("labels") or ():
         x1, y1, x2, y2 = (number(each[key]) for key in ("topX", "topY", "bottomX", "bottomY"))
         shares = max(x1, y1, x2, y2) <= 1 and height > 0
-        boxes.append((each["label"], (x1 * width, y1 * height, x2 * width, y2 * height) if shares else (x1, y1, x2, y2)))
+        boxes.append(
+            (each["label"], (x1 * width, y1 * height, x2 * width, y2 * height) if shares else (x1, y1, x2, y2))
+        )
     yield what.get("image_url") or what["imageUrl"], height, width, boxes
+
+
+def vertex(what: Any, _: str) -> Iterator[Picture]:
+    """Vertex AI: an object on each line, corners as shares."""
+    sides = ("xMin", "yMin", "xMax", "yMax")
+    boxes: list[Box] = [
+        (each["displayName"], tuple(number(each.get(side, 0)) for side in sides))
+        for each in what["boundingBoxAnnotations"]
+    ]
+    yield what["imageGcsUri"], _NAN, _NAN, boxes
+
+
+def ibm(what: Any, _: str) -> Iterator[Picture]:
+    """IBM Cloud Annotations: corners as shares."""
+    for written, objects in what["annotations"].items():
+        sides = ("x", "y", "x2", "y2")
+        yield written, _NAN, _NAN, [(each["label"], tuple(number(each[side]) for side in sides)) for each in objects]
 
 
 def hugging_face(what: Any, _: str) -> Iterator[Picture]:
@@ -236,6 +259,8 @@ FORMS: dict[str, Callable[[Any, str], Iterator[Picture]]] = {
     "bdd100k": bdd100k,
     "sagemaker": sagemaker,
     "azure": azure,
+    "vertex": vertex,
+    "ibm": ibm,
     "hugging face": hugging_face,
     "v7 darwin": darwin,
 }

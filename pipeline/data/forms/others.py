@@ -20,6 +20,7 @@ def _find(form: str, tree: Tree) -> list[str] | None:
 
 def _read(form: str, read_file: ReadFile, tree: Tree, found: list[str], *, val_fraction: float, seed: int) -> Dataset:
     collected = Collected(tree)
+    tree.use(*tree.forms.get(f"{form} meta", ()))
     for file in found:
         tree.use(file)
         read_file(tree, file, collected)
@@ -32,6 +33,6 @@ def _reader(form: str, read_file: ReadFile) -> Reader:
 
 READERS = [
     *(_reader(form, partial(json_forms.read_file, pictures=pictures)) for form, pictures in json_forms.FORMS.items()),
-    *(_reader(form, partial(xml_forms.read_file, form=form)) for form in ("cvat", "imglab")),
-    *(_reader(form, partial(text_forms.read_file, form=form)) for form in ("picture list", *text_forms.LINES)),
+    *(_reader(form, partial(xml_forms.read_file, form=form)) for form in xml_forms.READ),
+    *(_reader(form, partial(text_forms.read_file, form=form)) for form in (*text_forms.LISTS, *text_forms.LINES)),
 ]

@@ -12,7 +12,20 @@ from micro_yolo.pipeline.data.splits import split_of_path
 from micro_yolo.pipeline.data.tree import Tree, child
 
 PICTURES = ("images", "image", "jpegimages", "imgs", "img", "pictures", "photos", "frames", "pics")
-LABELS = ("labels", "label", "annotations", "annotation", "txt", "txts", "yolo", "labels_yolo", "anns", "ann", "xml", "xmls")
+LABELS = (
+    "labels",
+    "label",
+    "annotations",
+    "annotation",
+    "txt",
+    "txts",
+    "yolo",
+    "labels_yolo",
+    "anns",
+    "ann",
+    "xml",
+    "xmls",
+)
 _SAMPLE = 50
 
 

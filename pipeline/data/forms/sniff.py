@@ -9,11 +9,12 @@ from collections.abc import Callable
 from micro_yolo.pipeline.data.text import lines_of, read_head
 from micro_yolo.pipeline.data.tree import Tree, child, stem_of
 
-HEAD = 1 << 16
+HEAD, _MORE = 1 << 16, 1 << 22
 # Of larger folders a few files are looked at, and more where those are not alike.
 _FEW = 12
 _NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|nan|inf)"
-_FIVE = re.compile(rf"^\d+(?:\.0+)?(?:[ \t]+{_NUMBER}){{4,}}$")
+# Of a file that is one of several: parts.tfrecord-00000-of-00010.
+_SHARD = re.compile(r"-\d+-of-\d+$")
 
 # Form, the sign that the text begins with, and what is in its beginning; the first that fits.
 JSON_SIGNS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
@@ -36,7 +37,9 @@ JSON_SIGNS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("hugging face", "{", (r'"file_name"\s*:', r'"objects"\s*:\s*\{')),
     ("coco", "{", (r'"images"\s*:\s*\[',)),
     ("coco", "{", (r'"(bbox|segmentation|category_id)"\s*:', r'"image_id"\s*:')),
-    ("coco", "{", (r'"categories"\s*:\s*\[', r'"(annotations|info|licenses)"\s*:')),
+    ("coco", "{", (r'"categories"\s*:\s*\[', r'"annotations"\s*:')),
+    ("vertex", "{", (r'"boundingBoxAnnotations"\s*:',)),
+    ("ibm", "{", (r'"type"\s*:\s*"localization"',)),
 )
 XML_ROOTS = {"annotation": "voc", "annotations": "cvat", "dataset": "imglab"}
 # Lines of a text file beside pictures or in a folder of labels.
@@ -46,6 +49,8 @@ LINE_SIGNS: tuple[tuple[str, str], ...] = (
     ("dota", rf"^(?:{_NUMBER}[ \t]+){{8}}\S+(?:[ \t]+[0-9])?$"),
     ("dota", r"^(imagesource|gsd):"),
     ("visdrone", r"^(?:-?\d+,){7}-?\d+,?$"),
+    ("wider face", r"^\S+--\S+/\S+\.jpg$"),
+    ("mot", r"^\d+,-?\d+(?:,-?[\d.]+){4,8}$"),
     ("picture list", r"^.+?\.[A-Za-z]{3,4}(?:[ \t]+-?\d+(?:\.\d+)?(?:,-?\d+(?:\.\d+)?){3},\d+)+$"),
     ("oidv4", rf"^[A-Za-z].*?(?:[ \t]+{_NUMBER}){{4}}$"),
 )
@@ -59,8 +64,9 @@ def forms(tree: Tree) -> dict[str, list[str]]:
     for folder, names in tree.folders.items():
         groups = defaultdict(list)
         for name in names:
+            plain = _SHARD.sub("", name.lower())
             for ending in LOOK:
-                if name.lower().endswith(ending):
+                if plain.endswith(ending):
                     groups[ending].append(child(folder, name))
                     break
         for ending, files in groups.items():
@@ -74,11 +80,20 @@ def _looked_at(tree: Tree, files: list[str], look: Callable[[str, str], str | No
     """The form of each file: of many, that of a few if those are all of one."""
     if len(files) > _FEW:
         few = [files[i * (len(files) - 1) // 3] for i in range(4)]
-        some = {look(file, read_head(tree.full(file), HEAD)) for file in few} - {None}
+        some = {_look(tree, file, look) for file in few} - {None}
         if len(some) == 1:
             form = some.pop()
             return [(file, form) for file in files]
-    return [(file, look(file, read_head(tree.full(file), HEAD))) for file in files]
+    return [(file, _look(tree, file, look)) for file in files]
+
+
+def _look(tree: Tree, file: str, look: Callable[[str, str], str | None]) -> str | None:
+    head = read_head(tree.full(file), HEAD)
+    form = look(file, head)
+    if form is None and look is json_form and len(head) >= HEAD // 4:
+        # A picture or a long list of classes may come before what tells.
+        form = look(file, read_head(tree.full(file), _MORE))
+    return form
 
 
 def json_form(_: str, head: str) -> str | None:
@@ -102,7 +117,8 @@ def text_form(file: str, head: str) -> str | None:
         return None
     lines = lines_of(head)[:5]
     for form, sign in _LINES:
-        if lines and sign.match(lines[0]) and all(sign.match(line) or form == "dota" for line in lines[:-1]):
+        mixed = form in ("dota", "wider face")
+        if lines and sign.match(lines[0]) and all(sign.match(line) or mixed for line in lines[:-1]):
             return form
     return None
 
@@ -170,6 +186,10 @@ SAYS: dict[str, tuple[str, str]] = {
     "v7 darwin": ("V7 Darwin JSON", ""),
     "cvat": ("CVAT for images XML", ""),
     "imglab": ("dlib's imglab XML", ""),
+    "vertex": ("Vertex AI's JSON lines", ""),
+    "ibm": ("IBM Cloud Annotations JSON", ""),
+    "wider face": ("WIDER FACE's list", ""),
+    "mot": ("MOT Challenge tracks", "convert them to COCO JSON, such as by `mmtracking`'s mot2coco.py"),
     "kitti": ("KITTI labels", ""),
     "dota": ("DOTA's corners", ""),
     "visdrone": ("VisDrone's lines", ""),

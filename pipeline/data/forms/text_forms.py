@@ -14,15 +14,17 @@ from micro_yolo.pipeline.data.tree import Tree, folder_of, stem_of
 
 # VisDrone's classes, which its files give by number: https://github.com/VisDrone/VisDrone2018-DET-toolkit
 _VISDRONE = (
-    "ignored regions|pedestrian|people|bicycle|car|van|truck|tricycle|awning-tricycle|bus|motor|others".split("|")
+    *("ignored regions", "pedestrian", "people", "bicycle", "car", "van", "truck", "tricycle", "awning-tricycle"),
+    *("bus", "motor", "others"),
 )
+_NO_OBJECT = ("DontCare", "ignored regions")
 Line = tuple[str, tuple[float, ...]]
 
 
 def read_file(tree: Tree, file: str, collected: Collected, form: str) -> None:
     """Add the picture of a file of labels, or all of a list; lines of another form are problems."""
-    if form == "picture list":
-        _read_list(tree, file, collected)
+    if form in LISTS:
+        LISTS[form](tree, file, collected)
         return
     split, near = split_of_path(file), folder_of(file)
     picture = collected.picture(stem_of(file), near, split)
@@ -42,7 +44,10 @@ def read_file(tree: Tree, file: str, collected: Collected, form: str) -> None:
         # YOLO's lines with names for numbers.
         found = _from_middles(tree, collected, split, picture, found)
     for name, corners in found:
-        collected.box(split, picture, name, corners, crowd=name in ("DontCare", "ignored regions"))
+        if name in _NO_OBJECT:
+            collected.problems.add(folder_of(file) or ".", f"region that is to be ignored ({name}), left out")
+        else:
+            collected.box(split, picture, name, corners)
 
 
 def _from_middles(tree: Tree, collected: Collected, split: str | None, picture: int, found: list[Line]) -> list[Line]:
@@ -55,13 +60,19 @@ def _from_middles(tree: Tree, collected: Collected, split: str | None, picture: 
 
 
 def _kitti(line: str) -> Line:
-    """KITTI: type, truncated, occluded, alpha, then the corners; https://www.cvlibs.net/datasets/kitti/"""
+    """KITTI: type, truncated, occluded, alpha, then the corners.
+
+    https://www.cvlibs.net/datasets/kitti/
+    """
     words = line.split()
     return words[0], tuple(float(word) for word in words[4:8])
 
 
 def _dota(line: str) -> Line | None:
-    """DOTA: four corners, class, difficult; https://captain-whu.github.io/DOTA/"""
+    """DOTA: four corners, class, difficult.
+
+    https://captain-whu.github.io/DOTA/
+    """
     if line.startswith(("imagesource", "gsd")):
         return None
     words = line.split()
@@ -105,3 +116,22 @@ def _read_list(tree: Tree, file: str, collected: Collected) -> None:
             collected.box(split, picture, name, corners)
 
 
+def _read_faces(tree: Tree, file: str, collected: Collected) -> None:
+    """WIDER FACE: a picture, how many faces, then x y w h and more of each.
+
+    http://shuoyang1213.me/WIDERFACE/
+    """
+    near, split = folder_of(file), split_of_path(file)
+    picture: int | None = None
+    for line in lines_of(read_text(tree.full(file))):
+        words = line.split()
+        if len(words) >= 4:
+            x, y, w, h = map(number, words[:4])
+            # A picture without faces has a line of zeros.
+            if w or h:
+                collected.box(split, picture, "face", (x, y, x + w, y + h))
+        elif not line.isdecimal():
+            picture = collected.picture(line, near, split)
+
+
+LISTS = {"picture list": _read_list, "wider face": _read_faces}

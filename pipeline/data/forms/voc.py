@@ -1,4 +1,4 @@
-"""Pascal VOC XML: a file for each picture, in Annotations/ or anywhere else, with lists of the splits or in their folders.
+"""Pascal VOC XML: a file for each picture, in Annotations/ or anywhere else, with lists of splits or in their folders.
 
 Corners are taken as written: xmin, ymin, xmax, ymax are pixel coordinates of the box's edges, w = xmax - xmin. VOC
 itself counts pixels from 1 and includes both corners; most tools that write its XML do not, and one pixel is within the
@@ -20,7 +20,7 @@ from micro_yolo.pipeline.data.files import in_threads
 from micro_yolo.pipeline.data.finder import AmbiguousError, Finder, key_of
 from micro_yolo.pipeline.data.labels import Collected, corners_of, number
 from micro_yolo.pipeline.data.splits import WORDS, is_whole, split_of, split_of_path, words_of
-from micro_yolo.pipeline.data.text import encoding_of, lines_of, read_text
+from micro_yolo.pipeline.data.text import decoded, encoding_of, lines_of, read_text
 from micro_yolo.pipeline.data.tree import Tree, child, folder_of, is_picture, stem_of
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -197,10 +197,13 @@ def parse(data: bytes | OSError) -> Element:
     """
     if isinstance(data, OSError):
         raise data
+    data = data.lstrip()
     declared = re.match(rb"""\s*<\?xml[^>]*encoding=["']([\w.-]+)["'][^>]*\?>""", data)
     if declared and encoding_of(data[:64]) is None and declared[1].lower() not in _OF_EXPAT:
         # Python's parser knows encodings of one byte alone.
         data = data[declared.end() :].decode(declared[1].decode(), "replace").encode()
+    if encoding_of(data[:64]) is None and (not declared or declared[1].lower() in (b"utf-8", b"utf8")):
+        data = decoded(data).encode() if not _is_utf8(data) else data
     # Six times as fast as defusedxml's parser, which is written in Python.
     parser = XMLParser(target=_Plain())
     try:
@@ -211,6 +214,14 @@ def parse(data: bytes | OSError) -> Element:
 
         tree: Element = fromstring(data)
         return tree
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+        return True
+    except UnicodeDecodeError:
+        return False
 
 
 def _picture(finder: Finder, file: str, written: str, split: str, problems: Problems) -> str:
@@ -256,4 +267,6 @@ def _under(element: Element | None, tag: str) -> float:
 
 
 _OF_EXPAT = {b"utf-8", b"utf8", b"us-ascii", b"ascii", b"iso-8859-1", b"latin-1", b"latin1", b"utf-16"}
-READER = Reader("Pascal VOC: .xml files in Annotations/ or beside the images, in train/ and test/ folders or not", find, read)
+READER = Reader(
+    "Pascal VOC: .xml files in Annotations/ or beside the images, in train/ and test/ folders or not", find, read
+)

@@ -9,7 +9,6 @@ Format: https://docs.ultralytics.com/datasets/detect/
 from __future__ import annotations
 
 import os
-import re
 from array import array
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -32,7 +31,7 @@ from micro_yolo.pipeline.data.tree import Tree, child, folder_of, is_picture, st
 _STRICT = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 # Words that a key of data.yaml may have beside the one for a split.
 _BESIDE = {"path", "paths", "dir", "folder", "images", "image", "img", "list", "file", "set", "data"}
-# Label files whose meaning is looked at, and the share of pictures that a set may have without a label file and no word.
+# Label files that are looked at for what lines mean; the share of pictures without one that is not worth a word.
 _LOOKED_AT, _BACKGROUND = 64, 0.1
 
 
@@ -93,7 +92,9 @@ def _from_darknet(tree: Tree) -> Found | None:
 
 
 def _listed_place(tree: Tree, near: str, value: str) -> Path:
-    return next((tree.path(n) for n in (child(near, value), _named_file(tree, value)) if n and tree.has(n)), tree.path(value))
+    return next(
+        (tree.path(n) for n in (child(near, value), _named_file(tree, value)) if n and tree.has(n)), tree.path(value)
+    )
 
 
 def _named_file(tree: Tree, written: str) -> str | None:
@@ -191,6 +192,12 @@ def _from_yaml(tree: Tree, name: str, *, strict: bool) -> Found | None:
     splits = {split: places for split, places in splits.items() if places}
     if not splits:
         raise ValueError(f"{path}: must name the folders train and val, got none")
+    if (
+        not strict
+        and "names" not in table
+        and not any(place.exists() for places in splits.values() for place in places)
+    ):
+        return None
     shape = table.get("kpt_shape")
     count = str(table.get("nc") or "")
     return Found(
@@ -213,7 +220,11 @@ def _split_keys(table: dict[Any, Any]) -> dict[Any, str]:
     found = {}
     for key, value in table.items():
         split = split_of(str(key))
-        paths = value is None or isinstance(value, str) or (isinstance(value, list) and all(isinstance(v, str) for v in value))
+        paths = (
+            value is None
+            or isinstance(value, str)
+            or (isinstance(value, list) and all(isinstance(v, str) for v in value))
+        )
         if split is not None and paths and all(split_of(word) or word in _BESIDE for word in words_of(str(key))):
             found[key] = split
     return found
