@@ -13,7 +13,7 @@ from micro_yolo.pipeline.data.tree import is_picture
 DELIMITERS = ",;\t| "
 # What people call each column: small letters and digits alone.
 _NAMES = {
-    "image": "filename file filepath image imagename imagepath imagefile imageid path img imgpath imgname frame name fname",
+    "image": "filename file filepath image imagename imagepath imagefile imageid path img imgpath imgname frame name",
     "class": "class label labelname classname category categoryname name classid categoryid labelid object type",
     "x1": "xmin x1 roix1 xtl left bboxxmin boxxmin bboxx1 xleft minx topleftx x0",
     "y1": "ymin y1 roiy1 ytl top bboxymin boxymin bboxy1 ytop miny toplefty y0",
