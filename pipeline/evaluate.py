@@ -49,6 +49,10 @@ class Config:
     """Threads of the .tflite interpreter."""
     iou: float | None = None
     """Of two boxes of a class that overlap more than this the weaker goes; by default the contract's."""
+    tiles: bool = False
+    """Look at overlapping windows of each picture too, as pipeline.predict --tiles."""
+    tile_side: int | None = None
+    """With --tiles: side of a window, in pixels of the picture; by default the model's input."""
     out: Path | None = None
     """Folder for coco_NAME.json and metrics_NAME.json; by default the run's."""
     json: bool = False
@@ -125,9 +129,11 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
         show.warn(f"{config.model} drops what scores below {least:g} by itself, which lowers its average precision")
     split = dataset.splits[config.split]
     from micro_yolo.pipeline.measure.metrics import measure_split
+    from micro_yolo.pipeline.measure.tiles import looking
 
+    predictor, window = looking(subject.predictor, config.tiles, config.tile_side)
     with show.bar(f"{subject.title}, {config.split}", len(split)) as advance:
-        measured, results = measure_split(subject.predictor, split, dataset, classes=subject.classes, advance=advance)
+        measured, results = measure_split(predictor, split, dataset, classes=subject.classes, advance=advance)
     for message in measured["skipped"]:
         show.warn(f"left out of the measurement: {message}")
     metrics = {
@@ -138,13 +144,15 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
         "size": facts.size,
         "resize": facts.resize,
         "iou_threshold": facts.iou_threshold,
+        **({"window": window} if window else {}),
         **({"foreign": foreign} if foreign else {}),
         **measured,
         "versions": runs.provenance(),
     }
     written = []
     if subject.out is not None:
-        suffix = subject.name if config.split == "val" else f"{subject.name}_{config.split}"
+        parts = (subject.name, config.split if config.split != "val" else "", "tiles" if window else "")
+        suffix = "_".join(filter(None, parts))
         written.append(results.write(subject.out / f"coco_{suffix}.json"))
         written.append(runs.write_json(subject.out / f"metrics_{suffix}.json", metrics))
     return Evaluation(metrics, tuple(written))

@@ -172,5 +172,8 @@ def _measurements(run: Path) -> Iterator[tuple[str, tuple[dict[str, Any], Path |
         metrics = runs.read_json(path)
         if not isinstance(metrics, dict) or metrics.get("split") != "val" or "sha256" not in metrics:
             continue
+        # Of windows of the pictures: not what the file does by itself.
+        if "window" in metrics:
+            continue
         detections = path.with_name(f"coco_{path.name.removeprefix('metrics_')}")
         yield metrics["sha256"], (metrics, detections if detections.is_file() else None)
