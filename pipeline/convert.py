@@ -7,7 +7,6 @@ See docs/convert.md.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -133,10 +132,10 @@ def run(config: Config, show: Show = QUIET) -> Converted:
 
     Raises ValueError or OSError, in one line, for what a user can mend; then nothing is written.
     """
-    if config.samples < 1 or config.score_samples < 0:
-        raise ValueError(
-            f"samples, score_samples: must be at least 1 and 0, got {config.samples} and {config.score_samples}"
-        )
+    if config.samples < 1:
+        raise ValueError(f"samples: must be at least 1, got {config.samples}")
+    if config.score_samples < 0:
+        raise ValueError(f"score_samples: must not be negative, got {config.score_samples}")
     targets = _targets(config)
     trained = find(config.run, config.from_stage)
     if config.squeeze == "pool" and not any(row.se for row in trained.arch.rows):
@@ -318,11 +317,10 @@ def _thresholds(data: bytes, contract: Contract, dataset: Dataset | None, count:
 
     split = dataset.splits["val"]
     split = split.subset(np.sort(np.random.default_rng(0).permutation(len(split))[:count]))
+    detector = Detector(file_name(contract.variant, contract.head), contract=contract, data=data)
     try:
-        with tempfile.TemporaryDirectory() as folder, show.bar("measuring scores", len(split)) as advance:
-            path = Path(folder) / file_name(contract.variant, contract.head)
-            path.write_bytes(data)
-            seen = look(OurFile(Detector(path, contract=contract), SCORE_THRESHOLD), split, dataset, advance=advance)
+        with show.bar(f"measuring scores, {contract.variant}", len(split)) as advance:
+            seen = look(OurFile(detector, SCORE_THRESHOLD), split, dataset, advance=advance)
     except ValueError as error:
         return _unmeasured(show, str(error))
     found = thresholds(lay(seen.split, dataset.category_ids, seen.results), len(contract.labels))

@@ -87,7 +87,8 @@ class Evaluation:
 class _Subject:
     """What is measured, whatever it is made of.
 
-    `contract` is that of a file of ours; `classes` are as of `measure_split`, None if they are the data set's; `foreign` says how they were taken.
+    `contract` is that of a file of ours. `classes` are as of `measure_split`, None if they are the data set's;
+    `foreign` says how they were taken.
     """
 
     name: str
@@ -131,6 +132,7 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
     from micro_yolo.pipeline.measure.cuts import thresholds
     from micro_yolo.pipeline.measure.matching import lay
     from micro_yolo.pipeline.measure.metrics import look, measured
+    from micro_yolo.tflite.contract import Nms
 
     with show.bar(f"{subject.title}, {config.split}", len(split)) as advance:
         seen = look(subject.predictor, split, dataset, classes=subject.classes, advance=advance)
@@ -138,7 +140,13 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
         show.warn(f"left out of the measurement: {message}")
     laid = lay(seen.split, dataset.category_ids, seen.results)
     best = thresholds(laid, len(dataset.names))
-    least = subject.contract.nms.score_threshold if subject.contract else best.all.threshold if best else 0.25
+    least = (
+        subject.contract.nms.score_threshold
+        if subject.contract
+        else best.all.threshold
+        if best
+        else Nms.score_threshold
+    )
     matrix = confusion(laid, dataset.names, least)
     if config.model is not None and subject.contract is not None:
         _warn_of_moved(config.model, subject.contract, show)

@@ -57,14 +57,14 @@ def check(thresholds: Thresholds, n_classes: int) -> None:
 
 
 def moved(one: Thresholds, other: Thresholds, labels: Sequence[str]) -> list[tuple[str, Cut, Cut]]:
-    """What has another threshold in `other` than in `one`, by more than MOVED: "all" and names of classes."""
-    pairs = [("all", one.all, other.all), *zip(labels, one.classes, other.classes, strict=True)]
+    """What has another threshold in `other` than in `one`, by more than MOVED: "all classes" and names."""
+    pairs = [("all classes", one.all, other.all), *zip(labels, one.classes, other.classes, strict=True)]
     return [(name, a, b) for name, a, b in pairs if a and b and round(abs(a.threshold - b.threshold), 2) > MOVED]
 
 
 def said(moved: Sequence[tuple[str, Cut, Cut]]) -> str:
     """What `moved` found from a float32 to an int8 file, in a line; of many classes those that moved most."""
-    most = sorted(moved, key=lambda each: (each[0] != "all", -abs(each[1].threshold - each[2].threshold)))
+    most = sorted(moved, key=lambda each: (each[0] != "all classes", -abs(each[1].threshold - each[2].threshold)))
     told = [f"{name} from {a.threshold:g} to {b.threshold:g} ({b.boxes} boxes)" for name, a, b in most[:5]]
     more = f", and {len(most) - 5} more" if len(most) > 5 else ""
     return f"the score with the best F1 moves by more than {MOVED} from float32 to int8: {', '.join(told)}{more}"
