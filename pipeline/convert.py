@@ -38,6 +38,7 @@ PROG = "python -m pipeline.convert"
 LABELS = "labels.txt"
 # Images the finished file and Keras are compared on; more only cost time.
 COMPARED = 8
+_UNMEASURED = f"the score threshold stays at {contracts.Nms.score_threshold}, not measured: {{}}"
 _TARGET_HELP = (
     f"Also make what others need, several by commas: {'; '.join(f'{n}, {t.help}' for n, t in TARGETS.items())}."
 )
@@ -288,7 +289,9 @@ def _dataset(trained: Trained, config: Config, show: Show, *, needed: bool) -> D
     except (ValueError, OSError) as error:
         if needed or config.data is not None:
             raise
-        return _unmeasured(show, error) if config.score_samples else None
+        if config.score_samples:
+            show.warn(_UNMEASURED.format(error))
+        return None
 
 
 def _samples(trained: Trained, dataset: Dataset | None, count: int, show: Show) -> list[np.ndarray]:
@@ -322,13 +325,13 @@ def _thresholds(data: bytes, contract: Contract, dataset: Dataset | None, count:
         with show.bar(f"measuring scores, {contract.variant}", len(split)) as advance:
             seen = look(OurFile(detector, SCORE_THRESHOLD), split, dataset, advance=advance)
     except ValueError as error:
-        return _unmeasured(show, str(error))
+        show.warn(_UNMEASURED.format(error))
+        return None
     found = thresholds(lay(seen.split, dataset.category_ids, seen.results), len(contract.labels))
-    return found or _unmeasured(show, f"the {contract.variant} file finds nothing on {len(split)} validation images")
-
-
-def _unmeasured(show: Show, reason: object) -> None:
-    show.warn(f"the score threshold stays at {contracts.Nms.score_threshold}, not measured: {reason}")
+    if found is None:
+        nothing = f"the {contract.variant} file finds nothing on {len(split)} validation images"
+        show.warn(_UNMEASURED.format(nothing))
+    return found
 
 
 def _about(trained: Trained, config: Config) -> About:

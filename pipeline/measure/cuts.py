@@ -39,5 +39,5 @@ def _best(found: np.ndarray, told: np.ndarray, boxes: int) -> Cut | None:
     edges = np.flatnonzero(np.diff(np.concatenate([[False], f1 == f1.max(), [False]]).astype(int)))
     first, last = max(edges.reshape(-1, 2), key=lambda run: run[1] - run[0]).tolist()
     at = (first + last) // 2
-    shares = (f1[at], found[at] / told[at], found[at] / boxes)
-    return Cut(STEPS[at], *(round(float(share), 4) for share in shares), boxes)
+    best, precision, recall = (round(float(n), 4) for n in (f1[at], found[at] / told[at], found[at] / boxes))
+    return Cut(STEPS[at], best, precision, recall, boxes)
