@@ -173,14 +173,9 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
     }
     written = []
     if subject.out is not None:
-<<<<<<< HEAD
         parts = (subject.name, config.split if config.split != "val" else "", "tiles" if window else "")
         suffix = "_".join(filter(None, parts))
-        written.append(results.write(subject.out / f"coco_{suffix}.json"))
-=======
-        suffix = subject.name if config.split == "val" else f"{subject.name}_{config.split}"
         written.append(seen.results.write(subject.out / f"coco_{suffix}.json"))
->>>>>>> refs/heads/scores
         written.append(runs.write_json(subject.out / f"metrics_{suffix}.json", metrics))
         written.append(matrix.write(subject.out / f"confusion_{suffix}.json"))
         title = f"{subject.name}, {config.split}: scores above {least:g}, IoU 0.5"
