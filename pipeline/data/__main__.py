@@ -13,7 +13,6 @@ from micro_yolo.pipeline.data import Dataset
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import wide_console
 
-
 _MARK = "micro-yolo pipeline.data"
 
 

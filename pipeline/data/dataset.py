@@ -20,11 +20,15 @@ CLIP_TOLERANCE_PX = 1.0
 
 @dataclass(frozen=True)
 class Problem:
-    """One kind of fault of one file. `count` says how many records of it were met (boxes, lines, images)."""
+    """One kind of fault of one file. `count` says how many records of it were met (boxes, lines, images).
+
+    `unused` marks what was found and not used: nothing is wrong with it.
+    """
 
     file: str
     what: str
     count: int = 1
+    unused: bool = False
 
 
 class Problems:
@@ -101,7 +105,10 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Splits (train, val, perhaps test) under one list of classes; category_ids[c] is class c's id in the source."""
+    """Splits (train, val, perhaps test) under one list of classes; category_ids[c] is class c's id in the source.
+
+    `source` is what `load` was asked for, where that is not the root.
+    """
 
     root: Path
     format: str
@@ -109,6 +116,12 @@ class Dataset:
     category_ids: tuple[int, ...]
     splits: dict[str, Split]
     problems: tuple[Problem, ...] = ()
+    source: str = ""
+
+    @property
+    def place(self) -> str:
+        """What `load` finds this by again, from any working directory."""
+        return self.source or str(self.root.absolute())
 
     def __repr__(self) -> str:
         images = ", ".join(f"{len(split)} {name}" for name, split in self.splits.items())
@@ -128,10 +141,16 @@ class UnusableError(ValueError):
 
 
 def _summary(problems: tuple[Problem, ...], root: Path) -> str:
-    total = sum(p.count for p in problems)
-    shown = "; ".join(f"{p.file}: {p.what}" + (f" ({p.count})" if p.count > 1 else "") for p in problems[:3])
-    more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-    return f"{total} bad records: {shown}{more}; `python -m pipeline.data {root}` lists all"
+    said = []
+    for noun, some in (
+        ("bad records", [p for p in problems if not p.unused]),
+        ("files found and not used", [p for p in problems if p.unused]),
+    ):
+        if some:
+            shown = "; ".join(f"{p.file}: {p.what}" + (f" ({p.count})" if p.count > 1 else "") for p in some[:3])
+            more = f"; and {len(some) - 3} more" if len(some) > 3 else ""
+            said.append(f"{sum(p.count for p in some)} {noun}: {shown}{more}")
+    return "; ".join([*said, f"`python -m pipeline.data {root}` lists all"])
 
 
 @dataclass(frozen=True)

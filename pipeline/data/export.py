@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -73,7 +74,8 @@ def _coco(dataset: Dataset, folder: Path) -> int:
     (folder / "annotations").mkdir()
     number = 0
     for split_name, split in dataset.splits.items():
-        images, annotations = [], []
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
         for index, name in _pictures(split, folder / "images" / split_name, set()):
             image_id = len(images) + 1
             height, width = split.sizes[index].tolist()
@@ -134,7 +136,8 @@ def _voc(dataset: Dataset, folder: Path) -> int:
             objects = [
                 f"<object><name>{escape(dataset.names[kind])}</name><difficult>{int(crowd)}</difficult><bndbox>"
                 + "".join(
-                    f"<{tag}>{value:.8g}</{tag}>" for tag, value in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
+                    f"<{tag}>{value:.8g}</{tag}>"
+                    for tag, value in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
                 )
                 + "</bndbox></object>\n"
                 for kind, crowd, box in zip(split.classes[rows], split.crowd[rows], split.boxes_xyxy[rows], strict=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from micro_yolo.pipeline.data.dataset import Dataset, Problems, Raw, build_split, clean_name, finish
 from micro_yolo.pipeline.data.files import Files
-from micro_yolo.pipeline.data.finder import AmbiguousError, Finder
+from micro_yolo.pipeline.data.lookup import AmbiguousError, Finder
 from micro_yolo.pipeline.data.tree import Tree
 
 _NAN = float("nan")

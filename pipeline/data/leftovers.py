@@ -40,7 +40,7 @@ def leftovers(tree: Tree, dataset: Dataset) -> tuple[Problem, ...]:
             if reason is not None:
                 found[folder, reason].append(file)
     return tuple(
-        Problem(files[0] if len(files) == 1 else folder or ".", reason, len(files))
+        Problem(files[0] if len(files) == 1 else folder or ".", reason, len(files), unused=True)
         for (folder, reason), files in found.items()
     )
 

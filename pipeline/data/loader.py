@@ -51,8 +51,18 @@ def load(path: str | Path, *, val_fraction: float = 0.2, seed: int = 0) -> Datas
         if found is not None:
             dataset = reader.read(tree, found, val_fraction=val_fraction, seed=seed)
             more = () if tree.only else leftovers(tree, dataset)
-            return replace(dataset, problems=dataset.problems + more) if more else dataset
+            return replace(dataset, problems=dataset.problems + more, source=whole(path))
     raise ValueError(_nothing(tree, inner))
+
+
+def whole(path: str | Path) -> str:
+    """The path, or the paths with commas between, as `load` finds them from any working directory."""
+    return ",".join(os.path.abspath(each) for each in _named(str(path)))
+
+
+def is_there(path: str | Path) -> bool:
+    """Whether there is something at the path, or at all of several with commas between."""
+    return all(each.exists() for each in _named(str(path)))
 
 
 def _open(text: str) -> Tree:
@@ -61,9 +71,8 @@ def _open(text: str) -> Tree:
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such folder of labelled images; `python -m pipeline.data --help`")
-    whole = paths[0]
-    if len(paths) == 1 and (whole.is_dir() or whole.suffix.lower() == ".zip"):
-        tree = Tree(whole if whole.is_dir() else unpacked(whole))
+    if len(paths) == 1 and (paths[0].is_dir() or paths[0].suffix.lower() == ".zip"):
+        tree = Tree(paths[0] if paths[0].is_dir() else unpacked(paths[0]))
     else:
         for path in paths:
             if path.is_dir() or not path.name.lower().endswith(_SUFFIXES):

@@ -16,9 +16,9 @@ import numpy as np
 
 from micro_yolo.pipeline.data.dataset import Dataset, Problems, Raw, Reader, Split, build_split, clean_name, finish
 from micro_yolo.pipeline.data.files import Files, relative
-from micro_yolo.pipeline.data.finder import AmbiguousError, Finder
 from micro_yolo.pipeline.data.forms.outlines import outline_box
 from micro_yolo.pipeline.data.json_parts import members
+from micro_yolo.pipeline.data.lookup import AmbiguousError, Finder
 from micro_yolo.pipeline.data.repairs import are_corners
 from micro_yolo.pipeline.data.splits import ORDER, is_whole, split_of_path, words_of
 from micro_yolo.pipeline.data.tree import Tree, child, folder_of, stem_of

@@ -44,7 +44,7 @@ def _of_runs(counts: Any, height: int, width: int) -> tuple[float, float, float,
 
 
 def _unpacked(text: str) -> list[int]:
-    """COCO's compressed runs: six bits a sign, least first, each run from the fourth on less the one before the last."""
+    """COCO's compressed runs: six bits a sign, least first; from the fourth on less the one before the last."""
     runs: list[int] = []
     value, shift = 0, 0
     for sign in text:
