@@ -97,9 +97,12 @@ def _named(text: str) -> list[Path]:
 def _beside(paths: list[Path]) -> Tree:
     """The folder that holds all of these files and their pictures."""
     base = Path(os.path.commonpath([path.parent for path in paths])) if len(paths) > 1 else paths[0].parent
-    if base.name.lower() in LABELS or split_of(base.name):
+    if base.name.lower() in LABELS:
         base = base.parent
     tree = Tree(base)
+    if not tree.pictures:
+        base = base.parent
+        tree = Tree(base)
     return Tree(base, [tree.inside(path) or path.name for path in paths])
 
 

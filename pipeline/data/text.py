@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 
 # Longest first, as the mark of UTF-16 begins that of UTF-32.
 _MARKS = (
@@ -12,6 +13,10 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+
+_COMMON = "\u4e00-\u9fff\u3000-\u303f\uff00-\uffef"
+_RARE = re.compile(rf"[^\x00-\x7f{_COMMON}]")
+_WITHIN = re.compile(rf"[A-Za-z][{_COMMON}](?=[A-Za-z\s]|$)|(?<![{_COMMON}])[{_COMMON}][A-Za-z]")
 
 
 def encoding_of(head: bytes) -> str | None:
@@ -41,10 +46,9 @@ def decoded(data: bytes) -> str:
         text = data.decode("gb18030")
     except UnicodeDecodeError:
         return data.decode("cp1252", "replace")
-    # Any two bytes above 127 are some sign of GB18030; those of real text are among the common ones.
-    foreign = [sign for sign in text if ord(sign) > 127]
-    common = sum("\u4e00" <= sign <= "\u9fff" or "\u3000" <= sign <= "\u303f" for sign in foreign)
-    return text if common == len(foreign) else data.decode("cp1252", "replace")
+    # Nearly any two bytes are some sign of GB18030; real text has common ones, and no single one within a Latin word.
+    is_western = _RARE.search(text) or _WITHIN.search(text)
+    return data.decode("cp1252", "replace") if is_western else text
 
 
 def read_text(path: str) -> str:

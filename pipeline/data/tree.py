@@ -77,8 +77,10 @@ class Tree:
         for link, name in below:
             inner = child(folder, name)
             where = self._pointers.get(inner) or os.path.join(place, name)
+            if link and _leads_back(place, where):
+                continue
             # Within a linked folder only what is new is followed: links to one another would never end.
-            if linked and link and self._inode(where) in self._seen:
+            if linked and self._inode(where) in self._seen:
                 continue
             self._scan(inner, where, (*above, key), linked=linked or link)
 
@@ -150,6 +152,12 @@ class Tree:
         """How the tree names a file or folder, however its path is written; None if it is not below the root."""
         found = os.path.relpath(path, self.root).replace(os.sep, "/")
         return None if found == ".." or found.startswith("../") else "" if found == "." else found
+
+
+def _leads_back(place: str, where: str) -> bool:
+    """Whether a link in the folder `place` leads to that folder or to one above it."""
+    here, there = os.path.realpath(place), os.path.realpath(where)
+    return os.path.commonpath([here, there]) == there
 
 
 def _pointed_at(path: str) -> str | None:

@@ -51,7 +51,7 @@ def recorded(config: ConfigT, stage: Path, *, prog: str) -> ConfigT:
     options = {option.name: option for option in dataclasses.fields(typing.cast(Any, config))}
     changed = [name for name in MAY_CHANGE if name in options and getattr(config, name) != _default(options[name])]
     anew = {name: getattr(config, name) for name in (*ASKED_ANEW, *changed)}
-    if "data" in options and found.data is not None and "data" not in changed:
+    if "data" in options and typing.cast(Any, found).data is not None and "data" not in changed:
         anew["data"] = _place(found, facts.get("data"), f"{prog} --run {where} --resume")
     return dataclasses.replace(typing.cast(Any, found), **anew)
 
