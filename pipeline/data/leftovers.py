@@ -8,7 +8,7 @@ from collections import defaultdict
 from micro_yolo.pipeline.data.dataset import Dataset, Problem
 from micro_yolo.pipeline.data.files import Files
 from micro_yolo.pipeline.data.forms.sniff import SAYS
-from micro_yolo.pipeline.data.tree import HEIC, Tree, child, folder_of, is_picture, stem_of
+from micro_yolo.pipeline.data.tree import HEIC, Tree, child, folder_of, stem_of
 
 # What may be meant as a picture, and is none that is read.
 _KINDS = {
@@ -31,10 +31,10 @@ def leftovers(tree: Tree, dataset: Dataset) -> tuple[Problem, ...]:
             found[folder_of(file), "picture that none of the labels read names, not used"].append(file)
     form_of = {file: form for form, files in tree.forms.items() for file in files}
     of_labels = {folder_of(file) for file in tree.used if file.lower().endswith(".txt")} - {""}
-    for folder, names in tree.folders.items():
+    for folder, names in tree.others.items():
         for name in names:
             file = child(folder, name)
-            if file in tree.used or file in named or is_picture(name):
+            if file in tree.used or file in named:
                 continue
             reason = _reason(file, form_of.get(file), among_labels=folder in of_labels, read=dataset.format)
             if reason is not None:

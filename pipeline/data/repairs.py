@@ -11,12 +11,19 @@ import numpy as np
 
 # Smaller than any object, in pixels: boxes that are all below it were never pixels.
 _SHARE = 1.0001
-_MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5], np.uint64)
+# Odd, and of as many ones as zeros, in no order.
+_MIX = np.array(
+    [
+        *(0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5),
+        *(0xD6E8FEB86659FD93, 0xA0761D6478BD642F),
+    ],
+    np.uint64,
+)
 
 
 def are_shares(boxes_xyxy: np.ndarray, sizes: np.ndarray) -> bool:
     """Whether boxes (m, 4) are shares of pictures of these sizes (n, 2), where pixels were to be expected."""
-    if not len(boxes_xyxy) or not len(sizes):
+    if not len(boxes_xyxy) or not len(sizes) or (boxes_xyxy > _SHARE).any():
         return False
     finite = boxes_xyxy[np.isfinite(boxes_xyxy).all(1)]
     if not len(finite) or finite.max() > _SHARE or finite.min() < -_SHARE:
@@ -42,12 +49,13 @@ def doubled(images: np.ndarray, classes: np.ndarray, boxes: np.ndarray) -> np.nd
     """True (m,) for each box that an earlier one of its picture (m,) equals, class (m,) and float32 corners (m, 4)."""
     if len(boxes) < 2:
         return np.zeros(len(boxes), bool)
-    bits = np.ascontiguousarray(boxes + np.float32(0)).view(np.uint32).astype(np.uint64)
     with np.errstate(over="ignore"):
-        key = (bits * _MIX).sum(1, dtype=np.uint64)
-        key ^= key >> np.uint64(29)
-        key += images.astype(np.uint64) * np.uint64(0xD6E8FEB86659FD93)
-        key += classes.astype(np.uint64) * np.uint64(0xA0761D6478BD642F)
+        key = images.astype(np.uint64) * _MIX[4]
+        key += classes.astype(np.uint64) * _MIX[5]
+        for column in range(4):
+            # Zero has two signs.
+            key ^= key >> np.uint64(29)
+            key += (boxes[:, column] + np.float32(0)).view(np.uint32).astype(np.uint64) * _MIX[column]
     order = np.argsort(key, kind="stable")
     last, this = order[:-1], order[1:]
     alike = np.flatnonzero(key[last] == key[this])

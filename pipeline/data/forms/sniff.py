@@ -61,14 +61,13 @@ _JSON = tuple((form, first, tuple(map(re.compile, signs))) for form, first, sign
 def forms(tree: Tree) -> dict[str, list[str]]:
     """The files of each form, as the tree names them. Files of no form that is known are left out."""
     found = defaultdict(list)
-    for folder, names in tree.folders.items():
+    for folder, names in tree.others.items():
         groups = defaultdict(list)
         for name in names:
-            plain = _SHARD.sub("", name.lower())
-            for ending in LOOK:
-                if plain.endswith(ending):
-                    groups[ending].append(child(folder, name))
-                    break
+            plain = _SHARD.sub("", name.lower()) if "-of-" in name else name.lower()
+            ending = plain[plain.rfind(".") :]
+            if ending in LOOK:
+                groups[ending].append(child(folder, name))
         for ending, files in groups.items():
             for file, form in _looked_at(tree, files, LOOK[ending]):
                 if form is not None:
