@@ -106,7 +106,7 @@ class Tree:
         return Path(self.full(name))
 
     def files(self, *suffixes: str) -> Iterator[str]:
-        """The files, but for pictures, with one of these endings in small letters, such as ".json", in any letter case."""
+        """Files with one of these endings, such as ".json", in any letter case. Pictures are left out."""
         for folder, names in self.others.items():
             start = f"{folder}/" if folder else ""
             for name in names:

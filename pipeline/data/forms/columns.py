@@ -14,11 +14,12 @@ DELIMITERS = ",;\t| "
 # What people call each column: small letters and digits alone.
 _NAMES = {
     "image": "filename file filepath image imagename imagepath imagefile imageid path img imgpath imgname frame name",
-    "class": "class label labelname classname category categoryname name classid categoryid labelid object type",
-    "x1": "xmin x1 roix1 xtl left bboxxmin boxxmin bboxx1 xleft minx topleftx x0",
-    "y1": "ymin y1 roiy1 ytl top bboxymin boxymin bboxy1 ytop miny toplefty y0",
-    "x2": "xmax x2 roix2 xbr right bboxxmax boxxmax bboxx2 xright maxx bottomrightx",
-    "y2": "ymax y2 roiy2 ybr bottom bboxymax boxymax bboxy2 ybottom maxy bottomrighty",
+    "class": "class label labelname classname category categoryname name classid categoryid labelid object type "
+    "annotationtag",
+    "x1": "xmin x1 roix1 xtl left bboxxmin boxxmin bboxx1 xleft minx topleftx upperleftcornerx x0",
+    "y1": "ymin y1 roiy1 ytl top bboxymin boxymin bboxy1 ytop miny toplefty upperleftcornery y0",
+    "x2": "xmax x2 roix2 xbr right bboxxmax boxxmax bboxx2 xright maxx bottomrightx lowerrightcornerx",
+    "y2": "ymax y2 roiy2 ybr bottom bboxymax boxymax bboxy2 ybottom maxy bottomrighty lowerrightcornery",
     "x": "x bboxx bboxleft boxx left xmin x1",
     "y": "y bboxy bboxtop boxy top ymin y1",
     "w": "w bboxwidth bboxw boxwidth boxw width",

@@ -36,9 +36,10 @@ def read(tree: Tree, found: list[str], *, val_fraction: float, seed: int) -> Dat
     """Reads the files `find` gave; classes are the names met, in alphabetical order. ValueError if nothing is left."""
     collected = Collected(tree)
     names = _descriptions(tree) or class_list(tree, collected.problems) or {}
+    first: dict[tuple[str | None, int], str] = {}
     for file in found:
         tree.use(file)
-        _read_file(tree, file, collected, {str(key): name for key, name in names.items()})
+        _read_file(tree, file, collected, {str(key): name for key, name in names.items()}, first)
     return collected.dataset("csv", val_fraction=val_fraction, seed=seed)
 
 
@@ -59,7 +60,10 @@ def _descriptions(tree: Tree) -> dict[Any, str]:
     return names
 
 
-def _read_file(tree: Tree, file: str, collected: Collected, names: dict[str, str]) -> None:
+def _read_file(
+    tree: Tree, file: str, collected: Collected, names: dict[str, str], first: dict[tuple[str | None, int], str]
+) -> None:
+    """Add what a file says. `first` has, of each picture that was met, the file that it was met in."""
     text = without_mark(read_text(tree.full(file)))
     columns = columns_of(text[:20_000])
     if columns is None:
@@ -93,7 +97,9 @@ def _read_file(tree: Tree, file: str, collected: Collected, names: dict[str, str
             key = (written, split)
             if key not in pictures:
                 size = (number(row[height]), number(row[width])) if width is not None and height is not None else ()
-                pictures[key] = collected.picture(written, near, split, *size)
+                picture = pictures[key] = collected.picture(written, near, split, *size)
+                if picture is not None and (other := first.setdefault((split, picture), file)) != file:
+                    collected.problems.add(file, f"picture that {other} has boxes of too, all kept")
             if not empty:
                 picture = pictures[key]
                 if picture is not None:

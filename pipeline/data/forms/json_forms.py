@@ -216,6 +216,15 @@ def vertex(what: Any, _: str) -> Iterator[Picture]:
     yield what["imageGcsUri"], _NAN, _NAN, boxes
 
 
+def crowdhuman(what: Any, _: str) -> Iterator[Picture]:
+    """CrowdHuman: an object on each line; the boxes of whole bodies, of those that are to be looked at."""
+    boxes: list[Box] = []
+    for each in what["gtboxes"]:
+        if each["tag"] != "mask" and not (each.get("extra") or {}).get("ignore"):
+            boxes.append((each["tag"], _sides(*each["fbox"])))
+    yield what["ID"], _NAN, _NAN, boxes
+
+
 def ibm(what: Any, _: str) -> Iterator[Picture]:
     """IBM Cloud Annotations: corners as shares."""
     for written, objects in what["annotations"].items():
@@ -260,6 +269,7 @@ FORMS: dict[str, Callable[[Any, str], Iterator[Picture]]] = {
     "sagemaker": sagemaker,
     "azure": azure,
     "vertex": vertex,
+    "crowdhuman": crowdhuman,
     "ibm": ibm,
     "hugging face": hugging_face,
     "v7 darwin": darwin,

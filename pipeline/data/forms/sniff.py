@@ -38,6 +38,7 @@ JSON_SIGNS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("coco", "{", (r'"images"\s*:\s*\[',)),
     ("coco", "{", (r'"(bbox|segmentation|category_id)"\s*:', r'"image_id"\s*:')),
     ("coco", "{", (r'"categories"\s*:\s*\[', r'"annotations"\s*:')),
+    ("crowdhuman", "{", (r'"gtboxes"\s*:',)),
     ("vertex", "{", (r'"boundingBoxAnnotations"\s*:',)),
     ("ibm", "{", (r'"type"\s*:\s*"localization"',)),
 )
@@ -112,6 +113,8 @@ def xml_form(_: str, head: str) -> str | None:
 
 def text_form(file: str, head: str) -> str | None:
     """By its first lines; a file of one word a line names classes or lists pictures, and is of no form."""
+    from micro_yolo.pipeline.data.forms.columns import columns_of
+
     if stem_of(file).lower().startswith(("readme", "license", "classes")):
         return None
     lines = lines_of(head)[:5]
@@ -119,7 +122,8 @@ def text_form(file: str, head: str) -> str | None:
         mixed = form in ("dota", "wider face")
         if lines and sign.match(lines[0]) and all(sign.match(line) or mixed for line in lines[:-1]):
             return form
-    return None
+    columns = columns_of(head) if lines and "." in lines[0] else None
+    return "csv" if columns is not None and columns.delimiter != " " else None
 
 
 def _by_name(form: str) -> Callable[[str, str], str | None]:
@@ -139,6 +143,7 @@ LOOK: dict[str, Callable[[str, str], str | None]] = {
     ".jsonl": json_form,
     ".ndjson": json_form,
     ".manifest": json_form,
+    ".odgt": json_form,
     ".xml": xml_form,
     ".csv": csv_form,
     ".tsv": csv_form,
@@ -186,6 +191,7 @@ SAYS: dict[str, tuple[str, str]] = {
     "cvat": ("CVAT for images XML", ""),
     "imglab": ("dlib's imglab XML", ""),
     "vertex": ("Vertex AI's JSON lines", ""),
+    "crowdhuman": ("CrowdHuman's .odgt", ""),
     "ibm": ("IBM Cloud Annotations JSON", ""),
     "wider face": ("WIDER FACE's list", ""),
     "mot": ("MOT Challenge tracks", "convert them to COCO JSON, such as by `mmtracking`'s mot2coco.py"),
