@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from micro_yolo.pipeline.data.dataset import Dataset, Problem, Reader
-from micro_yolo.pipeline.data.forms import coco, sniff
+from micro_yolo.pipeline.data.forms import choice, coco, sniff
 from micro_yolo.pipeline.data.forms.class_lists import label_map
 from micro_yolo.pipeline.data.splits import split_of_path
 from micro_yolo.pipeline.data.text import read_text
@@ -49,7 +49,7 @@ def read(tree: Tree, found: list[str], *, val_fraction: float, seed: int) -> Dat
     tree.use(*found)
     inner = Tree(target)
     inner.forms = sniff.forms(inner)
-    dataset = coco.read(inner, coco.find(inner) or {}, val_fraction=val_fraction, seed=seed)
+    dataset = coco.read(inner, choice.find(inner) or {}, val_fraction=val_fraction, seed=seed)
     said = Problem(found[0], f"TFRecord; its pictures were unpacked into {target}", len(found))
     return replace(dataset, problems=(said, *dataset.problems))
 
