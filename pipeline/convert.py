@@ -18,7 +18,7 @@ import tyro
 
 from micro_yolo.model.nearest import nearest
 from micro_yolo.pipeline.show import cli
-from micro_yolo.pipeline.show.listing import listing
+from micro_yolo.pipeline.show.listing import listing, points
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.store import runs
 from micro_yolo.pipeline.store.finished import From, Trained, find
@@ -30,12 +30,15 @@ from micro_yolo.tflite.package import label_file, seal
 from micro_yolo.tflite.targets import TARGETS, Target
 
 if TYPE_CHECKING:
+    from micro_yolo.pipeline.data import Dataset
     from micro_yolo.tflite.heads import GridLike
+    from micro_yolo.tflite.thresholds import Thresholds
 
 PROG = "python -m pipeline.convert"
 LABELS = "labels.txt"
 # Images the finished file and Keras are compared on; more only cost time.
 COMPARED = 8
+_UNMEASURED = f"the score threshold stays at {contracts.Nms.score_threshold}, not measured: {{}}"
 _TARGET_HELP = (
     f"Also make what others need, several by commas: {'; '.join(f'{n}, {t.help}' for n, t in TARGETS.items())}."
 )
@@ -65,6 +68,8 @@ class Config:
     """How gates average over the picture: by a mean, or by a pool, which accelerators run faster."""
     samples: int = 200
     """Training images to calibrate int8 and int16x8 on."""
+    score_samples: int = 500
+    """Validation images to measure on, with each file, from which score on to show detections; 0 leaves it at 0.25."""
     author: str = ""
     """Who made the model, for the metadata in the file."""
     licence: str = ""
@@ -130,6 +135,8 @@ def run(config: Config, show: Show = QUIET) -> Converted:
     """
     if config.samples < 1:
         raise ValueError(f"samples: must be at least 1, got {config.samples}")
+    if config.score_samples < 0:
+        raise ValueError(f"score_samples: must not be negative, got {config.score_samples}")
     targets = _targets(config)
     trained = find(config.run, config.from_stage)
     if config.squeeze == "pool" and not any(row.se for row in trained.arch.rows):
@@ -148,7 +155,9 @@ def run(config: Config, show: Show = QUIET) -> Converted:
             _refuse_existing(path, parents)
     runs.check_writable(export)
     aware = {"int8"} if trained.quantization is not None else set()
-    samples = _samples(trained, config, show, needed=bool(({"int8", "int16x8"} - aware) & set(variants)))
+    calibrated = bool(({"int8", "int16x8"} - aware) & set(variants))
+    dataset = _dataset(trained, config, show, needed=calibrated)
+    samples = _samples(trained, dataset, config.samples if calibrated else COMPARED, show)
 
     from micro_yolo.model.heads import head_of
     from micro_yolo.tflite import convert as converting
@@ -183,6 +192,8 @@ def run(config: Config, show: Show = QUIET) -> Converted:
             data=contracts.Data(str(trained.data) if trained.data else None, trained.val_fraction, trained.seed),
             versions=runs.provenance(),
         )
+        thresholds = _thresholds(data, contract, dataset, config.score_samples, show)
+        contract = contract.measured(thresholds) if thresholds else contract
         data, contract = seal(data, contract, _about(trained, config))
         path = write(export, data, contract, _for_targets(targets, export, trained.run.name, data, contract))
         files.append(File(path, contract, len(data), differences, time.perf_counter() - start))
@@ -271,13 +282,21 @@ def _refuse_existing(path: Path, parents: dict[str, str]) -> None:
     raise ValueError(f"{path}: already exists{made}; allowed: --overwrite")
 
 
-def _samples(trained: Trained, config: Config, show: Show, *, needed: bool) -> list[np.ndarray]:
-    """Training images at the network's size; noise if only float variants are made and the data is gone."""
+def _dataset(trained: Trained, config: Config, show: Show, *, needed: bool) -> Dataset | None:
+    """The labelled images; None if they are gone and only float variants are made, which can do without."""
     try:
-        split = trained.dataset(config.data).splits["train"]
-    except (ValueError, OSError):
+        return trained.dataset(config.data)
+    except (ValueError, OSError) as error:
         if needed or config.data is not None:
             raise
+        if config.score_samples:
+            show.warn(_UNMEASURED.format(error))
+        return None
+
+
+def _samples(trained: Trained, dataset: Dataset | None, count: int, show: Show) -> list[np.ndarray]:
+    """Training images at the network's size; noise without a data set."""
+    if dataset is None:
         rng = np.random.default_rng(0)
         return [rng.integers(0, 256, (*trained.arch.size, 3), np.uint8) for _ in range(COMPARED)]
 
@@ -286,8 +305,33 @@ def _samples(trained: Trained, config: Config, show: Show, *, needed: bool) -> l
     def unreadable(fault: str) -> None:
         show.warn(f"not used for calibration: {fault}")
 
-    wanted = config.samples if needed else COMPARED
-    return sample_images(split, wanted, trained.arch.size, trained.resize, unreadable=unreadable)
+    return sample_images(dataset.splits["train"], count, trained.arch.size, trained.resize, unreadable=unreadable)
+
+
+def _thresholds(data: bytes, contract: Contract, dataset: Dataset | None, count: int, show: Show) -> Thresholds | None:
+    """From which scores on the detections of a file are worth showing, by what it finds on validation images."""
+    if dataset is None or not count:
+        return None
+    from micro_yolo.pipeline.measure.cuts import thresholds
+    from micro_yolo.pipeline.measure.finders import OurFile
+    from micro_yolo.pipeline.measure.matching import lay
+    from micro_yolo.pipeline.measure.metrics import SCORE_THRESHOLD, look
+    from micro_yolo.tflite.detector import Detector
+
+    split = dataset.splits["val"]
+    split = split.subset(np.sort(np.random.default_rng(0).permutation(len(split))[:count]))
+    detector = Detector(file_name(contract.variant, contract.head), contract=contract, data=data)
+    try:
+        with show.bar(f"measuring scores, {contract.variant}", len(split)) as advance:
+            seen = look(OurFile(detector, SCORE_THRESHOLD), split, dataset, advance=advance)
+    except ValueError as error:
+        show.warn(_UNMEASURED.format(error))
+        return None
+    found = thresholds(lay(seen.split, dataset.category_ids, seen.results), len(contract.labels))
+    if found is None:
+        nothing = f"the {contract.variant} file finds nothing on {len(split)} validation images"
+        show.warn(_UNMEASURED.format(nothing))
+    return found
 
 
 def _about(trained: Trained, config: Config) -> About:
@@ -305,10 +349,18 @@ def tell(made: Converted, show: Show) -> None:
     """What people want to know of it."""
     from rich.markup import escape
 
-    table = listing("file", "MiB", "mean |difference| to Keras", "s")
+    table = listing("file", "MiB", "mean |difference| to Keras", "score above", "F1", "s")
     for file in made.files:
         difference = float(np.mean(list(file.differences.values())))
-        table.add_row(escape(file.path.name), f"{file.n_bytes / 2**20:.2f}", f"{difference:.5f}", f"{file.seconds:.0f}")
+        thresholds = file.contract.thresholds
+        table.add_row(
+            escape(file.path.name),
+            f"{file.n_bytes / 2**20:.2f}",
+            f"{difference:.5f}",
+            f"{file.contract.nms.score_threshold:g}",
+            points(100 * thresholds.all.f1) if thresholds else "-",
+            f"{file.seconds:.0f}",
+        )
     show.say(f"{made.stage} ({made.arch}) -> {made.export}")
     show.draw(table)
     show.say(f"next: python -m pipeline.evaluate --model {made.files[-1].path}")

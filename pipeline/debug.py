@@ -172,6 +172,7 @@ def _keep_in_float(files: dict[str, Path], names: Sequence[str], path: Path, var
         variant=variant,
         model_sha256=hashlib.sha256(data).hexdigest(),
         parents={variant: runs.sha256(file) for variant, file in files.items()},
+        thresholds=None,
     )
     runs.write_together({path: data, contracts.path_of(path): said.to_json().encode()})
     return path

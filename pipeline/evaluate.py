@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from micro_yolo.pipeline.show import cli
-from micro_yolo.pipeline.show.listing import listing, points
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.store import runs
 from micro_yolo.pipeline.store.finished import From, check_names, find
 
 if TYPE_CHECKING:
     from micro_yolo.pipeline.data import Dataset
+    from micro_yolo.pipeline.measure.confusion import Confusion
     from micro_yolo.pipeline.measure.finders import ForeignFile, OurFile, Predictor
+    from micro_yolo.tflite.contract import Contract
 
 PROG = "python -m pipeline.evaluate"
-_TOTALS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR100")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Config:
     tile_side: int | None = None
     """With --tiles: side of a window, in pixels of the picture; by default the model's input."""
     out: Path | None = None
-    """Folder for coco_NAME.json and metrics_NAME.json; by default the run's."""
+    """Folder for coco_NAME.json, metrics_NAME.json and confusion_NAME; by default the run's."""
     json: bool = False
     """Print the metrics as JSON instead of tables."""
 
@@ -65,11 +65,13 @@ class Evaluation:
 
     Attributes:
         metrics: as metrics_NAME.json has them, NaN where there is no ground truth.
-        written: coco_NAME.json and metrics_NAME.json, none if they are not kept.
+        written: coco_NAME.json, metrics_NAME.json, confusion_NAME.json and .png, none if they are not kept.
+        confusion: what is taken for what, at the score above which detections are shown.
     """
 
     metrics: dict[str, Any]
     written: tuple[Path, ...]
+    confusion: Confusion
 
     @property
     def AP(self) -> float:
@@ -89,7 +91,8 @@ class Evaluation:
 class _Subject:
     """What is measured, whatever it is made of.
 
-    `classes` are as of `measure_split`, None if they are the data set's; `foreign` says how they were taken.
+    `contract` is that of a file of ours. `classes` are as of `measure_split`, None if they are the data set's;
+    `foreign` says how they were taken.
     """
 
     name: str
@@ -98,6 +101,7 @@ class _Subject:
     predictor: Predictor
     dataset: Dataset
     out: Path | None
+    contract: Contract | None = None
     classes: dict[int, int] | None = None
     foreign: dict[str, Any] | None = None
 
@@ -128,14 +132,30 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
         least = foreign["least_score"]
         show.warn(f"{config.model} drops what scores below {least:g} by itself, which lowers its average precision")
     split = dataset.splits[config.split]
-    from micro_yolo.pipeline.measure.metrics import measure_split
+    from micro_yolo.pipeline.measure.confusion import confusion, draw
+    from micro_yolo.pipeline.measure.cuts import thresholds
+    from micro_yolo.pipeline.measure.matching import lay
+    from micro_yolo.pipeline.measure.metrics import look, measured
     from micro_yolo.pipeline.measure.tiles import looking
+    from micro_yolo.tflite.contract import Nms
 
     predictor, window = looking(subject.predictor, config.tiles, config.tile_side)
     with show.bar(f"{subject.title}, {config.split}", len(split)) as advance:
-        measured, results = measure_split(predictor, split, dataset, classes=subject.classes, advance=advance)
-    for message in measured["skipped"]:
+        seen = look(predictor, split, dataset, classes=subject.classes, advance=advance)
+    for message in seen.skipped:
         show.warn(f"left out of the measurement: {message}")
+    laid = lay(seen.split, dataset.category_ids, seen.results)
+    best = thresholds(laid, len(dataset.names))
+    least = (
+        subject.contract.nms.score_threshold
+        if subject.contract
+        else best.all.threshold
+        if best
+        else Nms.score_threshold
+    )
+    matrix = confusion(laid, dataset.names, least)
+    if config.model is not None and subject.contract is not None:
+        _warn_of_moved(config.model, subject.contract, show)
     metrics = {
         "model": subject.title,
         "sha256": subject.sha256,
@@ -146,16 +166,21 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
         "iou_threshold": facts.iou_threshold,
         **({"window": window} if window else {}),
         **({"foreign": foreign} if foreign else {}),
-        **measured,
+        **measured(seen, dataset),
+        "score_threshold": least,
+        "thresholds": runs.plain(best),
         "versions": runs.provenance(),
     }
     written = []
     if subject.out is not None:
         parts = (subject.name, config.split if config.split != "val" else "", "tiles" if window else "")
         suffix = "_".join(filter(None, parts))
-        written.append(results.write(subject.out / f"coco_{suffix}.json"))
+        written.append(seen.results.write(subject.out / f"coco_{suffix}.json"))
         written.append(runs.write_json(subject.out / f"metrics_{suffix}.json", metrics))
-    return Evaluation(metrics, tuple(written))
+        written.append(matrix.write(subject.out / f"confusion_{suffix}.json"))
+        title = f"{subject.name}, {config.split}: scores above {least:g}, IoU 0.5"
+        written.append(draw(matrix, title, subject.out / f"confusion_{suffix}.png"))
+    return Evaluation(metrics, tuple(written), matrix)
 
 
 def _keras(config: Config) -> _Subject:
@@ -206,6 +231,7 @@ def _ours(config: Config, path: Path, predictor: OurFile) -> _Subject:
         predictor=predictor,
         dataset=dataset,
         out=config.out or (path.absolute().parent.parent if path.absolute().parent.name == runs.EXPORT else None),
+        contract=contract,
     )
 
 
@@ -241,9 +267,28 @@ def _theirs(config: Config, path: Path, predictor: ForeignFile) -> _Subject:
     )
 
 
+def _warn_of_moved(path: Path, contract: Contract, show: Show) -> None:
+    """Of thresholds that are others in the float32 file beside an int8 file, or the other way round."""
+    from micro_yolo.tflite import contract as contracts
+    from micro_yolo.tflite import thresholds
+
+    pair = ("float32", "int8")
+    if contract.variant not in pair or contract.variant not in path.name:
+        return
+    try:
+        read = [contracts.load(path.with_name(path.name.replace(contract.variant, variant))) for variant in pair]
+    except (ValueError, OSError):
+        return
+    whole, integer = read
+    if whole.parents != integer.parents or whole.thresholds is None or integer.thresholds is None:
+        return
+    if moved := thresholds.moved(whole.thresholds, integer.thresholds, contract.labels):
+        show.warn(thresholds.said(moved))
+
+
 def tell(found: Evaluation, show: Show) -> None:
     """What people want to know of it."""
-    from rich.markup import escape
+    from micro_yolo.pipeline.measure import tables
 
     metrics = found.metrics
     show.say(f"{metrics['model']}: {metrics['images']} images of {metrics['split']} in {metrics['data']}")
@@ -253,14 +298,11 @@ def tell(found: Evaluation, show: Show) -> None:
             f"classes matched by name: {len(foreign['classes'])}; left out: {foreign['left_out']}, "
             f"with {metrics['detections_left_out']} detections"
         )
-    totals = listing(*(name.removeprefix("AP_") for name in _TOTALS), "images/s", words=())
-    totals.add_row(*(points(metrics[name]) for name in _TOTALS), f"{metrics['images_per_second']:.1f}")
-    show.draw(totals)
-    classes = listing("class", "AP", "AP50", "boxes")
-    for name, row in metrics["per_class"].items():
-        classes.add_row(escape(name), points(row["AP"]), points(row["AP50"]), str(row["boxes"]))
-    show.draw(classes)
-    written = " and ".join(map(str, found.written))
+    show.draw(tables.totals(metrics))
+    show.draw(tables.classes(metrics))
+    if mistakes := tables.mistakes(found.confusion):
+        show.say(f"at scores above {metrics['score_threshold']:g}: {mistakes}")
+    written = ", ".join(map(str, found.written))
     show.say(f"wrote {written}" if written else "not kept; --out FOLDER keeps the results")
 
 

@@ -22,13 +22,15 @@ from micro_yolo.pipeline.page import charts, findings
 from micro_yolo.pipeline.page.charts import Series
 from micro_yolo.pipeline.page.findings import File
 from micro_yolo.pipeline.page.pictures import samples as drawn_samples
+from micro_yolo.pipeline.page.scores import measured, scores
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import decibels, points
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.store import history, runs
 
 if TYPE_CHECKING:
-    from micro_yolo.pipeline.data import Dataset, Split
+    from micro_yolo.pipeline.data import Dataset
+    from micro_yolo.pipeline.measure.matching import Laid
     from micro_yolo.pipeline.store.finished import Trained
 
 PROG = "python -m pipeline.report"
@@ -93,6 +95,10 @@ def page(trained: Trained, data: Path | None = None, samples: int = 6, show: Sho
     found = findings.files(directory)
     dataset, absent = _dataset(trained, data, show)
     best = findings.shown(found)
+    laid = measured(best, dataset) if dataset else {}
+    from_which = scores(best, laid, dataset) if dataset and best else {}
+    if from_which.get("moved"):
+        show.warn(from_which["moved"])
     entries, doubts = findings.table(directory, found)
     errors, stale = findings.layers(directory, found)
     environment = jinja2.Environment(
@@ -116,7 +122,8 @@ def page(trained: Trained, data: Path | None = None, samples: int = 6, show: Sho
         doubts=doubts,
         data=_data(trained, dataset),
         absent=absent,
-        curves=_curves(best, dataset) if dataset else {},
+        curves=_curves(best, laid, dataset) if dataset else {},
+        scores=from_which,
         training=_training(directory),
         pruning=_pruning(directory),
         layers=_layers(errors),
@@ -184,16 +191,15 @@ def _compile_with(found: Sequence[File], directory: Path) -> str:
     return f"python -m pipeline.edge {latest.path} --json {directory / runs.EDGE}"
 
 
-def _curves(best: dict[str, File], dataset: Dataset) -> dict[str, Any]:
+def _curves(best: dict[str, File], laid: dict[str, Laid], dataset: Dataset) -> dict[str, Any]:
     """A precision-recall chart per class, and a row of the table per class and file."""
     from micro_yolo.pipeline.measure.metrics import precision_curves
     from micro_yolo.pipeline.measure.results import read_results
 
     drawn: dict[str, list[Series]] = {name: [] for name in dataset.names}
     doubts = []
-    for colour, file in enumerate(best.values()):
-        metrics = file.metrics or {}
-        split = _measured_split(dataset.splits["val"], metrics)
+    for colour, (variant, file) in enumerate(best.items()):
+        metrics, split = file.metrics or {}, laid[variant].split
         recall, precision = precision_curves(split, dataset.category_ids, read_results(Path(str(file.detections))))
         for number, name in enumerate(dataset.names):
             own, said = precision[:, number], metrics["per_class"].get(name, {}).get("AP50")
@@ -228,14 +234,6 @@ def _curves(best: dict[str, File], dataset: Dataset) -> dict[str, Any]:
 
 def _classes(file: File) -> dict[str, Any]:
     return (file.metrics or {}).get("per_class", {})
-
-
-def _measured_split(split: Split, metrics: dict[str, Any]) -> Split:
-    """The images that were measured: those that could not be decoded were left out with their boxes."""
-    skipped = metrics.get("skipped", [])
-    if not skipped:
-        return split
-    return split.subset([i for i, file in enumerate(split.files) if not any(str(file) in why for why in skipped)])
 
 
 def _training(directory: Path) -> list[dict[str, Any]]:

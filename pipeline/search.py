@@ -303,7 +303,7 @@ def _measure(config: Config, key: str, table: Arch, show: Show) -> Candidate:
             given |= {"arch": str(written), "run": directory, "resume": False, "overwrite": True}
             train.run(train.Config(**given), show)
     with isolated(config.seed):
-        (file,) = convert.run(convert.Config(run=directory, float32=True, overwrite=True)).files
+        (file,) = convert.run(convert.Config(run=directory, float32=True, overwrite=True, score_samples=0)).files
         metrics = evaluate.run(evaluate.Config(model=file.path, data=config.data)).metrics
     epoch = runs.read_json(stage / runs.METRICS)["epoch"]
     show.say(f"{key}: AP50 {metrics['AP50']:.1f}, AP {metrics['AP']:.1f} of the float32 file")

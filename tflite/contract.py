@@ -9,13 +9,15 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from micro_yolo.tflite import heads, inspect, metadata, suppression, typed
+from micro_yolo.tflite import thresholds as cuts
 from micro_yolo.tflite.heads import Grid, GridLike
 from micro_yolo.tflite.image import LETTERBOX_FILL, RULES
+from micro_yolo.tflite.thresholds import Thresholds
 
 FORMAT = "micro-yolo/1"
 HEADS = ("detections", "raw")
@@ -126,6 +128,7 @@ class Contract:
         head: what the outputs are: "raw" are grids, "detections" what tflite.suppression makes of them.
         coding: how they are read: of grids one of tflite.heads.CODINGS. Files made before this was written have none,
             which means IMPLIED.
+        thresholds: what nms.score_threshold was measured to be; None if it was not, as in older files.
         format: of this JSON.
     """
 
@@ -145,6 +148,7 @@ class Contract:
     versions: dict[str, str] = field(default_factory=dict)
     head: str = "raw"
     coding: str = field(kw_only=True)
+    thresholds: Thresholds | None = None
     format: str = FORMAT
 
     def __post_init__(self) -> None:
@@ -160,6 +164,11 @@ class Contract:
         """The detection rows in order; none for the detections head."""
         strides = {output.row: output.stride for output in self.outputs if output.row}
         return tuple(Grid(row, stride, self.anchors[row]) for row, stride in strides.items())
+
+    def measured(self, thresholds: Thresholds) -> Contract:
+        """The contract with thresholds that were measured on its file."""
+        nms = replace(self.nms, score_threshold=thresholds.all.threshold)
+        return replace(self, nms=nms, thresholds=thresholds)
 
     def to_json(self) -> str:
         """The text of the contract's file."""
@@ -341,6 +350,8 @@ def _check(contract: Contract) -> None:
         if tensor.dtype != "float32" and not (math.isfinite(tensor.scale) and tensor.scale > 0):
             raise ValueError(f"{tensor.name}.scale: must be positive for {tensor.dtype}, got {tensor.scale}")
     _check_nms(contract.nms)
+    if contract.thresholds is not None:
+        cuts.check(contract.thresholds, len(contract.labels))
     (_check_grids if contract.head == "raw" else _check_detections)(contract)
 
 

@@ -26,15 +26,17 @@ class Detector:
         size: (height, width) of its input.
     """
 
-    def __init__(self, path: str | Path, *, threads: int = 1, contract: Contract | None = None) -> None:
-        """Load `path` with `contract`, by default the one beside it or in it.
+    def __init__(
+        self, path: str | Path, *, threads: int = 1, contract: Contract | None = None, data: bytes | None = None
+    ) -> None:
+        """Load `path`, or `data` that are to be it, with `contract`, by default the one beside it or in it.
 
         Raises:
             FileNotFoundError: the file is missing, or there is no contract.
             ValueError: the file is empty, truncated, not a .tflite, not the one of the contract, or cannot be run.
         """
         self.path = Path(path)
-        data = inspect.read_bytes(path)
+        data = inspect.read_bytes(path) if data is None else data
         # A damaged file can take the whole process down inside the runtime, so the hash comes first.
         inspect.read(data, path)
         self.contract = contract or contracts.load(path)

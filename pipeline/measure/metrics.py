@@ -7,6 +7,7 @@ import copy
 import io
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -73,13 +74,45 @@ def measure_split(
         advance: called for each image that is done.
 
     Returns:
-        The metrics of `coco_metrics` and images, images_per_second (decoding, resizing, model, suppression),
-        model_ms (per image: model, decoding, suppression), skipped (messages), with `classes` also
-        detections_left_out; and the detections.
+        The metrics of `measured`, and the detections.
 
     Raises:
         ValueError: no image of the split can be read, or the model cannot be run.
     """
+    seen = look(predictor, split, dataset, classes=classes, advance=advance)
+    return measured(seen, dataset), seen.results
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What was found on the images of a split.
+
+    Attributes:
+        split: the images that could be read, and their boxes.
+        results: the detections.
+        skipped: of each other image, why.
+        seconds: that all of it took: decoding, resizing, model, suppression.
+        model_ms: of an image: model, decoding of its outputs, suppression.
+        left_out: detections of classes that the data set does not have; None where all classes are the data set's.
+    """
+
+    split: Split
+    results: Results
+    skipped: list[str]
+    seconds: float
+    model_ms: float
+    left_out: int | None
+
+
+def look(
+    predictor: Predictor,
+    split: Split,
+    dataset: Dataset,
+    *,
+    classes: Mapping[int, int] | None = None,
+    advance: Advance | None = None,
+) -> Seen:
+    """Detect on every image of `split`; see `measure_split`."""
     parts: list[Results] = []
     done: list[int] = []
     skipped: list[str] = []
@@ -103,18 +136,31 @@ def measure_split(
     seconds = time.perf_counter() - start
     if not done:
         raise ValueError(f"{dataset.root}: no image of split '{split.name}' can be read; {'; '.join(skipped[:3])}")
-    measured = split if len(done) == len(split) else split.subset(done)
-    results = joined(parts)
-    metrics = coco_metrics(measured, dataset.category_ids, results, dataset.names)
+    return Seen(
+        split if len(done) == len(split) else split.subset(done),
+        joined(parts),
+        skipped,
+        seconds,
+        model_ms / len(done),
+        None if classes is None else left_out,
+    )
+
+
+def measured(seen: Seen, dataset: Dataset) -> dict[str, Any]:
+    """The metrics of `coco_metrics` and images, images_per_second, model_ms and skipped, as Seen has them.
+
+    Where classes could be left out, detections_left_out too.
+    """
+    metrics = coco_metrics(seen.split, dataset.category_ids, seen.results, dataset.names)
     metrics |= {
-        "images": len(done),
-        "images_per_second": len(done) / seconds,
-        "model_ms": model_ms / len(done),
-        "skipped": skipped,
+        "images": len(seen.split),
+        "images_per_second": len(seen.split) / seen.seconds,
+        "model_ms": seen.model_ms,
+        "skipped": seen.skipped,
     }
-    if classes is not None:
-        metrics["detections_left_out"] = left_out
-    return metrics, results
+    if seen.left_out is not None:
+        metrics["detections_left_out"] = seen.left_out
+    return metrics
 
 
 def coco_results(

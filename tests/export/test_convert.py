@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -302,6 +304,46 @@ def test_float_variants_do_not_need_the_data(own_run: Path) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), "data": "/gone"}))
     stage.run(Config(run=own_run, float32=True))
     assert "model_float32.tflite" in files(own_run)
+
+
+def test_the_threshold_is_measured_on_the_file(own_run: Path, believed: Path) -> None:
+    from micro_yolo.pipeline import evaluate, predict
+
+    # What the network is surest of, as validation images.
+    labels = json.loads((believed / "instances_train.json").read_text())
+    data = own_run / "data"
+    shutil.copytree(believed, data)
+    (data / "instances_val.json").write_text(json.dumps(labels))
+    made = stage.run(Config(run=own_run, float32=True, int8=True, samples=8, data=data))
+    for file in made.files:
+        inner = contracts.inside(file.path.read_bytes())
+        measured = evaluate.run(evaluate.Config(model=file.path, data=data, out=own_run / "out")).metrics
+        assert inner is not None and inner.thresholds == file.contract.thresholds is not None
+        assert runs.plain(inner.thresholds) == measured["thresholds"]
+        assert inner.nms.score_threshold == inner.thresholds.all.threshold != 0.25
+        assert inner.thresholds.images == 12
+        (picture,) = sorted((data / "images").iterdir())[:1]
+        out = own_run / f"out_{file.contract.variant}"
+        found = predict.run(predict.Config(images=(picture,), model=file.path, out=out))
+        written = json.loads(found.detections.read_text())
+        assert written["score_threshold"] == inner.nms.score_threshold
+        scores = [each["score"] for image in written["images"] for each in image["detections"]]
+        assert all(score > inner.nms.score_threshold for score in scores)
+        more = predict.Config(images=(picture,), model=file.path, out=out / "more", score=0.01)
+        assert len(predict.run(more).images[0]["detections"]) > len(scores)
+
+
+def test_a_threshold_that_cannot_be_measured_is_told(own_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = Config(run=own_run, float32=True, overwrite=True)
+    (file,) = stage.run(replace(config, score_samples=0)).files
+    assert (file.contract.thresholds, file.contract.nms.score_threshold) == (None, 0.25)
+    settings = runs.read_json(own_run / "train" / runs.CONFIG)
+    runs.write_json(own_run / "train" / runs.CONFIG, {**settings, "data": str(own_run / "gone")})
+    stage.command(config)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the score threshold stays at 0.25, not measured:" in said and "gone" in said
+    stage.command(replace(config, score_samples=0))
+    assert capsys.readouterr().err == ""
 
 
 def test_bad_options(own_run: Path) -> None:

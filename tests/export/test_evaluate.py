@@ -61,7 +61,9 @@ def test_every_variant_is_measured(
     assert capsys.readouterr() == ("", "")
     metrics = found.metrics
     assert metrics["images"] == 12
-    assert found.written == tuple(tmp_path / f"{name}_{variant}_train.json" for name in ("coco", "metrics"))
+    names = ("coco_{}.json", "metrics_{}.json", "confusion_{}.json", "confusion_{}.png")
+    assert found.written == tuple(tmp_path / name.format(f"{variant}_train") for name in names)
+    assert all(path.is_file() for path in found.written)
     written = json.loads(found.written[1].read_text())
     assert written["AP50"] == pytest.approx(metrics["AP50"])
     assert written["sha256"] == metrics["sha256"]
@@ -69,6 +71,52 @@ def test_every_variant_is_measured(
     shown = capsys.readouterr().out
     assert "AP50" in shown
     assert all(name[:8] in shown for name in metrics["per_class"])
+
+
+def test_a_threshold_that_moves_to_int8_is_told(
+    exported: Path,
+    model_copy: Callable[[str], Path],
+    tiny_data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model, whole = model_copy("int8"), model_copy("float32")
+    where, contract = whole.with_suffix(".json"), json.loads(whole.with_suffix(".json").read_text())
+    config = Config(model=model, data=tiny_data, out=tmp_path / "out")
+    own = json.loads(model.with_suffix(".json").read_text())["thresholds"]
+    contract["thresholds"] = own
+    where.write_text(json.dumps(contract))
+    stage.command(config)
+    assert "moves by more than" not in capsys.readouterr().err
+    away = (own["all"]["threshold"] + 0.3) % 0.9
+    contract["thresholds"] = {**own, "all": {**own["all"], "threshold": away}}
+    where.write_text(json.dumps(contract))
+    for path in (model, whole):
+        stage.command(Config(model=path, data=tiny_data, out=tmp_path / "out"))
+        said = " ".join(capsys.readouterr().err.split())
+        assert f"from float32 to int8: all classes from {away:g} to {own['all']['threshold']:g}" in said
+    for gone in ({"thresholds": None}, {"parents": {}}):
+        where.write_text(json.dumps({**contract, **gone}))
+        stage.command(config)
+        assert "moves by more than" not in capsys.readouterr().err
+
+
+def test_the_matrix_is_at_the_files_own_threshold(exported: Path, believed: Path, tmp_path: Path) -> None:
+    model = exported / "export" / "model_float32.tflite"
+    contract = json.loads(model.with_suffix(".json").read_text())
+    found = stage.run(Config(model=model, data=believed, split="train", out=tmp_path))
+    matrix = json.loads((tmp_path / "confusion_float32_train.json").read_text())
+    assert matrix["score_threshold"] == contract["nms"]["score_threshold"] == found.metrics["score_threshold"]
+    assert matrix["labels"] == [*found.metrics["per_class"], "background"]
+    boxes = [row["boxes"] for row in found.metrics["per_class"].values()]
+    assert [sum(row) for row in matrix["matrix"][:-1]] == boxes
+    shown = sum(record["score"] > matrix["score_threshold"] for record in json.loads(found.written[0].read_text()))
+    assert sum(sum(row[:-1]) for row in matrix["matrix"]) == shown
+    best = found.metrics["thresholds"]
+    assert best["all"]["boxes"] == sum(boxes) and best["all"]["f1"] > 0.5
+    # A network in Keras has no file that says; then it is the best one here.
+    keras = stage.run(Config(run=exported, data=believed, split="train", out=tmp_path))
+    assert keras.metrics["score_threshold"] == keras.metrics["thresholds"]["all"]["threshold"]
 
 
 def test_results_go_to_the_run(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:

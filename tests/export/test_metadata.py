@@ -57,7 +57,9 @@ def test_what_others_read(own_run: Path, schema: Any) -> None:
     (labels,) = outputs[1].associatedFiles
     assert (labels.name, labels.type) == (b"labels.txt", schema.AssociatedFileType.TENSOR_VALUE_LABELS)
     (threshold,) = outputs[2].processUnits
-    assert threshold.options.globalScoreThreshold == pytest.approx(0.25)
+    (file,) = converted.files
+    assert file.contract.thresholds is not None
+    assert threshold.options.globalScoreThreshold == pytest.approx(file.contract.thresholds.all.threshold)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -211,7 +213,10 @@ def test_without_a_contract_it_runs_as_anybody_elses(alone: Path, tiny_data: Pat
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: replace(c, labels=c.labels[:-1]), r"its operator was told .*n_classes=5.*, its contract says .*=4"),
+        (
+            lambda c: replace(c, labels=c.labels[:-1], thresholds=None),
+            r"its operator was told .*n_classes=5.*, its contract says .*=4",
+        ),
         (lambda c: replace(c, nms=replace(c.nms, iou_threshold=0.3)), "its operator was told .*=0.6.*contract says"),
         (lambda c: replace(c, input=replace(c.input, scale=0.5)), "image has scale 1.0 and zero point 0, its contract"),
         (lambda c: replace(c, input=replace(c.input, shape=(1, 96, 64, 3))), "its contract says uint8"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -126,6 +127,34 @@ def test_curves_have_the_measured_ap50_as_their_mean(page: Page, whole: Path) ->
 
 def labels(page: Page) -> str:
     return "\n".join(str(attrs["aria-label"]) for attrs in page.all("svg"))
+
+
+def test_thresholds_and_mistakes_are_those_that_were_measured(page: Page, whole: Path) -> None:
+    metrics = {name: runs.read_json(whole / f"metrics_{name}.json") for name in ("float32", "int8")}
+    matrices = {name: runs.read_json(whole / f"confusion_{name}.json") for name in ("float32", "int8")}
+    rows = {row[0]: row[1:] for row in page.rows["scores"]}
+    cuts = [metrics[name]["thresholds"]["all"] for name in ("float32", "int8")]
+    shown = [f"{cut['threshold']:.2f}" for cut in cuts]
+    assert rows["all classes"][::4] == shown
+    assert rows["all classes"][1] == f"{100 * cuts[0]['f1']:.1f}"
+    grids = [row[1:] for row in page.rows["scores"] if len(row) == 7]
+    # A head, and a row for each of five classes and the background; the int8 file's first.
+    assert len(grids) == 14
+    for grid, name in ((grids[:7], "int8"), (grids[7:], "float32")):
+        assert grid[0] == matrices[name]["labels"]
+        assert grid[1:] == [[str(count) if count else "" for count in row] for row in matrices[name]["matrix"]]
+
+
+def test_a_threshold_that_moves_is_told(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = Path(shutil.copytree(whole, tmp_path / "run"))
+    found = json.loads((run / "coco_int8.json").read_text())
+    for record in found:
+        record["score"] = record["score"] ** 0.3
+    (run / "coco_int8.json").write_text(json.dumps(found))
+    page = made(run)
+    assert "moves by more than 0.05 from float32 to int8: all classes from" in " ".join(page.texts["scores"].split())
+    report.command(report.Config(run=run))
+    assert "moves by more than 0.05 from float32 to int8" in " ".join(capsys.readouterr().err.split())
 
 
 def test_layers_cuts_and_data_are_those_of_the_run(page: Page, whole: Path, tiny_data: Path) -> None:

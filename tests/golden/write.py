@@ -21,6 +21,7 @@ from micro_yolo.tflite.decode import decode
 from micro_yolo.tflite.detector import Detector
 from micro_yolo.tflite.image import RULES, resize
 from micro_yolo.tflite.suppression import OUTPUTS
+from micro_yolo.tflite.thresholds import Cut, Thresholds
 
 HERE = Path(__file__).parent
 SIZES = (
@@ -198,7 +199,7 @@ def detections_contract() -> Contract:
         nms=Nms(max_detections=most),
         head="detections",
         coding=suppression.CODING,
-    )
+    ).measured(Thresholds(Cut(0.31, 0.8, 0.75, 0.8571, 14), (Cut(0.3, 1.0, 1.0, 1.0, 9), None, None), 5))
 
 
 def without_coding(contract: Contract) -> str:

@@ -18,6 +18,7 @@ class Controls(
 ) {
     enum class Change { MODEL, THRESHOLD, FILL }
 
+    private val thresholdBar: SeekBar = activity.findViewById(R.id.threshold)
     private val thresholdText: TextView = activity.findViewById(R.id.threshold_text)
 
     init {
@@ -66,15 +67,22 @@ class Controls(
         }
     }
 
+    /** Shows the score above which objects are shown, in percent. */
+    fun show(threshold: Int) {
+        val text = activity.getString(R.string.threshold, threshold)
+        // Only what is new, since TalkBack says whatever is set.
+        if (text == thresholdText.text.toString()) return
+        thresholdBar.progress = threshold
+        thresholdText.text = text
+    }
+
     private fun threshold() {
-        val bar: SeekBar = activity.findViewById(R.id.threshold)
-        bar.progress = settings.threshold
-        thresholdText.text = activity.getString(R.string.threshold, settings.threshold)
-        bar.setOnSeekBarChangeListener(
+        thresholdBar.setOnSeekBarChangeListener(
             object : SeekBar.OnSeekBarChangeListener {
                 override fun onProgressChanged(bar: SeekBar?, progress: Int, fromUser: Boolean) {
+                    if (!fromUser) return
                     settings.threshold = progress
-                    thresholdText.text = activity.getString(R.string.threshold, progress)
+                    show(progress)
                     onChange(Change.THRESHOLD)
                 }
 

@@ -52,9 +52,9 @@ class Engine(
     @Volatile
     private var closed = false
 
-    /** Objects show that score more than this. */
+    /** Objects show that score more than this; null: than the model's contract says. */
     @Volatile
-    var scoreThreshold = 0.25f
+    var scoreThreshold: Float? = null
 
     /** Loads a model; frames that come meanwhile are dropped. */
     fun load(choice: Choice) {
@@ -164,7 +164,7 @@ class Engine(
                     onGpu && model.contract.head == HeadKind.DETECTIONS -> resources.getString(R.string.gpu_partly)
                     else -> null
                 }
-            say { onStatus(notice.orEmpty()) }
+            say { onModel(model.contract.nms.scoreThreshold, notice.orEmpty()) }
             if (photo != null) onPhoto()
         } catch (error: ModelException) {
             fail(error.message.orEmpty())
@@ -188,21 +188,22 @@ class Engine(
     }
 
     private fun onFrame(image: RgbImage, converting: Double) {
-        val outcome = detect(image, converting) { smoother.smooth(it, scoreThreshold) } ?: return
+        val outcome = detect(image, converting) { found, least -> smoother.smooth(found, least) } ?: return
         say { onFrame(outcome) }
     }
 
     private fun onPhoto() {
         val shown = photo ?: return
-        val outcome = detect(shown.image, 0.0) { it } ?: return
+        val outcome = detect(shown.image, 0.0) { found, _ -> found } ?: return
         say { onPhoto(shown, outcome) }
     }
 
-    private fun detect(image: RgbImage, converting: Double, after: (Detections) -> Detections): Outcome? {
+    private fun detect(image: RgbImage, converting: Double, after: (Detections, Float) -> Detections): Outcome? {
         val ready = detector ?: return null
+        val least = scoreThreshold ?: ready.model.contract.nms.scoreThreshold
         val found =
             try {
-                ready.detect(image, scoreThreshold)
+                ready.detect(image, least)
             } catch (error: RuntimeException) {
                 onRuntimeFailure(error)
                 return null
@@ -211,7 +212,7 @@ class Engine(
         statistics.add(System.nanoTime(), times)
         val model = ready.model
         return Outcome(
-            after(found.detections),
+            after(found.detections, least),
             model.contract.labels,
             Size(image.width, image.height),
             statistics.times,

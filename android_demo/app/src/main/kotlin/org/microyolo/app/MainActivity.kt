@@ -13,6 +13,7 @@ import android.view.View
 import android.widget.Button
 import android.widget.ImageView
 import android.widget.TextView
+import kotlin.math.roundToInt
 import org.microyolo.core.Affine
 import org.microyolo.core.Detections
 import org.microyolo.core.Notice
@@ -28,6 +29,7 @@ class MainActivity :
     Screen.Listener {
     private lateinit var settings: Settings
     private lateinit var session: Session
+    private lateinit var controls: Controls
     private lateinit var viewfinder: Viewfinder
     private lateinit var photoView: ImageView
     private lateinit var overlay: OverlayView
@@ -55,7 +57,7 @@ class MainActivity :
         val kept = lastNonConfigurationInstance as Session?
         session = kept ?: Session(this)
         viewfinder = Viewfinder(this, findViewById(R.id.preview), session, settings, ::startCamera)
-        Controls(this, settings, session.models.paths(), ::onChange)
+        controls = Controls(this, settings, session.models.paths(), ::onChange)
         findViewById<View>(R.id.camera_button).setOnClickListener { leavePhoto() }
         findViewById<View>(R.id.photo_button).setOnClickListener { choosePhoto() }
         findViewById<View>(R.id.flip_button).setOnClickListener { flip() }
@@ -69,7 +71,6 @@ class MainActivity :
     }
 
     private fun begin() {
-        session.engine.scoreThreshold = settings.threshold / 100f
         load()
         photo?.let(::showPhoto)
     }
@@ -119,9 +120,12 @@ class MainActivity :
             session.screen.onModelFailed(getString(R.string.no_models))
             return
         }
+        session.engine.scoreThreshold = chosenThreshold()
         session.screen.onStatus(getString(R.string.loading, settings.model.substringAfterLast('/')))
         session.engine.load(Choice(settings.model, settings.threads, settings.gpu))
     }
+
+    private fun chosenThreshold() = settings.threshold?.let { it / 100f }
 
     private fun onChange(change: Controls.Change) {
         when (change) {
@@ -133,7 +137,7 @@ class MainActivity :
             }
 
             Controls.Change.THRESHOLD -> {
-                session.engine.scoreThreshold = settings.threshold / 100f
+                session.engine.scoreThreshold = chosenThreshold()
                 if (session.screen.isPhoto) session.engine.again()
             }
         }
@@ -204,6 +208,7 @@ class MainActivity :
     override fun onScreenChanged() {
         val screen = session.screen
         val view = Size(overlay.width, overlay.height)
+        (chosenThreshold() ?: screen.threshold)?.let { controls.show((it * 100).roundToInt()) }
         status.say(screen.status)
         status.visibility = visible(screen.status.isNotEmpty())
         explain(screen.notice)

@@ -17,10 +17,10 @@ class Settings(private val kept: SharedPreferences) {
         get() = kept.getBoolean("gpu", false)
         set(value) = kept.edit().putBoolean("gpu", value).apply()
 
-    /** In percent. */
-    var threshold: Int
-        get() = kept.getInt("threshold", 25)
-        set(value) = kept.edit().putInt("threshold", value).apply()
+    /** In percent, of the [model]; null until the user chose another than its contract's. */
+    var threshold: Int?
+        get() = kept.getInt("threshold of $model", UNSET).takeIf { it != UNSET }
+        set(value) = kept.edit().putInt("threshold of $model", value ?: UNSET).apply()
 
     /** Whether the camera's picture fills the screen, or is shown whole. */
     var fill: Boolean
@@ -32,4 +32,8 @@ class Settings(private val kept: SharedPreferences) {
     var front: Boolean
         get() = kept.getBoolean("front", false)
         set(value) = kept.edit().putBoolean("front", value).apply()
+
+    private companion object {
+        const val UNSET = -1
+    }
 }

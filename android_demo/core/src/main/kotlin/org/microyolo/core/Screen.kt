@@ -51,6 +51,10 @@ class Screen<P : Any> {
     var status = ""
         private set
 
+    /** The score above which the model's contract shows objects; null until there is a model. */
+    var threshold: Float? = null
+        private set
+
     /** Stands where the camera's picture would be. */
     var notice: Notice? = null
         private set
@@ -72,6 +76,12 @@ class Screen<P : Any> {
         private set
 
     fun onStatus(text: String) = change { status = text }
+
+    /** A model is ready, with a line for the user. */
+    fun onModel(threshold: Float, notice: String) = change {
+        this.threshold = threshold
+        status = notice
+    }
 
     /** The model cannot be used: what it found may be wrong. */
     fun onModelFailed(message: String) = change {

@@ -190,6 +190,7 @@ class ContractTest {
         assertEquals(HeadKind.DETECTIONS, contract.head)
         assertEquals(20, contract.output("", OutputKind.SCORES).tensor.size)
         assertEquals(0.001f, contract.nms.lowestScore)
+        assertEquals("as it was measured", 0.31f, contract.nms.scoreThreshold)
         val wanted = "(boxes, [1, 20, 4]), (classes, [1, 20]), (scores, [1, 20]), (count, [1])"
         val outputs = "m.json: outputs: must be [$wanted] of 20 detections and no anchors, got ["
         assertRefused(

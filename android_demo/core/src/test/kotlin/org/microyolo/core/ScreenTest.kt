@@ -107,6 +107,16 @@ class ScreenTest {
     }
 
     @Test
+    fun `a model brings the score above which objects are shown`() {
+        assertNull("no model yet", screen.threshold)
+        screen.onModel(0.42f, "on the CPU")
+        assertEquals(0.42f to "on the CPU", screen.threshold to screen.status)
+        screen.onModel(0.3f, "")
+        screen.onModelFailed("m.tflite: damaged")
+        assertEquals("that of the last one that could be used", 0.3f, screen.threshold)
+    }
+
+    @Test
     fun `the activity that shows it goes and another comes`() {
         screen.onStatus("Loading m")
         screen.onPhotoChosen()

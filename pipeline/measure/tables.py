@@ -1,0 +1,56 @@
+"""What was measured, as people read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from micro_yolo.pipeline.measure.confusion import BACKGROUND, Confusion
+from micro_yolo.pipeline.show.listing import listing, points
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_TOTALS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR100")
+_MISTAKES = 5
+
+
+def totals(metrics: Mapping[str, Any]) -> Table:
+    """AP of all classes together."""
+    table = listing(*(name.removeprefix("AP_") for name in _TOTALS), "images/s", words=())
+    table.add_row(*(points(metrics[name]) for name in _TOTALS), f"{metrics['images_per_second']:.1f}")
+    return table
+
+
+def classes(metrics: Mapping[str, Any]) -> Table:
+    """AP of each class, and the score with the best F1."""
+    from rich.markup import escape
+
+    table = listing("class", "AP", "AP50", "boxes", "score above", "F1", "precision", "recall")
+    best, rows = metrics["thresholds"], metrics["per_class"]
+    for (name, row), cut in zip(rows.items(), best["classes"] if best else [None] * len(rows), strict=True):
+        table.add_row(escape(name), points(row["AP"]), points(row["AP50"]), str(row["boxes"]), *_cut(cut))
+    if best:
+        table.add_section()
+        table.add_row(
+            "all", points(metrics["AP"]), points(metrics["AP50"]), str(best["all"]["boxes"]), *_cut(best["all"])
+        )
+    return table
+
+
+def mistakes(confusion: Confusion) -> str:
+    """The most frequent mistakes in a line, "" if there are none."""
+    said = []
+    for there, found, count in confusion.mistakes()[:_MISTAKES]:
+        if found == BACKGROUND:
+            said.append(f"{there} missed {count} times")
+        else:
+            said.append(f"{found} found where {'nothing' if there == BACKGROUND else there} is {count} times")
+    return ", ".join(said)
+
+
+def _cut(cut: Mapping[str, Any] | None) -> list[str]:
+    """What is read of a tflite.thresholds.Cut."""
+    if cut is None:
+        return ["-"] * 4
+    return [f"{cut['threshold']:.2f}", *(points(100 * cut[name]) for name in ("f1", "precision", "recall"))]
