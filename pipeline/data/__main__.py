@@ -15,7 +15,7 @@ from micro_yolo.pipeline.show.listing import wide_console
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 
 if TYPE_CHECKING:
-    from micro_yolo.pipeline.doctor.findings import Checkup
+    from micro_yolo.pipeline.doctor.visit import Checkup
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def run(config: Config, show: Show = QUIET) -> Checked:
     """Read a data set and all its images, and draw the contact sheet. ValueError if there is nothing usable."""
     from micro_yolo.pipeline.data import load
     from micro_yolo.pipeline.data.check import check_images
-    from micro_yolo.pipeline.doctor.findings import examine
+    from micro_yolo.pipeline.doctor.visit import examine
     from micro_yolo.pipeline.show.sheet import contact_sheet
     from micro_yolo.pipeline.store.runs import write_atomic
 
@@ -81,7 +81,7 @@ def run(config: Config, show: Show = QUIET) -> Checked:
 def command(config: Config) -> None:
     """Read it, and tell people."""
     from micro_yolo.pipeline.data.dataset import UnusableError
-    from micro_yolo.pipeline.doctor.findings import lines
+    from micro_yolo.pipeline.doctor.visit import lines
     from micro_yolo.pipeline.show.contents import print_problems, print_report
 
     console = wide_console()

@@ -23,7 +23,7 @@ class Row:
     """At one size of the input, shares 0..1 of the boxes of train.
 
     Attributes:
-        size: sides of the input, pixels.
+        size: the longer side of the input, pixels.
         small: boxes below SMALL_PX, as the root of their area.
         below_cell: likewise below CELL_PX.
         crowded: boxes whose centre lies in one cell with another's.
@@ -54,28 +54,28 @@ class Sizes:
     longer_side: int
 
 
+def at(dataset: Dataset, size: tuple[int, int]) -> Row:
+    """The Row of an input (height, width) to which pictures are stretched."""
+    split = dataset.splits["train"]
+    pixels = np.array([size[1], size[0]])
+    sides, centres, owner = _relative(split)
+    roots = np.sqrt((sides * pixels).prod(axis=1))
+    cells = np.minimum((centres * pixels / CELL_PX).astype(np.int64), pixels // CELL_PX)
+    place = (owner * 10_000 + cells[:, 1]) * 10_000 + cells[:, 0]
+    _, which, count = np.unique(place, return_inverse=True, return_counts=True)
+    return Row(
+        max(size),
+        float((roots < SMALL_PX).mean()),
+        float((roots < CELL_PX).mean()),
+        float((count[which] > 1).mean()),
+        float(np.median(roots)),
+    )
+
+
 def measure(dataset: Dataset) -> Sizes:
     """The Sizes of the boxes of train, pictures stretched to a square input."""
-    split = dataset.splits["train"]
-    sides = _shares(split)
-    centres = _centres(split)
-    owner = np.repeat(np.arange(len(split)), np.diff(split.starts))[~split.crowd]
-    rows = []
-    for size in SIZES:
-        roots = size * sides
-        cells = np.minimum((centres * size / CELL_PX).astype(np.int64), size // CELL_PX)
-        place = (owner * 10_000 + cells[:, 1]) * 10_000 + cells[:, 0]
-        _, which, count = np.unique(place, return_inverse=True, return_counts=True)
-        rows.append(
-            Row(
-                size,
-                float((roots < SMALL_PX).mean()),
-                float((roots < CELL_PX).mean()),
-                float((count[which] > 1).mean()),
-                float(np.median(roots)),
-            )
-        )
-    longer = int(np.median(split.sizes.max(axis=1)))
+    rows = [at(dataset, (size, size)) for size in SIZES]
+    longer = int(np.median(dataset.splits["train"].sizes.max(axis=1)))
     # Beyond the pictures' own pixels there is nothing more to see.
     useful = [row for row in rows if row.size <= 1.1 * longer] or rows[:1]
     enough = next((row for row in useful if row.below_cell <= _LOST), None)
@@ -88,7 +88,7 @@ def advise(dataset: Dataset, sizes: Sizes) -> list[Finding]:
     if sizes.enough:
         return []
     split = dataset.splits["train"]
-    roots = row.size * _shares(split)
+    roots = row.size * np.sqrt(_relative(split)[0].prod(axis=1))
     kept = np.flatnonzero(~split.crowd)
     small = kept[roots < CELL_PX]
     owner = np.searchsorted(split.starts, small, side="right") - 1
@@ -111,14 +111,10 @@ def advise(dataset: Dataset, sizes: Sizes) -> list[Finding]:
     ]
 
 
-def _shares(split: Split) -> np.ndarray:
-    """Root of each box's area, as a share of that of its picture; crowds left out."""
-    images = np.repeat(split.sizes[:, ::-1], np.diff(split.starts), axis=0)
-    sides = (split.boxes_xyxy[:, 2:] - split.boxes_xyxy[:, :2]) / images
-    return np.sqrt(sides.prod(axis=1))[~split.crowd]
-
-
-def _centres(split: Split) -> np.ndarray:
-    """(n, 2) centres x, y as shares of the picture; crowds left out."""
-    images = np.repeat(split.sizes[:, ::-1], np.diff(split.starts), axis=0)
-    return ((split.boxes_xyxy[:, :2] + split.boxes_xyxy[:, 2:]) / 2 / images)[~split.crowd]
+def _relative(split: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Width and height (n, 2) and centre x, y (n, 2) as shares of the picture, and whose (n,); crowds left out."""
+    kept = ~split.crowd
+    images = np.repeat(split.sizes[:, ::-1], np.diff(split.starts), axis=0)[kept]
+    owner = np.repeat(np.arange(len(split)), np.diff(split.starts))[kept]
+    corners = split.boxes_xyxy[kept]
+    return (corners[:, 2:] - corners[:, :2]) / images, (corners[:, :2] + corners[:, 2:]) / 2 / images, owner
