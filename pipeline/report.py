@@ -186,8 +186,8 @@ def _data(trained: Trained, dataset: Dataset | None) -> dict[str, Any]:
 def _doctor(dataset: Dataset, size: tuple[int, int], show: Show) -> dict[str, Any]:
     """What the data doctor found, with its pictures, and how large objects are at the network's input."""
     from micro_yolo.pipeline.doctor import sizes
-    from micro_yolo.pipeline.doctor.visit import examine
     from micro_yolo.pipeline.doctor.html import sections
+    from micro_yolo.pipeline.doctor.visit import examine
 
     checkup = examine(dataset, show)
     return {

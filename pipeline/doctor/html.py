@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 
 from micro_yolo.pipeline.data.dataset import Dataset
-from micro_yolo.pipeline.doctor.visit import Checkup
 from micro_yolo.pipeline.doctor.findings import Spot
 from micro_yolo.pipeline.doctor.sizes import CELL_PX, SMALL_PX
+from micro_yolo.pipeline.doctor.visit import Checkup
 from micro_yolo.pipeline.show.draw import draw_boxes
 from micro_yolo.pipeline.store import runs
 from micro_yolo.tflite.image import load_image

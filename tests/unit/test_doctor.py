@@ -13,8 +13,8 @@ from PIL import Image
 
 from micro_yolo.pipeline.data import Dataset, Split, load
 from micro_yolo.pipeline.doctor import alike, boxes, classes, sizes
-from micro_yolo.pipeline.doctor.visit import examine, lines
 from micro_yolo.pipeline.doctor.findings import Finding, Spot, many, of
+from micro_yolo.pipeline.doctor.visit import examine, lines
 from micro_yolo.pipeline.show.screen import QUIET
 
 
