@@ -122,6 +122,7 @@ def page(trained: Trained, data: Path | None = None, samples: int = 6, show: Sho
         doubts=doubts,
         data=_data(trained, dataset),
         absent=absent,
+        doctor=_doctor(dataset, trained.arch.size, show) if dataset else None,
         curves=_curves(best, laid, dataset) if dataset else {},
         scores=from_which,
         training=_training(directory),
@@ -179,6 +180,21 @@ def _data(trained: Trained, dataset: Dataset | None) -> dict[str, Any]:
         ],
         "problems": len(dataset.problems),
         "longer_side": int(np.median(dataset.splits["train"].sizes.max(axis=1))),
+    }
+
+
+def _doctor(dataset: Dataset, size: tuple[int, int], show: Show) -> dict[str, Any]:
+    """What the data doctor found, with its pictures, and how large objects are at the network's input."""
+    from micro_yolo.pipeline.doctor import sizes
+    from micro_yolo.pipeline.doctor.html import sections
+    from micro_yolo.pipeline.doctor.visit import examine
+
+    checkup = examine(dataset, show)
+    return {
+        "findings": sections(dataset, checkup),
+        "row": sizes.at(dataset, size),
+        "recommended": checkup.sizes.recommended,
+        "enough": checkup.sizes.enough,
     }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -40,7 +39,7 @@ class Start:
         """The file of the weights."""
         return HERE / f"{self.name}.npz"
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, str]:
         """What config.json, contract and report say of a network that descends from it."""
         return {name: value for name, value in asdict(self).items() if name != "scopes"}
 

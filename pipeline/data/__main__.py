@@ -5,13 +5,17 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from micro_yolo.pipeline.data import Dataset
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import wide_console
+from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
+
+if TYPE_CHECKING:
+    from micro_yolo.pipeline.doctor.visit import Checkup
 
 _MARK = "micro-yolo pipeline.data"
 
@@ -28,6 +32,8 @@ class Config:
     """Write the data set as it was understood, pictures and all, into this new folder."""
     form: Literal["coco", "yolo", "voc"] = "coco"
     """How it is written there."""
+    page: Path | None = None
+    """Write a page with what the doctor found, such as doctor.html: each finding with its pictures."""
     overwrite: bool = False
     """Replace a picture of that name that is not this command's own."""
     val_fraction: float = 0.2
@@ -44,33 +50,45 @@ class Checked:
         dataset: with the problems of its images, each of which was decoded.
         sheet: path of the contact sheet.
         left_out: boxes that could not be said in the form of the export.
+        checkup: what the doctor found.
+        page: path of its page, if one was asked for.
     """
 
     dataset: Dataset
     sheet: Path
+    checkup: Checkup
+    page: Path | None
     left_out: int = 0
 
 
-def run(config: Config) -> Checked:
+def run(config: Config, show: Show = QUIET) -> Checked:
     """Read a data set and all its images, draw the contact sheet, export. ValueError if there is nothing usable."""
     from PIL.PngImagePlugin import PngInfo
 
     from micro_yolo.pipeline.data import load
     from micro_yolo.pipeline.data.check import check_images
     from micro_yolo.pipeline.data.export import export
+    from micro_yolo.pipeline.doctor.visit import examine
     from micro_yolo.pipeline.show.sheet import contact_sheet
     from micro_yolo.pipeline.store.runs import write_atomic
 
     sheet = config.out / "contact_sheet.png"
     if sheet.exists() and not config.overwrite and not _is_ours(sheet):
         raise ValueError(f"{sheet}: is there already; choose another --out or add --overwrite")
+    if config.page is not None and config.page.exists() and not config.overwrite:
+        raise ValueError(f"{config.page}: is there already; choose another --page or add --overwrite")
     dataset = load(config.path, val_fraction=config.val_fraction, seed=config.seed)
     dataset = replace(dataset, problems=dataset.problems + check_images(dataset))
     png, mark = io.BytesIO(), PngInfo()
     mark.add_text("Software", _MARK)
     contact_sheet(dataset, seed=config.seed).save(png, "PNG", pnginfo=mark)
+    checkup = examine(dataset, show)
+    if config.page is not None:
+        from micro_yolo.pipeline.doctor.html import page
+
+        write_atomic(config.page, page(dataset, checkup))
     left_out = 0 if config.export is None else export(dataset, config.export, config.form)
-    return Checked(dataset, write_atomic(sheet, png.getvalue()), left_out)
+    return Checked(dataset, write_atomic(sheet, png.getvalue()), checkup, config.page, left_out)
 
 
 def _is_ours(sheet: Path) -> bool:
@@ -87,22 +105,27 @@ def _is_ours(sheet: Path) -> bool:
 def command(config: Config) -> None:
     """Read it, and tell people."""
     from micro_yolo.pipeline.data.dataset import UnusableError
+    from micro_yolo.pipeline.doctor.visit import lines
     from micro_yolo.pipeline.show.contents import print_problems, print_report
 
     console = wide_console()
     try:
-        checked = run(config)
+        with Screen() as show:
+            checked = run(config, show)
     except UnusableError as error:
         print_problems(error.problems, console)
         raise
     print_report(checked.dataset, console)
     print_problems(checked.dataset.problems, console)
-    lines = [f"contact sheet: {checked.sheet}"]
+    told = lines(checked.checkup)
+    if checked.page:
+        told.append(f"page: {checked.page}")
+    told.append(f"contact sheet: {checked.sheet}")
     if config.export is not None:
-        lines.append(f"{config.form}: {config.export}; next: python -m pipeline.train --data {config.export}")
+        told.append(f"{config.form}: {config.export}; next: python -m pipeline.train --data {config.export}")
     if checked.left_out:
-        lines.append(f"{checked.left_out} boxes are crowds, which YOLO's form cannot say, and were left out of it")
-    for line in lines:
+        told.append(f"{checked.left_out} boxes are crowds, which YOLO's form cannot say, and were left out of it")
+    for line in told:
         console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 

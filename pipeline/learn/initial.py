@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from micro_yolo.model.start.record import STARTS, Start
 from micro_yolo.pipeline.store import finished, runs
@@ -32,7 +32,7 @@ class Initial:
 
     start: Start | None = None
     trained: Trained | None = None
-    facts: dict[str, Any] | None = field(default=None)
+    facts: dict[str, str] | None = None
 
     def begin(self, model: keras.Model, session: Session) -> None:
         """Give `model`, of the session's table, what it begins with, and say so."""

@@ -160,6 +160,7 @@ def lineage(run: Path) -> list[dict[str, Any]]:
                 "parent_sha256": sha256,
                 "settings": stage.config.get("settings", {}),
                 "versions": stage.config.get("versions", {}),
+                "start": stage.config.get("start"),
             }
         )
     return found

@@ -43,7 +43,7 @@ class Trained:
     seed: int
     quantization: dict[str, Any] | None = None
     loss: dict[str, Any] | None = None
-    start: dict[str, Any] | None = None
+    start: dict[str, str] | None = None
 
     def weighted(self) -> Any:
         """The Keras model with the stage's weights; its outputs are logits. ValueError if they do not fit the table.
@@ -174,8 +174,16 @@ def find(run: Path | None = None, from_stage: From | None = None, *, before: Fro
         seed=int(facts["split_seed"]),
         quantization=_quantization(path, stage.config),
         loss=stage.config.get("loss"),
-        start=stage.config.get("start"),
+        start=_start(where, stage.config.get("start")),
     )
+
+
+def _start(where: Path, found: Any) -> dict[str, str] | None:
+    if found is None:
+        return None
+    if not isinstance(found, dict) or not found.keys() >= {"name", "source", "licence"}:
+        raise ValueError(f"{where}: start must have a name, source and licence, got {found!r:.80}")
+    return {str(name): str(value) for name, value in found.items()}
 
 
 def _quantization(path: Path, config: dict[str, Any]) -> dict[str, Any] | None:
