@@ -336,6 +336,7 @@ def finish(
     UnusableError (a ValueError) if train or val has no images, or no boxes but crowds.
     """
     found = {split.name: split for split in splits}
+    read = f"{root} (read as {format})"
     if not names:
         raise UnusableError(f"{root}: a data set needs at least one class with a box, got 0", root, problems.freeze())
     if "val" not in found and "test" in found and "train" in found:
@@ -344,22 +345,31 @@ def finish(
         problems.add("test", "no usable image; the split is left out")
         del found["test"]
     for split in found.values():
+        twice = len(split) - len(set(Files.of(split.files).texts))
+        if twice:
+            problems.add(split.name, "image that is listed twice, each time with boxes of its own", twice)
         if not len(split):
-            raise UnusableError(f"{root}: split '{split.name}' needs usable images, got 0", root, problems.freeze())
+            raise UnusableError(f"{read}: split '{split.name}' needs usable images, got 0", root, problems.freeze())
     if not found:
         raise UnusableError(f"{root}: a data set needs usable images, got 0", root, problems.freeze())
     if "all" in found and len(found) > 1:
         rest = found.pop("all")
         if "train" in found:
-            problems.add("images", "in no split that has a name, left out", len(rest))
+            known = {text for split in found.values() for text in Files.of(split.files).texts}
+            alone = sum(text not in known for text in Files.of(rest.files).texts)
+            what = "of labels that name no split, left out"
+            problems.add("images", what if alone else f"{what}; those of train or val name them too", len(rest))
         else:
             found["train"] = replace(rest, name="train")
     if "train" not in found or "val" not in found:
-        whole = found.pop("train", None) or found.pop(next(iter(found)))
+        first = next(name for name in ("train", "all", *ORDER) if name in found)
+        if first in ("val", "test"):
+            problems.add(first, "there is no train; it is divided into train and val", len(found[first]))
+        whole = found.pop(first)
         found.update(split_by_seed(whole, val_fraction, seed))
     for name in ("train", "val"):
         if found[name].crowd.all():
-            raise UnusableError(f"{root}: split '{name}' needs usable boxes, got 0", root, problems.freeze())
+            raise UnusableError(f"{read}: split '{name}' needs usable boxes, got 0", root, problems.freeze())
     if "test" in found and found["test"].crowd.all():
         problems.add("test", "no boxes in this split: nothing can be measured on it")
     shared = set(Files.of(found["train"].files).texts) & set(Files.of(found["val"].files).texts)

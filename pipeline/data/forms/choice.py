@@ -34,7 +34,8 @@ def find(tree: Tree) -> dict[str, str] | None:
         meant = [file for file in group if _rank(file) == best]
         newest = max(_year(file) for file in meant)
         meant = [file for file in meant if _year(file) == newest]
-        if split == "all" and len(groups) > 1:
+        # What has no boxes by its name, or no word for a split beside others that have one, is named as not used.
+        if len(groups) > 1 and (split == "all" or best[1] >= _KINDS.index("panoptic")):
             continue
         if len(meant) > 1:
             shown = ", ".join(meant[:4]) + (", ..." if len(meant) > 4 else "")

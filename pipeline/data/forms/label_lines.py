@@ -30,7 +30,7 @@ class Meaning:
     def read(self, line: str) -> tuple[int, Corners, str | None] | None:
         """Class number, corners (0..1), and what is to be said of it; None if it is neither a box nor a polygon."""
         try:
-            numbers = [float(word) for word in line.split()]
+            numbers = [float(word) for word in line.replace(",", " ").split()]
         except ValueError:
             return None
         count = len(numbers) - 1
@@ -66,7 +66,7 @@ def meaning_of(lines: Iterable[str], shape: Sequence[int] | None = None) -> Mean
     rows = []
     for line in lines:
         try:
-            rows.append([float(word) for word in line.split()][1:])
+            rows.append([float(word) for word in line.replace(",", " ").split()][1:])
         except ValueError:
             continue
     long = [row for row in rows if len(row) > 6]

@@ -26,7 +26,7 @@ from micro_yolo.pipeline.data.forms.places import twin_folder
 from micro_yolo.pipeline.data.splits import split_of, split_of_path, words_of
 from micro_yolo.pipeline.data.text import decoded, lines_of, read_text
 from micro_yolo.pipeline.data.tree import Tree, child, folder_of, is_picture, stem_of
-from micro_yolo.pipeline.data.whereabouts import plain_path
+from micro_yolo.pipeline.data.whereabouts import key_of, plain_path
 
 _STRICT = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 # Words that a key of data.yaml may have beside the one for a split.
@@ -151,6 +151,7 @@ def read(tree: Tree, found: Found, *, val_fraction: float, seed: int) -> Dataset
     if names is not None and found.count is not None and found.count != len(names):
         problems.add(found.file or "data.yaml", f"nc is {found.count}, but {len(names)} classes have names")
     names = names or _numbered(raws)
+    _from_zero(raws, names, problems)
     splits = [
         build_split(_known_classes(raw, pictures, names, problems), base, problems)
         for raw, pictures in zip(raws, gathered, strict=True)
@@ -188,7 +189,7 @@ def _from_yaml(tree: Tree, name: str, *, strict: bool) -> Found | None:
     splits: dict[str, list[Path]] = {}
     for key, split in keys.items():
         entries = table[key] if isinstance(table[key], list) else [table[key]]
-        splits.setdefault(split, []).extend(_place(base, path.parent, str(entry)) for entry in entries if entry)
+        splits.setdefault(split, []).extend(_place(tree, base, str(entry)) for entry in entries if entry)
     splits = {split: places for split, places in splits.items() if places}
     if not splits:
         raise ValueError(f"{path}: must name the folders train and val, got none")
@@ -230,18 +231,22 @@ def _split_keys(table: dict[Any, Any]) -> dict[Any, str]:
     return found
 
 
-def _place(base: Path, beside: Path, entry: str) -> Path:
+def _place(tree: Tree, base: Path, entry: str) -> Path:
     """Where an entry of the YAML is; Roboflow's "../train/images" means the folder beside the file.
 
-    Of a path of another machine the end that is here is taken.
+    Of a path of another machine the end that is here is taken, in whatever letter case.
     """
     trimmed = entry.replace("\\", "/")
     while trimmed.startswith(("../", "./")):
         trimmed = trimmed.partition("/")[2]
-    candidates = [base / entry, beside / entry, base / trimmed, beside / trimmed]
+    first = base / entry
+    candidates = [first, tree.root / entry, base / trimmed, tree.root / trimmed]
     parts = plain_path(entry).split("/")
-    candidates += [folder / "/".join(parts[i:]) for folder in (base, beside) for i in range(len(parts))]
-    return next((path for path in candidates if path.exists()), candidates[0])
+    ends = ["/".join(parts[i:]) for i in range(len(parts))]
+    candidates += [folder / end for folder in (base, tree.root) for end in ends]
+    known = {key_of(name): name for name in tree.places()}
+    candidates += [tree.path(known[key_of(end)]) for end in ends if key_of(end) in known]
+    return next((path for path in candidates if path.exists()), first)
 
 
 def _yaml_names(table: dict[str, Any], path: Path) -> dict[int, str] | None:
@@ -317,6 +322,17 @@ def _read_label(path: str) -> str | None:
         return read_text(path)
     except OSError:
         return None
+
+
+def _from_zero(raws: list[Raw], names: dict[int, str], problems: Problems) -> None:
+    """Classes that are numbered from 1, where the names are numbered from 0, are numbered as those."""
+    used = [raw.classes for raw in raws if len(raw.classes)]
+    if not used or len(names) < 2 or set(names) != set(range(len(names))):
+        return
+    if min(int(each.min()) for each in used) == 1 and max(int(each.max()) for each in used) == len(names):
+        problems.add("labels", "classes are numbered from 1; taken as such", sum(map(len, used)))
+        for raw in raws:
+            raw.classes -= 1
 
 
 def _numbered(raws: list[Raw]) -> dict[int, str]:
