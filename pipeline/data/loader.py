@@ -56,7 +56,8 @@ def load(path: str | Path, *, val_fraction: float = 0.2, seed: int = 0) -> Datas
                 for archive in tree.forms.get("archive", ()):
                     error.args = (f"{error}; {archive} is an archive that is not looked into: unpack it",)
                 raise
-            more = () if tree.only else leftovers(tree, dataset)
+            # Of files that the user chose the others are not meant; a YAML stands for its folder.
+            more = () if tree.only and not _is_yaml(tree) else leftovers(tree, dataset)
             return replace(dataset, problems=dataset.problems + more, source=whole(path))
     raise ValueError(_nothing(tree, inner))
 
@@ -86,7 +87,7 @@ def _open(text: str) -> Tree:
                 raise ValueError(f"{path}: no labelled images found; allowed: {allowed}")
         tree = _beside(paths)
     tree.forms = sniff.forms(tree)
-    if tree.only:
+    if tree.only and not _is_yaml(tree):
         tree.forms = {form: [n for n in tree.only if n in files] for form, files in tree.forms.items()}
         tree.forms = {form: files for form, files in tree.forms.items() if files}
     return tree
@@ -98,6 +99,10 @@ def _named(text: str) -> list[Path]:
         return [Path(text)]
     first, *others = (Path(each.strip()) for each in text.split(","))
     return [first, *(each if each.exists() else first.parent / each.name for each in others)]
+
+
+def _is_yaml(tree: Tree) -> bool:
+    return len(tree.only) == 1 and tree.only[0].lower().endswith((".yaml", ".yml"))
 
 
 def _beside(paths: list[Path]) -> Tree:

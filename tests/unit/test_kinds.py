@@ -347,6 +347,15 @@ def test_one_label_file_of_two_pictures_and_one_picture_of_two_records_are_named
     assert (problem.file, problem.count) == ("train", 1) and "listed twice" in problem.what
 
 
+def test_a_yaml_stands_for_its_folder(tmp_path):
+    images_of(tmp_path, train="ab", val="cd")
+    write(tmp_path / "data.yaml", "train: images/train\nval: images/val\nnames: [cat, dog]\n")
+    write(tmp_path / "labels.json", json.dumps(coco(["a.png"])))
+    pictures(tmp_path / "new", "z")
+    said = ("labels.json: COCO JSON, not used beside what was read", "new/z.jpg: picture that none of the labels")
+    check(load(tmp_path / "data.yaml"), "yolo", splits=TWO, said=said)
+
+
 def test_an_archive_beside_labels_without_pictures_is_named(tmp_path):
     write(tmp_path / "labels.json", json.dumps(coco(["a.jpg", "b.jpg"])))
     write(tmp_path / "images.zip", "PK")

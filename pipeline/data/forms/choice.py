@@ -21,6 +21,7 @@ def find(tree: Tree) -> dict[str, str] | None:
     """
     files = list(tree.forms.get("coco", ()))
     if tree.only:
+        files = [file for file in files if file in tree.only]
         return _given(files) if files else None
     # By its name it should be: what is wrong with it is told when it is read.
     unknown = [name for name in tree.files(".json") if _by_name(name) and name not in files]

@@ -78,6 +78,9 @@ def _unpack(tree: Tree, found: list[str], names: dict[int, str], target: Path) -
             text = json.dumps({**record, "categories": categories})
             (part / f"{'labels' if split == 'all' else split}.json").write_text(text, encoding="utf-8")
         part.rename(target)
+    except OSError as error:
+        what = f"TFRecord cannot be unpacked into {target.parent} ({error.strerror or error})"
+        raise OSError(f"{tree.full(found[0])}: {what}; copy it to where files can be written") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
