@@ -18,6 +18,8 @@ OVERLAP = 0.25
 _NEAR, _CUT = 0.01, 0.5
 # Of such a part, how much lies in the whole.
 _COVERED = 0.6
+# Of the picture as a whole counts what is longer than this share of a window: the rest windows show better.
+_LARGE = 0.5
 # (left, top, right, bottom) in pixels
 Window = tuple[int, int, int, int]
 
@@ -87,6 +89,8 @@ class Tiled:
         height, width = image.shape[:2]
         places = [(0, 0, width, height), *windows((height, width), self.window)]
         each = list(self.finder.look([image[top:bottom, left:right] for left, top, right, bottom in places]))
+        if len(each) > 1:
+            each[0] = replace(each[0], detections=self._large(each[0].detections))
         boxes, cut = [], []
         for found, place in zip(each, places, strict=True):
             boxes.append(found.detections.boxes_xyxy + np.array([*place[:2], *place[:2]], np.float32))
@@ -98,6 +102,11 @@ class Tiled:
         )
         iou = Nms.iou_threshold if self.facts.iou_threshold is None else self.facts.iou_threshold
         return Found(merged(together, np.concatenate(cut), iou), sum(found.ms for found in each))
+
+    def _large(self, found: Detections) -> Detections:
+        sides = found.boxes_xyxy[:, 2:] - found.boxes_xyxy[:, :2]
+        large = (sides > _LARGE * np.array(self.window[::-1])).any(axis=1)
+        return Detections(found.boxes_xyxy[large], found.scores[large], found.classes[large])
 
 
 def _is_cut(boxes_xyxy: np.ndarray, window: Window, size: tuple[int, int]) -> np.ndarray:

@@ -74,6 +74,20 @@ def test_a_large_object_is_one_though_windows_cut_it() -> None:
     assert found.detections.boxes_xyxy.tolist() == [[20, 10, 100, 90]]
 
 
+def test_of_the_whole_counts_what_is_large() -> None:
+    class Sure(Dots):
+        def look(self, images: Iterable[np.ndarray]) -> Iterator[Found]:
+            for image in images:
+                boxes = np.array([[10, 10, 24, 24], [60, 10, 80, 50]], np.float32)[: 2 * (len(image) == 100)]
+                yield Found(Detections(boxes, np.full(len(boxes), 0.9, np.float32), np.zeros(len(boxes), int)), 1.0)
+
+    (found,) = Tiled(Sure()).look([picture()])
+    assert found.detections.boxes_xyxy.tolist() == [[60, 10, 80, 50]]
+    # Without windows the picture is all there is.
+    (found,) = Tiled(Sure(), (100, 150)).look([picture()])
+    assert len(found.detections) == 2
+
+
 def test_the_window_is_an_option_and_a_small_picture_is_looked_at_once() -> None:
     assert Tiled(Dots(), (100, 150)).window == (100, 150)
     (found,) = Tiled(Dots(), (100, 150)).look([picture((70, 40, 3))])
