@@ -18,8 +18,8 @@ cv2 = pytest.importorskip("cv2", reason="no OpenCV: micro-yolo[video]")
 from micro_yolo.pipeline.measure.finders import Facts, Found  # noqa: E402
 from micro_yolo.pipeline.show.screen import Show  # noqa: E402
 from micro_yolo.pipeline.watch import video as videos  # noqa: E402
-from micro_yolo.pipeline.watch.viewer import Viewer  # noqa: E402
 from micro_yolo.pipeline.watch.video import Video, writing  # noqa: E402
+from micro_yolo.pipeline.watch.viewer import Viewer  # noqa: E402
 from micro_yolo.pipeline.watch.written import Forms, results  # noqa: E402
 from micro_yolo.tflite.decode import Detections  # noqa: E402
 
