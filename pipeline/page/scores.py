@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from micro_yolo.pipeline.measure.confusion import MOST_CLASSES, confusion
-from micro_yolo.pipeline.measure.cuts import thresholds
+from micro_yolo.pipeline.measure.f1 import thresholds
 from micro_yolo.pipeline.measure.matching import Laid, lay
 from micro_yolo.pipeline.measure.results import read_results
 from micro_yolo.pipeline.page.findings import File
@@ -40,12 +40,12 @@ def measured_split(split: Split, metrics: dict[str, Any]) -> Split:
 
 def scores(best: dict[str, File], laid: dict[str, Laid], dataset: Dataset) -> dict[str, Any]:
     """Thresholds of each class and file, what of them moves from float32 to int8, and confusion matrices."""
-    found = {variant: thresholds(each, len(dataset.names)) for variant, each in laid.items()}
+    found = {variant: thresholds(each, len(distinct(dataset.names, dataset.category_ids))) for variant, each in laid.items()}
     known = {variant: each for variant, each in found.items() if each}
-    far = moved(known["float32"], known["int8"], dataset.names) if len(known) == 2 else []
+    far = moved(known["float32"], known["int8"], distinct(dataset.names, dataset.category_ids)) if len(known) == 2 else []
     rows = [
         {"name": name, **{variant: each.classes[number] for variant, each in known.items()}}
-        for number, name in enumerate(dataset.names)
+        for number, name in enumerate(distinct(dataset.names, dataset.category_ids))
     ]
     rows = [row for row in rows if any(row[variant] for variant in known)]
     rows.append({"name": "all classes", **{variant: each.all for variant, each in known.items()}})
@@ -61,7 +61,7 @@ def scores(best: dict[str, File], laid: dict[str, Laid], dataset: Dataset) -> di
 
 def _matrix(file: File, laid: Laid, dataset: Dataset) -> dict[str, Any]:
     """A confusion matrix as the template draws it."""
-    whole = confusion(laid, dataset.names, file.contract.nms.score_threshold)
+    whole = confusion(laid, distinct(dataset.names, dataset.category_ids), file.contract.nms.score_threshold)
     shown = whole.largest(MOST_CLASSES)
     return {
         "title": file.title,
