@@ -23,7 +23,7 @@ from micro_yolo.pipeline.store.finished import From, find
 
 if TYPE_CHECKING:
     from micro_yolo.pipeline.data import Dataset
-    from micro_yolo.pipeline.measure.confusion import Confusion
+    from micro_yolo.pipeline.measure.analysis import Analysis
     from micro_yolo.pipeline.measure.finders import ForeignFile, OurFile, Predictor
     from micro_yolo.tflite.contract import Contract
 
@@ -51,7 +51,7 @@ class Config:
     iou: float | None = None
     """Of two boxes of a class that overlap more than this the weaker goes; by default the contract's."""
     out: Path | None = None
-    """Folder for coco_NAME.json, metrics_NAME.json and confusion_NAME; by default the run's."""
+    """Folder for coco_, metrics_, confusion_ and suspects_NAME.json; by default the run's."""
     json: bool = False
     """Print the metrics as JSON instead of tables."""
 
@@ -62,13 +62,14 @@ class Evaluation:
 
     Attributes:
         metrics: as metrics_NAME.json has them, NaN where there is no ground truth.
-        written: coco_NAME.json, metrics_NAME.json, confusion_NAME.json and .png, none if they are not kept.
-        confusion: what is taken for what, at the score above which detections are shown.
+        written: coco_NAME.json, metrics_NAME.json, confusion_NAME.json and .png, suspects_NAME.json; none if they are
+            not kept.
+        analysis: what the detections tell.
     """
 
     metrics: dict[str, Any]
     written: tuple[Path, ...]
-    confusion: Confusion
+    analysis: Analysis
 
     @property
     def AP(self) -> float:
@@ -133,12 +134,10 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
         least = subject.least_score
         show.warn(f"{subject.where} drops what scores below {least:g} by itself, which lowers its average precision")
     split = dataset.splits[config.split]
+    from micro_yolo.pipeline.measure.analysis import analyse
     from micro_yolo.pipeline.measure.classes import distinct
-    from micro_yolo.pipeline.measure.confusion import confusion, draw
-    from micro_yolo.pipeline.measure.f1 import thresholds
     from micro_yolo.pipeline.measure.matching import lay
     from micro_yolo.pipeline.measure.metrics import look, measured
-    from micro_yolo.tflite.contract import Nms
 
     with show.bar(f"{subject.title}, {config.split}", len(split)) as advance:
         seen = look(subject.predictor, split, dataset, classes=classes, advance=advance)
@@ -146,15 +145,8 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
         show.warn(f"left out of the measurement: {message}")
     names = distinct(dataset.names, dataset.category_ids)
     laid = lay(seen.split, dataset.category_ids, seen.results)
-    best = thresholds(laid, len(names))
-    least = (
-        subject.contract.nms.score_threshold
-        if subject.contract
-        else best.all.threshold
-        if best
-        else Nms.score_threshold
-    )
-    matrix = confusion(laid, names, least)
+    own = subject.contract.nms.score_threshold if subject.contract else None
+    analysis = analyse(laid, names, facts.size, own)
     if config.model is not None and subject.contract is not None:
         _warn_of_moved(config.model, subject.contract, show)
     metrics = {
@@ -168,8 +160,7 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
         **_said(subject, compared),
         **(measures := measured(seen, dataset)),
         **(_known(measures, compared["missing"]) if compared else {}),
-        "score_threshold": least,
-        "thresholds": runs.plain(best),
+        **analysis.metrics(),
         "versions": runs.provenance(),
     }
     written = []
@@ -177,10 +168,9 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
         suffix = subject.name if config.split == "val" else f"{subject.name}_{config.split}"
         written.append(seen.results.write(out / f"coco_{suffix}.json"))
         written.append(runs.write_json(out / f"metrics_{suffix}.json", metrics))
-        written.append(matrix.write(out / f"confusion_{suffix}.json"))
-        title = f"{subject.name}, {config.split}: scores above {least:g}, IoU 0.5"
-        written.append(draw(matrix, title, out / f"confusion_{suffix}.png"))
-    return Evaluation(metrics, tuple(written), matrix)
+        title = f"{subject.name}, {config.split}: scores above {analysis.least:g}, IoU 0.5"
+        written.extend(analysis.write(out, suffix, title))
+    return Evaluation(metrics, tuple(written), analysis)
 
 
 def _keras(config: Config) -> _Subject:
@@ -331,8 +321,14 @@ def tell(found: Evaluation, show: Show) -> None:
             show.say(f"of the {n} classes that it knows: AP {points(known['AP'])}, AP50 {points(known['AP50'])}")
     show.draw(tables.totals(metrics))
     show.draw(tables.classes(metrics))
-    if mistakes := tables.mistakes(found.confusion):
-        show.say(f"at scores above {metrics['score_threshold']:g}: {mistakes}")
+    if mistakes := tables.mistakes(found.analysis.confusion):
+        show.say(f"at scores above {found.analysis.least:g}: {mistakes}")
+    if found.analysis.misses is not None:
+        show.draw(tables.misses(found.analysis.misses))
+    show.draw(tables.groups(found.analysis.groups))
+    if doubts := found.analysis.doubts:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in doubts.items())
+        show.say(f"labels in doubt: {kinds}; the most doubtful are shown by `python -m pipeline.report`")
     written = ", ".join(map(str, found.written))
     show.say(f"wrote {written}" if written else "not kept; --out FOLDER keeps the results")
 
