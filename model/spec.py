@@ -34,6 +34,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _ARCH_TYPES: Types = {
     "name": ("a string", text),
     "source": ("a string", text),
+    "start": ("a string", text),
     "size": ("[height, width]", list_of(whole, 2)),
     "classes": WHOLE,
     "act": ("a string", text),
@@ -52,6 +53,7 @@ class Arch:
       classes: number of classes.
       act: activation of every row that does not name its own.
       source: what to cite.
+      start: name of the weights its rows can begin with, see `model.start`; "" = none.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Arch:
     classes: int = 80
     act: str = "relu6"
     source: str = ""
+    start: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", tuple(_frozen(row) for row in self.rows))
@@ -147,6 +150,7 @@ class Arch:
         return {
             "name": self.name,
             "source": self.source,
+            **({"start": self.start} if self.start else {}),
             "size": list(self.size),
             "classes": self.classes,
             "act": self.act,

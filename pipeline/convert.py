@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -192,6 +192,7 @@ def run(config: Config, show: Show = QUIET) -> Converted:
             data=contracts.Data(str(trained.data) if trained.data else None, trained.val_fraction, trained.seed),
             versions=runs.provenance(),
         )
+        contract = replace(contract, start=trained.start or {})
         thresholds = _thresholds(data, contract, dataset, config.score_samples, show)
         contract = contract.measured(thresholds) if thresholds else contract
         data, contract = seal(data, contract, _about(trained, config))
@@ -336,9 +337,11 @@ def _thresholds(data: bytes, contract: Contract, dataset: Dataset | None, count:
 
 def _about(trained: Trained, config: Config) -> About:
     height, width = trained.arch.size
+    start = trained.start
+    begun = f"; began with {start['name']} ({start['source']}; {start['licence']})" if start else ""
     return About(
         trained.run.name,
-        f"{trained.arch.name} at {height} x {width} (height x width), finds: {', '.join(trained.labels)}",
+        f"{trained.arch.name} at {height} x {width} (height x width), finds: {', '.join(trained.labels)}{begun}",
         config.author,
         config.licence,
         config.model_version,

@@ -50,6 +50,10 @@ class Config:
     """Threads of the .tflite interpreter."""
     iou: float | None = None
     """Of two boxes of a class that overlap more than this the weaker goes; by default the contract's."""
+    tiles: bool = False
+    """Look at overlapping windows of each picture too, as pipeline.predict --tiles."""
+    tile_side: int | None = None
+    """With --tiles: side of a window, in pixels of the picture; by default the model's input."""
     out: Path | None = None
     """Folder for coco_, metrics_, confusion_ and suspects_NAME.json; by default the run's."""
     json: bool = False
@@ -138,9 +142,11 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
     from micro_yolo.pipeline.measure.classes import distinct
     from micro_yolo.pipeline.measure.matching import lay
     from micro_yolo.pipeline.measure.metrics import look, measured
+    from micro_yolo.pipeline.measure.tiles import looking
 
+    predictor, window = looking(subject.predictor, config.tiles, config.tile_side)
     with show.bar(f"{subject.title}, {config.split}", len(split)) as advance:
-        seen = look(subject.predictor, split, dataset, classes=classes, advance=advance)
+        seen = look(predictor, split, dataset, classes=classes, advance=advance)
     for message in seen.skipped:
         show.warn(f"left out of the measurement: {message}")
     names = distinct(dataset.names, dataset.category_ids)
@@ -157,6 +163,7 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
         "size": facts.size,
         "resize": facts.resize,
         "iou_threshold": facts.iou_threshold,
+        **({"window": window} if window else {}),
         **_said(subject, compared),
         **(measures := measured(seen, dataset)),
         **(_known(measures, compared["missing"]) if compared else {}),
@@ -165,10 +172,11 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
     }
     written = []
     if out is not None:
-        suffix = subject.name if config.split == "val" else f"{subject.name}_{config.split}"
+        parts = (subject.name, config.split if config.split != "val" else "", "tiles" if window else "")
+        suffix = "_".join(filter(None, parts))
         written.append(seen.results.write(out / f"coco_{suffix}.json"))
         written.append(runs.write_json(out / f"metrics_{suffix}.json", metrics))
-        title = f"{subject.name}, {config.split}: scores above {analysis.least:g}, IoU 0.5"
+        title = f"{suffix}: scores above {analysis.least:g}, IoU 0.5"
         written.extend(analysis.write(out, suffix, title))
     return Evaluation(metrics, tuple(written), analysis)
 

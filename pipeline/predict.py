@@ -1,11 +1,13 @@
-"""Find objects in pictures with any .tflite of ours; needs nothing but the file, and no TensorFlow.
+"""Find objects in pictures and videos with any .tflite of ours; needs nothing but the file, and no TensorFlow.
 
-python -m pipeline.predict --model runs/cells/export/model_int8.tflite photo.jpg folder/ --out out/
+    python -m pipeline.predict --model runs/cells/export/model_int8.tflite photo.jpg folder/ 'shots/*.png' --out out/
+    python -m pipeline.predict --model runs/cells/export/model_int8.tflite clip.mp4 --track
+
+See docs/predict.md.
 """
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,30 +16,44 @@ import tyro
 
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
-from micro_yolo.pipeline.store import runs
+from micro_yolo.pipeline.watch import sources
 
 if TYPE_CHECKING:
-    from micro_yolo.tflite.decode import Detections
+    from micro_yolo.pipeline.measure.finders import ForeignFile, OurFile
 
 PROG = "python -m pipeline.predict"
-DETECTIONS = "detections.json"
-_WRITTEN_AS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
 
 
 @dataclass(frozen=True)
 class Config:
-    """Find objects in pictures; write the pictures with boxes, labels and scores, and detections.json."""
+    """Find objects in pictures and videos; write them with boxes, labels and scores, and detections.json."""
 
     images: tyro.conf.Positional[tuple[Path, ...]]
-    """Pictures, or folders that are searched for pictures."""
+    """Pictures, videos, folders that are searched for both, patterns such as '*.jpg', or the number of a camera."""
     model: Path
     """The .tflite."""
     out: Path = Path("out")
-    """Folder for the results."""
+    """Folder for the results; it is not searched."""
     score: float | None = None
     """Show detections that score more than this, 0..1; by default the contract's."""
     iou: float | None = None
     """Of two boxes of a class that overlap more than this the weaker goes; by default the contract's."""
+    tiles: bool = False
+    """Look at overlapping windows of each picture too: for small objects in large pictures."""
+    tile_side: int | None = None
+    """With --tiles: side of a window, in pixels of the picture; by default the model's input."""
+    track: bool = False
+    """Follow the objects of a video: each gets a number."""
+    frames: int | None = None
+    """Of a video or camera look at this many frames; by default at all, of a camera until Ctrl-C."""
+    draw: bool = True
+    """Write pictures and videos with boxes."""
+    csv: bool = False
+    """Write detections.csv too, a line for each object."""
+    txt: bool = False
+    """Write labels/NAME.txt too, in YOLO's form, as a start for labelling."""
+    save_crops: bool = False
+    """Write each object too, cut out, as crops/CLASS/NAME-1.jpg."""
     threads: int = 1
     """Threads of the interpreter."""
     overwrite: bool = False
@@ -52,12 +68,14 @@ class Predicted:
         out: folder of the results.
         detections: path of detections.json.
         images: for each picture that could be read its file, the drawn picture, its size and its detections.
+        videos: for each video or camera its file, the drawn video, its size, frames, and the path of its detections.
         unreadable: for each other its file and why.
     """
 
     out: Path
     detections: Path
     images: tuple[dict[str, Any], ...]
+    videos: tuple[dict[str, Any], ...]
     unreadable: tuple[dict[str, str], ...]
 
 
@@ -65,126 +83,124 @@ def run(config: Config, show: Show = QUIET) -> Predicted:
     """Predict as `config` says and write the results.
 
     A file without a contract is used if it is a detector with the four outputs of SSD style, see tflite.foreign.
-    Raises ValueError or OSError, in one line, for what a user can mend. Pictures that cannot be read are warned of and
-    named in detections.json; only if none can be read it is an error.
+    Raises ValueError or OSError, in one line, for what a user can mend. What cannot be read is warned of and named in
+    detections.json; only if nothing can be read it is an error.
     """
-    from micro_yolo.pipeline.measure.finders import Picture, open_file
+    from micro_yolo.pipeline.measure.tiles import looking
+    from micro_yolo.pipeline.show.draw import FONTS, unwritable
+    from micro_yolo.pipeline.watch.look import Look
+    from micro_yolo.pipeline.watch.written import Forms, existing, results
 
+    _check(config)
+    named = sources.find(config.images, config.out)
+    if named.own:
+        show.warn(f"left out {named.own} pictures that predictions wrote")
+    opened, threshold = _open(config)
+    finder, window = looking(opened, config.tiles, config.tile_side)
+    moving: tuple[Path | int, ...] = (*named.videos, *named.cameras)
+    names = _names(named, config.out)
+    forms = Forms(config.draw, config.csv, config.txt, config.save_crops)
+    if not config.overwrite:
+        drawn = [f"{stem}{suffix}" for stem, suffix in names.values()] if config.draw else []
+        lines = [f"{names[source][0]}.jsonl" for source in moving]
+        there = existing(config.out, forms, [*drawn, *lines], [names[file][0] for file in named.pictures])
+        if there:
+            raise ValueError(f"{there}: already exists; allowed: another --out, or --overwrite")
+    if config.draw and (unknown := unwritable(opened.labels)):
+        show.warn(
+            f"{', '.join(unknown)[:120]}: no font here has the letters, so boxes show class numbers; "
+            f"install one of {', '.join(FONTS[:3])} (on Debian `apt install fonts-noto-cjk`)"
+        )
+    images: list[dict[str, Any]] = []
+    videos: list[dict[str, Any]] = []
+    unreadable: list[dict[str, str]] = []
+    with results(config.out, forms) as written:
+        look = Look(opened, finder, threshold, config.track, config.frames, written, show)
+        for entry in look.pictures(named.pictures, [names[file] for file in named.pictures]):
+            (unreadable if "error" in entry else images).append(entry)
+        for source in moving:
+            try:
+                videos.append(look.video(source, names[source][0]))
+            except (ValueError, ModuleNotFoundError) as error:
+                if isinstance(error, ModuleNotFoundError) and not images:
+                    raise
+                reason = str(error) if isinstance(error, ValueError) else f"{source}: {cli.lacking(error)}"
+                unreadable.append({"file": str(source), "error": reason})
+        for entry in unreadable:
+            show.warn(f"skipped {entry['error']}")
+        if not (images or videos):
+            raise ValueError(f"none of the {len(unreadable)} pictures can be read; {unreadable[0]['error']}")
+        record = written.record(
+            {
+                "model": str(config.model),
+                "model_sha256": opened.sha256,
+                "labels": opened.labels,
+                "score_threshold": threshold,
+                "iou_threshold": opened.facts.iou_threshold,
+                "window": window,
+                "images": images,
+                "videos": videos,
+                "unreadable": unreadable,
+            },
+            opened.labels,
+        )
+    return Predicted(config.out, record, tuple(images), tuple(videos), tuple(unreadable))
+
+
+def _check(config: Config) -> None:
     for name, value in (("score", config.score), ("iou", config.iou)):
         if value is not None and not 0 <= value <= 1:
             raise ValueError(f"{name}: must be in 0..1, got {value}")
-    files = find_pictures(config.images)
-    predictor = open_file(config.model, score=config.score, iou=config.iou, threads=config.threads)
-    targets = _targets(files, config.out)
-    if not config.overwrite:
-        existing = [path for path in (config.out / DETECTIONS, *targets.values()) if path.exists()]
-        if existing:
-            raise ValueError(f"{existing[0]}: already exists; allowed: another --out, or --overwrite")
-    described, unreadable = [], []
-    with show.bar("predicting", len(files)) as advance:
-        looked_at = predictor.detect([Picture(file) for file in files], advance)
-        for file, found in zip(files, looked_at, strict=True):
-            if isinstance(found, str):
-                unreadable.append({"file": str(file), "error": found})
-                show.warn(f"skipped {found}")
-            else:
-                described.append(_drawn(file, targets[file], found.detections, predictor.labels))
-    if not described:
-        raise ValueError(f"none of the {len(files)} pictures can be read; {unreadable[0]['error']}")
-    facts = predictor.facts
-    written = runs.write_json(
-        config.out / DETECTIONS,
-        {
-            "model": str(config.model),
-            "model_sha256": predictor.sha256,
-            "labels": predictor.labels,
-            "score_threshold": facts.score_threshold,
-            "iou_threshold": facts.iou_threshold,
-            "images": described,
-            "unreadable": unreadable,
-        },
-    )
-    return Predicted(config.out, written, tuple(described), tuple(unreadable))
+    if config.frames is not None and config.frames < 1:
+        raise ValueError(f"frames: must be at least 1, got {config.frames}")
 
 
-def find_pictures(paths: tuple[Path, ...]) -> list[Path]:
-    """The pictures named and those in the folders named, each once, in order.
+def _open(config: Config) -> tuple[OurFile | ForeignFile, float]:
+    """The file, and the score from which objects are shown."""
+    from micro_yolo.pipeline.measure.finders import open_file
 
-    Raises FileNotFoundError for a missing path, ValueError for a folder without pictures or no paths at all.
-    """
-    from micro_yolo.tflite.image import SUFFIXES, find_images
+    opened = open_file(config.model, score=config.score, iou=config.iou, threads=config.threads)
+    threshold = opened.facts.score_threshold
+    if config.track:
+        from micro_yolo.pipeline.watch.tracks import FAINT
 
-    if not paths:
-        raise ValueError("pictures: name at least one picture or folder; see `python -m pipeline.predict --help`")
-    found: dict[Path, Path] = {}
-    for path in paths:
-        if not path.exists():
-            raise FileNotFoundError(f"{path}: no such picture or folder")
-        here = find_images(path) if path.is_dir() else [path]
-        if not here:
-            raise ValueError(f"{path}: no pictures in this folder; looked for {', '.join(SUFFIXES)}")
-        for file in here:
-            found.setdefault(file.absolute(), file)
-    return list(found.values())
+        opened = open_file(config.model, score=FAINT * threshold, iou=config.iou, threads=config.threads)
+    return opened, threshold
 
 
-def entries(found: Detections, labels: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Detections as detections.json has them: label, class, score 0..1 and box_xyxy in pixels of the picture."""
-    return [
-        {
-            "label": labels[category],
-            "class": category,
-            "score": round(score, 4),
-            "box_xyxy": [round(edge, 2) for edge in box],
-        }
-        for box, score, category in zip(
-            found.boxes_xyxy.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True
-        )
-    ]
+def _names(named: sources.Named, out: Path) -> dict[Path | int, tuple[str, str]]:
+    """(stem, suffix) of the results of each source: its own name, numbered where several have it."""
+    from micro_yolo.pipeline.watch.written import picture_suffix
 
-
-def _drawn(file: Path, target: Path, found: Detections, labels: tuple[str, ...]) -> dict[str, Any]:
-    """Write the picture with its boxes; its entry in detections.json."""
-    from micro_yolo.pipeline.show.draw import draw_boxes
-    from micro_yolo.tflite.image import load_image
-
-    image = load_image(file)
-    picture = draw_boxes(image, found.boxes_xyxy, found.classes, labels, found.scores)
-    # By way of memory: on a full disk Pillow itself ends with part of the picture written and no error.
-    encoded = io.BytesIO()
-    picture.save(encoded, format=_WRITTEN_AS[target.suffix.lower()], quality=92)
-    runs.write_atomic(target, encoded.getvalue())
-    height, width = image.shape[:2]
-    return {
-        "file": str(file),
-        "picture": target.name,
-        "width": width,
-        "height": height,
-        "detections": entries(found, labels),
-    }
-
-
-def _targets(files: list[Path], out: Path) -> dict[Path, Path]:
-    """Where each picture goes: its own name, numbered if several have it, as .jpg unless it is a .png."""
-    targets: dict[Path, Path] = {}
-    taken: set[str] = {DETECTIONS}
-    for file in files:
-        suffix = file.suffix if file.suffix.lower() in _WRITTEN_AS else ".jpg"
-        name, number = f"{file.stem}{suffix}", 1
+    originals = {file.absolute() for file in (*named.pictures, *named.videos)}
+    every: tuple[Path | int, ...] = (*named.pictures, *named.videos, *named.cameras)
+    names: dict[Path | int, tuple[str, str]] = {}
+    taken = {Path(sources.RECORD).stem, "classes"}
+    for source in every:
+        if isinstance(source, int):
+            stem, suffix = f"camera-{source}", ".mp4"
+        else:
+            stem, suffix = source.stem, ".mp4" if source in named.videos else picture_suffix(source)
+        name, number = stem, 1
         # Lower case, since on some file systems A.jpg and a.jpg are one file.
-        while name.lower() in taken or (out / name).absolute() == file.absolute():
+        while name.lower() in taken or (out / f"{name}{suffix}").absolute() in originals:
             number += 1
-            name = f"{file.stem}-{number}{suffix}"
+            name = f"{stem}-{number}"
         taken.add(name.lower())
-        targets[file] = out / name
-    return targets
+        names[source] = (name, suffix)
+    return names
 
 
 def tell(predicted: Predicted, show: Show) -> None:
     """What people want to know of it."""
-    found = sum(len(image["detections"]) for image in predicted.images)
     skipped = f", {len(predicted.unreadable)} skipped" if predicted.unreadable else ""
-    show.say(f"{found} objects in {len(predicted.images)} pictures{skipped}: {predicted.detections}")
+    for video in predicted.videos:
+        followed = "" if video["tracks"] is None else f", {video['tracks']} followed"
+        where = predicted.out / (video["picture"] or video["frames_file"])
+        show.say(f"{video['file']}: {video['detections']} objects in {video['frames']} frames{followed}: {where}")
+    found = sum(len(image["detections"]) for image in predicted.images)
+    looked_at = f"{found} objects in {len(predicted.images)} pictures" if predicted.images else "all of it"
+    show.say(f"{looked_at}{skipped}: {predicted.detections}")
 
 
 def command(config: Config) -> None:

@@ -21,6 +21,7 @@ from micro_yolo.pipeline.store import resume, runs
 if TYPE_CHECKING:
     from micro_yolo.model.spec import Arch
     from micro_yolo.pipeline.data import Dataset
+    from micro_yolo.pipeline.learn.initial import Initial
     from micro_yolo.pipeline.learn.loop import Outcome
     from micro_yolo.pipeline.learn.session import Session
 
@@ -45,6 +46,8 @@ class Config(Options):
     """How photographs become the input's shape, in training and ever after; mediapipe: as MediaPipe Tasks does it."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Arithmetic of the forward and backward pass; float16 is for GPUs, bfloat16 also for newer CPUs."""
+    init: str = "auto"
+    """What the network begins with: auto (its start weights, if it has some), none, or a run or its weights file."""
     freeze: str | None = None
     """Row of the network down to which nothing is trained: no gradient is computed there, batch norm stands still."""
     val_fraction: float = 0.2
@@ -79,6 +82,7 @@ def run(config: Config, show: Show = QUIET) -> Result:
     """
     from micro_yolo.model import zoo
     from micro_yolo.pipeline.data import load
+    from micro_yolo.pipeline.learn.initial import find_initial
     from micro_yolo.pipeline.learn.session import Session, finish, isolated, recorded_loss
 
     begun = devices.begun(config.run, "train") if config.resume else None
@@ -102,14 +106,15 @@ def run(config: Config, show: Show = QUIET) -> Result:
         show.warn(warning)
     config.check_batch(len(dataset.splits["train"]))
     arch = arch.with_classes(len(dataset.names))
+    initial = find_initial(config.init, arch)
     if config.anchors == "fit":
         arch = _fit_anchors(arch, dataset, config, show)
     loss = None if begun is None else recorded_loss(begun)
     with isolated(config.seed, config.precision):
         session = Session(arch, dataset, config.resize, config, show, loss=loss)
         # Nothing that a user can have done wrong is left: only now is there a new run, or the old one gone.
-        stage = _begin(config, session)
-        outcome = _train(config, session, stage)
+        stage = _begin(config, session, initial)
+        outcome = _train(config, session, stage, initial)
         # The others wait for it, as they may go on with the next stage.
         session.of_chief(lambda: finish(stage, outcome))
     if devices.cluster()[0]:
@@ -126,7 +131,7 @@ def _check_place(config: Config) -> None:
         runs.check_new_run(config.run, overwrite=config.overwrite)
 
 
-def _begin(config: Config, session: Session) -> Path:
+def _begin(config: Config, session: Session, initial: Initial) -> Path:
     """Make what this machine writes to, with the table and the settings in it."""
     if config.resume:
         stage = devices.own(config.run or Path(), "train")
@@ -142,18 +147,20 @@ def _begin(config: Config, session: Session) -> Path:
             category_ids=dataset.category_ids,
             images={name: len(split) for name, split in dataset.splits.items()},
             loss=session.loss,
+            start=initial.facts,
         )
     if not devices.cluster()[0] and stage.parent.parent.resolve() == runs.RUNS.resolve():
         runs.point_latest(stage.parent)
     return stage
 
 
-def _train(config: Config, session: Session, stage: Path) -> Outcome:
+def _train(config: Config, session: Session, stage: Path, initial: Initial) -> Outcome:
     from micro_yolo.model.build import build
     from micro_yolo.pipeline.learn.loop import Task, weights_digest
 
     with session.scope():
         model = build(session.arch)
+        initial.begin(model, session)
     averaged = build(session.arch)
     task = Task(model, averaged, session.losses, session.measure(averaged))
     outcome = session.train(task, config.recipe, stage, freeze=config.freeze)

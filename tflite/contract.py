@@ -128,6 +128,7 @@ class Contract:
         head: what the outputs are: "raw" are grids, "detections" what tflite.suppression makes of them.
         coding: how they are read: of grids one of tflite.heads.CODINGS. Files made before this was written have none,
             which means IMPLIED.
+        start: of the weights its network began with: name, trained_on, source, licence, ...; empty if it began fresh.
         thresholds: what nms.score_threshold was measured to be; None if it was not, as in older files.
         format: of this JSON.
     """
@@ -146,6 +147,7 @@ class Contract:
     parents: dict[str, str] = field(default_factory=dict)
     data: Data = field(default_factory=Data)
     versions: dict[str, str] = field(default_factory=dict)
+    start: dict[str, str] = field(default_factory=dict)
     head: str = "raw"
     coding: str = field(kw_only=True)
     thresholds: Thresholds | None = None

@@ -192,8 +192,8 @@ def _outputs(model: Model, names: Sequence[str]) -> tuple[int, int, int, int]:
     tensors = [model.tensor(index) for index in model.outputs]
     if len(tensors) != 4:
         raise ValueError(
-            f"must have the four outputs of a detector (boxes, classes, scores, count), got {len(tensors)}: "
-            f"{', '.join(map(_sides, tensors[:8]))}"
+            f"must have the four outputs of a detector (boxes, classes, scores, count), got {len(tensors)}"
+            f"{_kind(tensors)}: {', '.join(map(_sides, tensors[:8]))}"
         )
     operator = next((op for op in model.ops if op.name == OPERATOR and set(op.outputs) == set(model.outputs)), None)
     if operator is not None:
@@ -215,6 +215,14 @@ def _outputs(model: Model, names: Sequence[str]) -> tuple[int, int, int, int]:
         if tensor.dtype != "float32" or (tensor.shape != wanted[kind] and not (operator and not tensor.shape)):
             raise ValueError(f"its {kind} must be float32 {list(wanted[kind])}, got {_sides(tensor)}")
     return found["boxes"], found["classes"], found["scores"], found["count"]
+
+
+def _kind(tensors: Sequence[Tensor]) -> str:
+    """What a file with other outputs looks like, for people."""
+    shapes = [tensor.shape for tensor in tensors]
+    if len(shapes) == 1 and len(shapes[0]) == 3:
+        return ", as YOLO exports of Ultralytics have, whose own `yolo predict` decodes it"
+    return ", as a classifier has" if len(shapes) == 1 and len(shapes[0]) == 2 else ""
 
 
 def _sides(tensor: Tensor) -> str:

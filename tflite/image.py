@@ -4,8 +4,13 @@ calibration, evaluation, prediction and the app. Needs Pillow and NumPy only.
 
 from __future__ import annotations
 
+import importlib
 import io
+import os
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +19,18 @@ from PIL import Image
 RULES = ("stretch", "letterbox", "mediapipe")
 LETTERBOX_FILL = 114
 MAX_PIXELS = 178_956_970
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".mpo", ".avif")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".mpo"),
+    *(".avif", ".heic", ".heif"),
+)
 # Of a pixel, between which `mediapipe` samples.
 _STEPS = 32
-# Named, because Pillow would otherwise also try formats that start other programs (EPS).
-_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM", "MPO", "AVIF")
+# Named, because Pillow would otherwise also try formats that start other programs (EPS). MPO opens as JPEG.
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM", "AVIF")
+# ISO/IEC 23008-12: the brands of a file of pictures in HEVC, after "ftyp".
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+# pi-heif is the one whose wheels hold no GPL code; pillow-heif is taken where somebody has it.
+_HEIC_READERS = ("pi_heif", "pillow_heif")
 _ORIENTATION = 0x0112
 _TURNED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -241,11 +253,16 @@ def _read(path: Path) -> bytes:
 
 
 def _open(data: bytes, name: str | Path) -> Image.Image:
+    is_heic = data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS and b"avif" not in data[16:48]
+    if is_heic and not reads_heic():
+        raise ValueError(f"{name}: HEIC, which needs pi-heif; `pip install 'micro-yolo[heic]'` brings it")
     try:
-        picture = Image.open(io.BytesIO(data), formats=_FORMATS)
+        picture = Image.open(io.BytesIO(data), formats=("HEIF",) if is_heic else _FORMATS)
     except Image.DecompressionBombError:
         raise ValueError(f"{name}: image has too many pixels; allowed: {MAX_PIXELS}") from None
-    except Exception:
+    except Exception as error:
+        if is_heic:
+            raise _damaged(name, error) from None
         raise ValueError(f"{name}: not an image; allowed: {', '.join(_FORMATS)}") from None
     if picture.width * picture.height > MAX_PIXELS:
         raise ValueError(f"{name}: image has {picture.width}x{picture.height} pixels; allowed: {MAX_PIXELS}")
@@ -272,16 +289,34 @@ def _halve(picture: Image.Image, size: tuple[int, int], rule: str) -> int:
     return 1
 
 
+@cache
+def reads_heic() -> bool:
+    """Teach Pillow HEIC, the form of iPhones' pictures; False if no library that reads it is installed."""
+    for name in _HEIC_READERS:
+        with suppress(ImportError):
+            importlib.import_module(name).register_heif_opener()
+            return True
+    return False
+
+
 def find_images(path: str | Path) -> list[Path]:
-    """The image files in a folder and below it, by suffix, sorted; hidden ones left out."""
-    root = Path(path)
-    return sorted(
-        file
-        for file in root.rglob("*")
-        if file.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in file.relative_to(root).parts)
-        and file.is_file()
-    )
+    """The image files in a folder and below it, by suffix, sorted; hidden ones left out. Links are followed once."""
+    return sorted(file for _, files in walk(path) for file in files if file.suffix.lower() in SUFFIXES)
+
+
+def walk(path: str | Path) -> Iterator[tuple[Path, list[Path]]]:
+    """Each folder from `path` down, and its files; hidden ones left out. Links are followed, but to no folder twice."""
+    seen: set[Path] = set()
+    for folder, below, files in os.walk(path, followlinks=True):
+        real = Path(folder).resolve()
+        if real in seen:
+            below.clear()
+            continue
+        seen.add(real)
+        # In order, so that of several ways into a folder it is always the same one that is taken.
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        here = (Path(folder, name) for name in sorted(files) if not name.startswith("."))
+        yield Path(folder), [file for file in here if file.is_file()]
 
 
 def _rgb(picture: Image.Image) -> Image.Image:

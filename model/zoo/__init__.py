@@ -7,11 +7,21 @@ from pathlib import Path
 from micro_yolo.model.nearest import nearest
 from micro_yolo.model.spec import Arch
 from micro_yolo.model.zoo.micro_yolo import MICRO_YOLO, MICRO_YOLO_DSCONV, MICRO_YOLO_MBCONV, MICRO_YOLO_PRUNED
+from micro_yolo.model.zoo.micro_yolo_mobile import MICRO_YOLO_MOBILE
 from micro_yolo.model.zoo.yolo_lite import YOLO_LITE
 from micro_yolo.model.zoo.yolo_nano import YOLO_NANO
 from micro_yolo.model.zoo.yolov3_tiny import YOLOV3_TINY
 
-_ALL = (YOLOV3_TINY, YOLO_LITE, YOLO_NANO, MICRO_YOLO, MICRO_YOLO_PRUNED, MICRO_YOLO_DSCONV, MICRO_YOLO_MBCONV)
+_ALL = (
+    YOLOV3_TINY,
+    YOLO_LITE,
+    YOLO_NANO,
+    MICRO_YOLO,
+    MICRO_YOLO_PRUNED,
+    MICRO_YOLO_DSCONV,
+    MICRO_YOLO_MBCONV,
+    MICRO_YOLO_MOBILE,
+)
 ARCHS: dict[str, Arch] = {arch.name: arch for arch in _ALL}
 
 

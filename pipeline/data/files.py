@@ -15,7 +15,7 @@ from typing import TypeVar, overload
 import numpy as np
 from PIL import Image
 
-from micro_yolo.tflite.image import SUFFIXES
+from micro_yolo.tflite.image import SUFFIXES, reads_heic
 
 ItemT = TypeVar("ItemT")
 FoundT = TypeVar("FoundT")
@@ -124,6 +124,8 @@ def file_bytes(path: str | Path) -> int:
 
 def image_size(path: str | Path) -> tuple[int, int]:
     """(height, width) from the file's header, as displayed (EXIF orientation applied). OSError if unreadable."""
+    if str(path).lower().endswith((".heic", ".heif")):
+        reads_heic()
     with Image.open(path) as image:
         width, height = image.size
         turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)

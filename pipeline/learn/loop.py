@@ -22,8 +22,9 @@ from micro_yolo.model.heads.base import Losses, Outputs
 from micro_yolo.model.keras import keras, tf
 from micro_yolo.pipeline.data.input import Batches
 from micro_yolo.pipeline.learn.devices import cluster
-from micro_yolo.pipeline.learn.peers import lost
-from micro_yolo.pipeline.learn.recipe import OPTIMIZERS, Recipe
+from micro_yolo.pipeline.learn.optimizer import make_optimizer
+from micro_yolo.pipeline.learn.peers import lost, of_chief
+from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.measure.finders import PredictBatch
 from micro_yolo.pipeline.show.screen import QUIET, Show
 from micro_yolo.pipeline.store import history, runs
@@ -41,33 +42,6 @@ FETCH = 10
 
 class DivergedError(ValueError):
     """The loss is no longer a number."""
-
-
-def make_optimizer(recipe: Recipe, variables: Sequence[tf.Variable], steps: int) -> keras.optimizers.Optimizer:
-    """The recipe's optimizer for `variables`, with warm-up and cosine over `epochs * steps` steps."""
-    rate, decay = OPTIMIZERS[recipe.optimizer]
-    rate = rate if recipe.learning_rate is None else recipe.learning_rate
-    decay = decay if recipe.weight_decay is None else recipe.weight_decay
-    total = recipe.epochs * steps
-    warmup = min(round(recipe.warmup_epochs * steps), total // 3)
-    if warmup:
-        schedule = keras.optimizers.schedules.CosineDecay(
-            0.0, max(total - warmup, 1), alpha=0.01, warmup_target=rate, warmup_steps=warmup
-        )
-    else:
-        schedule = keras.optimizers.schedules.CosineDecay(rate, total, alpha=0.01)
-    if recipe.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(
-            schedule, momentum=0.937, nesterov=True, weight_decay=decay, global_clipnorm=recipe.clip_norm
-        )
-    else:
-        optimizer = keras.optimizers.AdamW(schedule, weight_decay=decay, global_clipnorm=recipe.clip_norm)
-    # Decaying a normalization's scale or a bias moves the function, not its complexity.
-    optimizer.exclude_from_weight_decay([v for v in variables if len(v.shape) < 2])
-    optimizer.build(variables)
-    if keras.mixed_precision.global_policy().name == "mixed_float16":
-        optimizer = keras.mixed_precision.LossScaleOptimizer(optimizer)
-    return optimizer
 
 
 def evaluation_epochs(recipe: Recipe) -> set[int]:
@@ -211,6 +185,8 @@ class Trainer:
         )
         self._tell("on_train_begin")
         for epoch in range(done + 1, self.recipe.epochs + 1):
+            if self._is_stale(epoch - 1):
+                break
             row = self._epoch(epoch, datasets[epoch <= plain])
             self._check_space()
             if epoch in evaluated and self.is_chief:
@@ -223,6 +199,13 @@ class Trainer:
         """The row of the history that scored highest."""
         rank = self.task.rank_by
         return max((row for row in self.history if row[rank] is not None), key=lambda row: row[rank], default={})
+
+    def _is_stale(self, epoch: int) -> bool:
+        patience = self.recipe.patience
+        # The chief alone has measured.
+        return patience is not None and of_chief(
+            self.strategy, lambda: epoch - self.best().get("epoch", epoch) >= patience
+        )
 
     def _epoch(self, epoch: int, dataset: Any) -> dict[str, Any]:
         self.batches.start_epoch(epoch)

@@ -31,6 +31,8 @@ class Recipe:
     """Gradients are scaled down to this global norm."""
     evaluate_every: int | None = None
     """Epochs between evaluations; by default about twenty evaluations a run, closer together towards its end."""
+    patience: int | None = None
+    """Training ends when so many epochs have brought no better AP; by default none is left out."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "clip_norm"):
@@ -40,7 +42,7 @@ class Recipe:
             raise ValueError(f"optimizer: must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema: must be in 0..1, below 1, got {self.ema}")
-        for name in ("learning_rate", "weight_decay", "warmup_epochs", "plain_epochs", "evaluate_every"):
+        for name in ("learning_rate", "weight_decay", "warmup_epochs", "plain_epochs", "evaluate_every", "patience"):
             value = getattr(self, name)
             if value is not None and not (value >= 0 and math.isfinite(value)):
                 raise ValueError(f"{name}: must not be negative, got {value}")

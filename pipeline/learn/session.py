@@ -120,6 +120,13 @@ class Session:
         name = f"{trained.stage.name}/{runs.WEIGHTS}"
         peers.check_alike(self.strategy, lambda: {name: runs.sha256(trained.stage / runs.WEIGHTS)[:16]})
 
+    def pictures(self, count: int) -> Iterator[np.ndarray]:
+        """Batches of up to `count` training images, drawn by seed, as they are: uint8 (B, h, w, 3)."""
+        usable = self._images.usable
+        drawn = np.sort(np.random.default_rng(self._options.seed).permutation(usable)[:count])
+        for start in range(0, len(drawn), self._options.batch):
+            yield self._images.batch(drawn[start : start + self._options.batch])[0]
+
     def measure(self, model: keras.Model) -> Callable[[], Metrics]:
         """A function that measures `model`, whose outputs are logits, on the validation images."""
         from micro_yolo.model.heads import head_of

@@ -4,14 +4,17 @@ detector that somebody else made. Needs no TensorFlow.
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
+from PIL import Image
 
 from micro_yolo.pipeline.store import runs
 from micro_yolo.tflite.contract import Nms
@@ -26,6 +29,12 @@ if TYPE_CHECKING:
 # uint8 (B, h, w, 3) -> detection row -> part -> (B, h, w, channels), floats in 0..1
 PredictBatch = Callable[[np.ndarray], Outputs]
 Advance = Callable[[], object]
+ItemT = TypeVar("ItemT")
+# What `_in_batches` is given of an item: its pixels as the model sees them, how they were laid there, the (height,
+# width) that boxes are wanted for if not the picture's own; or why there are none.
+Laid = tuple[np.ndarray, Fit, tuple[int, int] | None] | str
+# Pictures that a process of somebody else's detector is started for.
+_APART = 32
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,10 @@ class Predictor(Protocol):
         """
         ...
 
+    def look(self, images: Iterable[np.ndarray]) -> Iterator[Found]:
+        """What is in each uint8 RGB (H, W, 3), in their order, boxes in its pixels; a few are taken in advance."""
+        ...
+
 
 def _nothing() -> None:
     pass
@@ -114,7 +127,11 @@ class GridPredictor:
 
     def detect(self, pictures: Sequence[Picture], advance: Advance = _nothing) -> Iterator[Found | str]:
         """See `Predictor`."""
-        return _in_batches(self._found, pictures, self.facts, self._batch, advance)
+        return _in_batches(self._found, pictures, _load, self.facts, self._batch, advance)
+
+    def look(self, images: Iterable[np.ndarray]) -> Iterator[Found]:
+        """See `Predictor`."""
+        return _looked(self._found, images, self.facts, self._batch)
 
     def _found(self, pixels: np.ndarray) -> list[Detections]:
         outputs = self._predict_batch(pixels)
@@ -149,7 +166,11 @@ class OurFile:
 
     def detect(self, pictures: Sequence[Picture], advance: Advance = _nothing) -> Iterator[Found | str]:
         """See `Predictor`."""
-        return _in_batches(self._found, pictures, self.facts, 1, advance)
+        return _in_batches(self._found, pictures, _load, self.facts, 1, advance)
+
+    def look(self, images: Iterable[np.ndarray]) -> Iterator[Found]:
+        """See `Predictor`."""
+        return _looked(self._found, images, self.facts, 1)
 
     def _found(self, pixels: np.ndarray) -> list[Detections]:
         return [self.detector.found(image, self.facts.score_threshold, self.facts.iou_threshold) for image in pixels]
@@ -187,6 +208,19 @@ class ForeignFile:
         for each in found:
             yield each if isinstance(each, str) else Found(*each)
 
+    def look(self, images: Iterable[np.ndarray]) -> Iterator[Found]:
+        """See `Predictor`. The process that looks at them gets them as files, several at a time."""
+        rest = iter(images)
+        for some in iter(lambda: list(islice(rest, _APART)), []):
+            with tempfile.TemporaryDirectory(prefix="micro-yolo-") as folder:
+                files = [Path(folder, f"{number}.bmp") for number in range(len(some))]
+                for file, image in zip(files, some, strict=True):
+                    Image.fromarray(image).save(file)
+                for found in self.detect([Picture(file) for file in files]):
+                    if isinstance(found, str):
+                        raise OSError(found)
+                    yield found
+
 
 def open_file(
     path: Path, *, score: float | None = None, iou: float | None = None, threads: int = 1
@@ -218,24 +252,37 @@ def open_file(
     return ForeignFile(path, found, score, threads)
 
 
+def _looked(
+    found: Callable[[np.ndarray], Sequence[Detections]], images: Iterable[np.ndarray], facts: Facts, batch_size: int
+) -> Iterator[Found]:
+    def laid(image: np.ndarray, facts: Facts) -> Laid:
+        return *resize(image, facts.size, facts.resize), None
+
+    for each in _in_batches(found, images, laid, facts, batch_size, _nothing):
+        if isinstance(each, str):
+            raise ValueError(each)
+        yield each
+
+
 def _in_batches(
     found: Callable[[np.ndarray], Sequence[Detections]],
-    pictures: Sequence[Picture],
+    items: Iterable[ItemT],
+    lay: Callable[[ItemT, Facts], Laid],
     facts: Facts,
     batch_size: int,
     advance: Advance,
 ) -> Iterator[Found | str]:
     """`found` of uint8 (batch_size, h, w, 3), the last batch filled up with black; the next is read meanwhile."""
-    batches = [pictures[start : start + batch_size] for start in range(0, len(pictures), batch_size)]
+    rest = iter(items)
     with ThreadPoolExecutor(2, thread_name_prefix="pictures") as pool:
 
-        def submit(batch: Sequence[Picture]) -> list[Future[tuple[np.ndarray, Fit] | str]]:
-            return [pool.submit(_load, picture, facts) for picture in batch]
+        def submit() -> list[Future[Laid]]:
+            return [pool.submit(lay, item, facts) for item in islice(rest, batch_size)]
 
-        ahead = submit(batches[0]) if batches else []
-        for number, batch in enumerate(batches):
+        ahead = submit()
+        while ahead:
             loaded = [future.result() for future in ahead]
-            ahead = submit(batches[number + 1]) if number + 1 < len(batches) else []
+            ahead = submit()
             pixels = np.zeros((batch_size, *facts.size, 3), np.uint8)
             for row, item in enumerate(loaded):
                 if not isinstance(item, str):
@@ -243,17 +290,17 @@ def _in_batches(
             before = time.perf_counter()
             detections = found(pixels)
             ms = 1000 * (time.perf_counter() - before) / batch_size
-            for picture, item, each in zip(batch, loaded, detections, strict=False):
+            for item, each in zip(loaded, detections, strict=False):
                 advance()
                 if isinstance(item, str):
                     yield item
                     continue
-                boxes_xyxy = item[1].boxes_to_recorded(each.boxes_xyxy, picture.size)
+                boxes_xyxy = item[1].boxes_to_recorded(each.boxes_xyxy, item[2])
                 yield Found(Detections(boxes_xyxy, each.scores, each.classes), ms)
 
 
-def _load(picture: Picture, facts: Facts) -> tuple[np.ndarray, Fit] | str:
+def _load(picture: Picture, facts: Facts) -> Laid:
     try:
-        return resize(load_image(picture.path, picture.size), facts.size, facts.resize)
+        return *resize(load_image(picture.path, picture.size), facts.size, facts.resize), picture.size
     except ValueError as error:
         return str(error)

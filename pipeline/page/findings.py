@@ -160,6 +160,7 @@ def lineage(run: Path) -> list[dict[str, Any]]:
                 "parent_sha256": sha256,
                 "settings": stage.config.get("settings", {}),
                 "versions": stage.config.get("versions", {}),
+                "start": stage.config.get("start"),
             }
         )
     return found
@@ -171,6 +172,9 @@ def _measurements(run: Path) -> Iterator[tuple[str, tuple[dict[str, Any], Path |
     for path in sorted((*run.glob("metrics_*.json"), *export.rglob("metrics_*.json"), *debug.glob("metrics_*"))):
         metrics = runs.read_json(path)
         if not isinstance(metrics, dict) or metrics.get("split") != "val" or "sha256" not in metrics:
+            continue
+        # Of windows of the pictures: not what the file does by itself.
+        if "window" in metrics:
             continue
         detections = path.with_name(f"coco_{path.name.removeprefix('metrics_')}")
         yield metrics["sha256"], (metrics, detections if detections.is_file() else None)

@@ -33,6 +33,7 @@ _MARKERS = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff, tyr
 _EXTRAS = {
     "ethosu": "edge",
     "optuna": "search",
+    **dict.fromkeys(("cv2", "supervision", "trackers"), "video"),
     **dict.fromkeys(("pycocotools", "defusedxml", "yaml"), "evaluate"),
     **dict.fromkeys(
         ("tensorflow", "tf_keras", "keras_cv", "tensorflow_model_optimization", "matplotlib", "jinja2"), "train"
@@ -75,10 +76,10 @@ def main(
     except KeyboardInterrupt as stop:
         _leave(prog, str(stop) or _go_on(config_type, prog, args), 130)
     except ModuleNotFoundError as error:
-        extra = _EXTRAS.get((error.name or "").split(".")[0])
-        if extra is None:
+        told = lacking(error)
+        if told is None:
             raise
-        _leave(prog, f"needs {error.name}, which is not installed; `pip install 'micro-yolo[{extra}]'` brings it", 2)
+        _leave(prog, told, 2)
     except (ValueError, OSError) as error:
         if os.environ.get("MICRO_YOLO_TRACEBACK"):
             traceback.print_exc()
@@ -128,6 +129,12 @@ def message(error: BaseException) -> str:
         if error.errno == errno.ENOSPC:
             text += "; nothing was left half-written, free some space and run it again"
     return " ".join(text.split()) or type(error).__name__
+
+
+def lacking(error: ModuleNotFoundError) -> str | None:
+    """What brings the library that an optional part needs; None if it is none of those."""
+    extra = _EXTRAS.get((error.name or "").split(".")[0])
+    return extra and f"needs {error.name}, which is not installed; `pip install 'micro-yolo[{extra}]'` brings it"
 
 
 def silence_libraries() -> None:

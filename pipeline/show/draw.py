@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
@@ -11,8 +12,20 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 _GOLDEN = 0.6180339887
-# Pillow's own font knows ASCII only; for other names the first of these the system has.
-_FONTS = ("NotoSansCJK-Regular.ttc", "NotoSans-Regular.ttf", "DejaVuSans.ttf", "Arial Unicode.ttf", "arial.ttf")
+# Pillow's own font knows ASCII only; for other names the first of these that the system has and that has the letters:
+# of Linux, of macOS, of Windows.
+FONTS = (
+    *("NotoSansCJK-Regular.ttc", "NotoSans-Regular.ttf", "DejaVuSans.ttf", "DroidSansFallbackFull.ttf"),
+    *("wqy-microhei.ttc", "wqy-zenhei.ttc", "uming.ttc", "NanumGothic.ttf", "FreeSans.ttf", "unifont.ttf"),
+    *("Arial Unicode.ttf", "Hiragino Sans GB.ttc", "AppleSDGothicNeo.ttc", "Kohinoor.ttc", "GeezaPro.ttc"),
+    *("arial.ttf", "msyh.ttc", "YuGothM.ttc", "malgun.ttf", "Nirmala.ttf", "Nirmala.ttc", "LeelawUI.ttf"),
+)
+# What stands around a name.
+_ALWAYS = "#0123456789"
+# A character of which Unicode says that it is none: fonts draw what they draw for all they do not have.
+_NONE = "\U0010ffff"
+# Marks, spaces and controls, which draw nothing of their own.
+_UNSEEN = ("Mn", "Me", "Cf", "Cc", "Zs")
 
 
 def colour(index: int) -> tuple[int, int, int]:
@@ -29,6 +42,7 @@ def draw_boxes(
     names: Sequence[str],
     scores: np.ndarray | None = None,
     texts: Sequence[str] | None = None,
+    leads: Sequence[str] | None = None,
 ) -> Image.Image:
     """A copy of the picture with one labelled frame per box; line width and text grow with the picture.
 
@@ -39,6 +53,9 @@ def draw_boxes(
         names: class names.
         scores: (n,) 0..1, shown in per cent; boxes of high score are drawn on top.
         texts: (n,) labels to show instead of name and score.
+        leads: (n,) what to show in front of each label, in ASCII.
+
+    A label with letters that no font here has is shown with the class's number in place of its name; see `unwritable`.
     """
     picture = (Image.fromarray(image) if isinstance(image, np.ndarray) else image).convert("RGB").copy()
     reach = np.array(picture.size * 2)
@@ -56,24 +73,53 @@ def draw_boxes(
         shade = colour(labels[i])
         canvas.rectangle((min(left, right), min(top, bottom), max(left, right), max(top, bottom)), None, shade, line)
         name = names[labels[i]] if 0 <= labels[i] < len(names) else str(labels[i])
-        text = name if scores is None else f"{name} {100 * float(scores[i]):.0f}"
-        plates.append((texts[i] if texts is not None else text, left, top, shade))
-    font = _font(text_size, all(text.isascii() for text, *_ in plates))
+        score = "" if scores is None else f" {100 * float(scores[i]):.0f}"
+        text, number = f"{name}{score}" if texts is None else texts[i], f"{labels[i]}{score}"
+        font = _font(text_size, text)
+        lead = "" if leads is None else leads[i]
+        plates.append((lead + (text if font else number), left, top, shade, font or _own_font(text_size)))
     # After all frames, so that no frame crosses a label.
-    for text, left, top, shade in plates:
+    for text, left, top, shade, font in plates:
         _label(canvas, picture.size, text, (left, top), shade, font)
     return picture
 
 
+def unwritable(names: Sequence[str]) -> list[str]:
+    """Those with letters that no font here has."""
+    return [name for name in names if _font(20, name) is None]
+
+
+def _font(size: int, text: str) -> ImageFont.FreeTypeFont | None:
+    """A font with all letters of the text, None if there is none."""
+    if text.isascii():
+        return _own_font(size)
+    seen = {letter for letter in text if unicodedata.category(letter) not in _UNSEEN}
+    name = _font_with("".join(sorted(seen | {*_ALWAYS})))
+    return None if name is None else _opened(name, size)
+
+
 @cache
-def _font(size: int, ascii_only: bool) -> ImageFont.FreeTypeFont:
-    for name in () if ascii_only else _FONTS:
-        with suppress(OSError):
-            return ImageFont.truetype(name, size)
+def _own_font(size: int) -> ImageFont.FreeTypeFont:
     font = ImageFont.load_default(size)
     if not isinstance(font, ImageFont.FreeTypeFont):
         raise OSError("draw: needs a Pillow with FreeType; `pip install --force-reinstall pillow`")
     return font
+
+
+@cache
+def _opened(name: str, size: int) -> ImageFont.FreeTypeFont | None:
+    with suppress(OSError):
+        return ImageFont.truetype(name, size)
+    return None
+
+
+@cache
+def _font_with(letters: str) -> str | None:
+    for name in FONTS:
+        font = _opened(name, 20)
+        if font is not None and not any(bytes(font.getmask(each)) == bytes(font.getmask(_NONE)) for each in letters):
+            return name
+    return None
 
 
 def _label(

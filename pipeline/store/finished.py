@@ -30,6 +30,7 @@ class Trained:
         seed: of that split.
         quantization: of a qat stage, as its config.json says it: the fields of model.quantization.wrap.Quantization.
         loss: settings of the loss it was trained with; None of a stage that does not say.
+        start: facts of the start weights it descends from, see `model.start`; None of one that began fresh.
     """
 
     run: Path
@@ -42,6 +43,7 @@ class Trained:
     seed: int
     quantization: dict[str, Any] | None = None
     loss: dict[str, Any] | None = None
+    start: dict[str, str] | None = None
 
     def weighted(self) -> Any:
         """The Keras model with the stage's weights; its outputs are logits. ValueError if they do not fit the table.
@@ -75,6 +77,14 @@ class Trained:
             return quantize.deployable(self.arch, weighted, self._quantization())
         return deployable(self.arch, quantize.plain(self.arch, weighted, self._quantization()))
 
+    def plain(self) -> Any:
+        """The float network with the stage's weights; of a qat stage those its int8 file has."""
+        if self.quantization is None:
+            return self.weighted()
+        from micro_yolo.model.quantization import network as quantize
+
+        return quantize.plain(self.arch, self.weighted(), self._quantization())
+
     def _quantization(self) -> Any:
         from micro_yolo.model.quantization.wrap import Quantization
 
@@ -104,6 +114,7 @@ class Trained:
             "resize": self.resize,
             "val_fraction": self.val_fraction,
             "split_seed": self.seed,
+            "start": self.start,
         }
 
     def dataset(self, path: Path | None = None, *, by_name: bool = False) -> Dataset:
@@ -162,7 +173,16 @@ def find(run: Path | None = None, from_stage: From | None = None, *, before: Fro
         seed=int(facts["split_seed"]),
         quantization=_quantization(path, stage.config),
         loss=stage.config.get("loss"),
+        start=_start(where, stage.config.get("start")),
     )
+
+
+def _start(where: Path, found: Any) -> dict[str, str] | None:
+    if found is None:
+        return None
+    if not isinstance(found, dict) or not found.keys() >= {"name", "source", "licence"}:
+        raise ValueError(f"{where}: start must have a name, source and licence, got {found!r:.80}")
+    return {str(name): str(value) for name, value in found.items()}
 
 
 def _quantization(path: Path, config: dict[str, Any]) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import pytest
 from PIL import Image
 
 from micro_yolo.pipeline import predict as stage
+from micro_yolo.pipeline.show import draw
+from micro_yolo.pipeline.show.screen import Show
 
 Config = stage.Config
 
@@ -94,6 +97,117 @@ def test_originals_survive_out_in_their_folder(model: Path, pictures: Path) -> N
     assert len(list(pictures.iterdir())) == 2 * len(before) + 1
 
 
+def test_the_folder_of_results_is_not_looked_at(model: Path, pictures: Path) -> None:
+    """Case R09: the same command twice, with --out among the pictures."""
+    config = Config(images=(pictures,), model=model, out=pictures / "out", overwrite=True, save_crops=True, score=0.05)
+    notes: list[str] = []
+    for _ in range(2):
+        assert len(stage.run(config, told(notes)).images) == 3
+    left_out = len([file for file in (pictures / "out").rglob("*") if file.suffix in (".jpg", ".png")])
+    assert notes == [f"left out {left_out} pictures that predictions wrote"]
+    # Results among the pictures themselves.
+    for _ in range(2):
+        assert len(stage.run(Config(images=(pictures,), model=model, out=pictures, overwrite=True)).images) == 3
+    assert len(list(pictures.glob("*.*"))) == 7
+
+
+def test_every_form_at_once(model: Path, pictures: Path, tmp_path: Path) -> None:
+    config = Config(
+        images=(Path(f"{pictures}/*"),), model=model, out=tmp_path / "out", score=0.05, csv=True, txt=True,
+        save_crops=True, draw=False,
+    )  # fmt: skip
+    predicted = stage.run(config)
+    found = sum(len(image["detections"]) for image in predicted.images)
+    assert found and [image["picture"] for image in predicted.images] == [None] * 3
+    assert {path.name for path in predicted.out.iterdir()} == {"crops", "detections.csv", "detections.json", "labels"}
+    assert len((predicted.out / "detections.csv").read_text().splitlines()) == found + 1
+    assert (predicted.out / "labels" / "classes.txt").read_text().splitlines() == list(
+        json.loads(predicted.detections.read_text())["labels"]
+    )
+    assert len(list((predicted.out / "crops").rglob("*.jpg"))) == found
+    with pytest.raises(ValueError, match=r"detections\.json: already exists"):
+        stage.run(config)
+
+
+def test_tiles_find_more_where_pictures_are_large(model: Path, pictures: Path, tmp_path: Path) -> None:
+    large = tmp_path / "large.png"
+    every = [Image.open(path) for path in sorted(pictures.iterdir())]
+    mosaic = Image.new("RGB", (300, 216))
+    for number, each in enumerate(every * 3):
+        mosaic.paste(each.resize((100, 72)), (number % 3 * 100, number // 3 * 72))
+    mosaic.save(large)
+    plain = stage.run(Config(images=(large,), model=model, out=tmp_path / "a", score=0.05))
+    tiled = stage.run(Config(images=(large,), model=model, out=tmp_path / "b", score=0.05, tiles=True))
+    assert len(tiled.images[0]["detections"]) > len(plain.images[0]["detections"])
+    assert json.loads(tiled.detections.read_text())["window"] == [64, 96]
+    sides = stage.run(Config(images=(large,), model=model, out=tmp_path / "c", tiles=True, tile_side=128))
+    assert json.loads(sides.detections.read_text())["window"] == [128, 128]
+
+
+def test_a_video_among_pictures(model: Path, pictures: Path, tmp_path: Path) -> None:
+    pytest.importorskip("cv2", reason="no OpenCV: micro-yolo[video]")
+    from micro_yolo.pipeline.watch.video import writing
+
+    with writing(pictures / "clip.mp4", 10.0) as writer:
+        for path in sorted(pictures.glob("*.[jp]*")):
+            writer.write(np.asarray(Image.open(path).convert("RGB").resize((100, 72))))
+    predicted = stage.run(Config(images=(pictures,), model=model, out=tmp_path / "out", score=0.02))
+    assert (len(predicted.images), len(predicted.videos)) == (3, 1)
+    assert predicted.videos[0]["frames"] == 3 and predicted.videos[0]["detections"] > 0
+    assert (tmp_path / "out" / "clip.mp4").is_file() and (tmp_path / "out" / "clip.jsonl").is_file()
+    notes: list[str] = []
+    again = Config(images=(pictures,), model=model, out=tmp_path / "again", frames=1, draw=False)
+    stage.tell(stage.run(again), told(notes))
+    assert "clip.mp4: " in notes[0] and notes[0].endswith(f"in 1 frames: {tmp_path / 'again' / 'clip.jsonl'}")
+
+
+def test_a_video_without_its_library_stops_no_pictures(
+    model: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    (pictures / "clip.mp4").write_bytes(b"film")
+    notes: list[str] = []
+    predicted = stage.run(Config(images=(pictures,), model=model, out=tmp_path / "out"), told(notes))
+    assert len(predicted.images) == 3 and len(predicted.unreadable) == 1
+    assert notes == [
+        f"skipped {pictures / 'clip.mp4'}: needs cv2, which is not installed; "
+        "`pip install 'micro-yolo[video]'` brings it"
+    ]
+    with pytest.raises(ModuleNotFoundError):
+        stage.run(Config(images=(pictures / "clip.mp4",), model=model, out=tmp_path / "none"))
+
+
+def test_names_that_cannot_be_drawn_are_said(
+    model: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Case R15."""
+    monkeypatch.setattr(draw, "unwritable", lambda names: [names[0]])
+    notes: list[str] = []
+    stage.run(Config(images=(pictures,), model=model, out=tmp_path / "out"), told(notes))
+    (note,) = notes
+    assert "no font here has the letters, so boxes show class numbers; install one of NotoSansCJK-Regular.ttc" in note
+    stage.run(Config(images=(pictures,), model=model, out=tmp_path / "not_drawn", draw=False), told(notes))
+    assert len(notes) == 1
+
+
+def told(notes: list[str]) -> Show:
+    class Notes(Show):
+        def warn(self, text: str) -> None:
+            notes.append(text)
+
+        say = warn
+
+    return Notes()
+
+
+def test_no_picture_is_replaced_by_the_result_of_another(model: Path, pictures: Path) -> None:
+    first, second = sorted(pictures.iterdir())[:2]
+    second.rename(pictures / f"{first.stem}-2{first.suffix}")
+    before = {path: path.read_bytes() for path in pictures.iterdir()}
+    stage.run(Config(images=(pictures,), model=model, out=pictures, overwrite=True))
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_pictures_of_one_name_get_numbers(model: Path, pictures: Path, tmp_path: Path) -> None:
     source = next(pictures.iterdir())
     for folder in ("one", "two"):
@@ -113,6 +227,10 @@ def test_pictures_of_one_name_get_numbers(model: Path, pictures: Path, tmp_path:
         ({"score": 1.5}, r"score: must be in 0\.\.1, got 1\.5"),
         ({"iou": -1.0}, r"iou: must be in 0\.\.1"),
         ({"threads": 0}, "threads: must be at least 1"),
+        ({"tile_side": 640}, "tile-side: needs --tiles, and must be at least 16 pixels, got 640"),
+        ({"tiles": True, "tile_side": 8}, "at least 16 pixels, got 8"),
+        ({"frames": 0}, "frames: must be at least 1, got 0"),
+        ({"images": (Path("https://example.org/a.jpg"),)}, "nothing is fetched from a network"),
     ],
 )
 def test_bad_requests(model: Path, pictures: Path, tmp_path: Path, change: dict, message: str) -> None:

@@ -18,7 +18,8 @@ from micro_yolo.model.layers import BatchNormalization
 from micro_yolo.model.quantization import network as quantization
 from micro_yolo.model.quantization.wrap import Quantization
 from micro_yolo.model.spec import Arch, Row
-from micro_yolo.pipeline.learn.loop import Task, Trainer, make_optimizer
+from micro_yolo.pipeline.learn.loop import Task, Trainer
+from micro_yolo.pipeline.learn.optimizer import make_optimizer
 from micro_yolo.pipeline.learn.recipe import Recipe
 
 pytestmark = pytest.mark.slow

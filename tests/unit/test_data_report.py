@@ -6,7 +6,8 @@ from PIL import Image
 from micro_yolo.pipeline.data import __main__ as command_module
 from micro_yolo.pipeline.data import load
 from micro_yolo.pipeline.data.check import check_images
-from micro_yolo.pipeline.show.draw import colour, draw_boxes
+from micro_yolo.pipeline.show import draw
+from micro_yolo.pipeline.show.draw import colour, draw_boxes, unwritable
 
 REPORT = command_module.Config
 
@@ -81,6 +82,41 @@ def test_draw_boxes_survives_anything(tmp_path):
         drawn = draw_boxes(Image.new("L", size), boxes, np.array([0, 1, 2, 9]), names, np.array([0.1, 0.9, 0.5, 1]))
         assert drawn.size == size and drawn.mode == "RGB"
     assert draw_boxes(Image.new("RGB", (9, 9)), np.zeros((0, 4)), np.zeros(0), names).size == (9, 9)
+
+
+def test_a_name_that_no_font_here_can_write_is_shown_as_its_number(monkeypatch):
+    """Whatever fonts this system has: U+0378 is no character, and the letters of Latin are in one that comes along."""
+    names = ["bolt", "\u0378ab"]
+    assert unwritable(names) == ["\u0378ab"]
+    image, box = Image.new("RGB", (200, 100)), np.array([[40.0, 30, 120, 90]])
+
+    def label(classes, given, **more):
+        return draw_boxes(image, box, np.array(classes), given, np.array([0.5]), **more).tobytes()
+
+    assert label([1], names) == label([1], ["bolt", "1"])
+    assert label([1], (), texts=["\u0378ab 50"]) == label([1], ["bolt", "1"])
+    assert label([0], names) != label([0], ["0", "1"])
+    assert label([0], names, leads=["#3 "]) == label([0], ["#3 bolt"])
+    # Marks and joiners draw nothing of their own: no font has a picture of them.
+    assert unwritable(["bo\u200dlt"]) == [] or unwritable(["b\u00f6lt"]) != []
+
+
+def test_the_first_font_that_has_all_letters_is_taken(monkeypatch):
+    class Font:
+        def __init__(self, letters):
+            self.letters = letters
+
+        def getmask(self, text):
+            return (text if text in self.letters else "?").encode()
+
+    fonts = {"arial.ttf": Font("#0123456789\u00fc"), "msyh.ttc": Font("#0123456789\u00fc\u732b")}
+    monkeypatch.setattr(draw, "_opened", lambda name, size: fonts.get(name))
+    draw._font_with.cache_clear()
+    assert draw._font(20, "\u00fc 1") is fonts["arial.ttf"]
+    assert draw._font(20, "\u732b") is fonts["msyh.ttc"]
+    assert draw._font(20, "\u732b\u0301 \U0001f600") is None
+    assert unwritable(["a", "\u732b", "\U0001f600"]) == ["\U0001f600"]
+    draw._font_with.cache_clear()
 
 
 def test_colours_are_apart():

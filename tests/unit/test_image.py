@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
+import types
 import zlib
 from pathlib import Path
 
@@ -13,7 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from micro_yolo.tflite.image import LETTERBOX_FILL, RULES, SUFFIXES, find_images, fit_to, load_image, load_small, resize
+from micro_yolo.tflite import image as images
+from micro_yolo.tflite.image import (
+    LETTERBOX_FILL,
+    RULES,
+    SUFFIXES,
+    find_images,
+    fit_to,
+    load_image,
+    load_small,
+    reads_heic,
+    resize,
+)
 
 ORIENTATION = 0x0112
 
@@ -238,6 +251,69 @@ def test_find_images(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     assert [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)] == ["a.png", "b.JPG", "sub/c.webp"]
     assert all(suffix == suffix.lower() for suffix in SUFFIXES)
+
+
+def test_links_to_folders_are_followed_once_and_never_in_a_circle(tmp_path: Path) -> None:
+    for name in ("set/a.png", "elsewhere/b.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    (tmp_path / "set" / "again").symlink_to(tmp_path / "set")
+    (tmp_path / "set" / "far").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "set" / "further").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "set" / "gone.png").symlink_to(tmp_path / "nothing")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "set")
+    found = [path.relative_to(tmp_path / "set").as_posix() for path in find_images(tmp_path / "set")]
+    assert found == ["a.png", "far/b.png"]
+
+
+# What libheif wrote of 16 x 8 pixels, red left and blue right, without what it can be shown without.
+HEIC = Path(__file__).parent / "red_blue.heic"
+
+
+def test_heic_is_read_where_its_library_is() -> None:
+    if not reads_heic():
+        pytest.skip("no pi-heif")
+    pixels = load_image(HEIC).astype(int)
+    assert pixels.shape == (8, 16, 3)
+    assert np.abs(pixels[4, 3] - (255, 0, 0)).max() < 20
+    assert np.abs(pixels[4, 12] - (0, 0, 255)).max() < 20
+
+
+def test_heic_without_its_library_is_a_line_that_says_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "reads_heic", lambda: False)
+    with pytest.raises(
+        ValueError, match=r"heic: HEIC, which needs pi-heif; `pip install 'micro-yolo\[heic\]'` brings it$"
+    ):
+        load_image(HEIC)
+
+
+def test_a_library_for_heic_is_taken_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[str] = []
+    fake = types.SimpleNamespace(register_heif_opener=lambda: taken.append("yes"))
+    for names, reads in (
+        ({"pi_heif": None, "pillow_heif": None}, False),
+        ({"pi_heif": None, "pillow_heif": fake}, True),
+    ):
+        reads_heic.cache_clear()
+        for name, module in names.items():
+            monkeypatch.setitem(sys.modules, name, module)
+        assert reads_heic() is reads
+    assert taken == ["yes"]
+    reads_heic.cache_clear()
+
+
+def test_mpo_is_read_as_the_jpeg_it_begins_with(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (30, 20))
+    picture.save(tmp_path / "a.mpo", save_all=True, append_images=[picture])
+    assert load_image(tmp_path / "a.mpo").shape == (20, 30, 3)
+
+
+def test_avif_is_not_taken_for_heic(tmp_path: Path) -> None:
+    photo(tmp_path / "a.avif", (20, 30))
+    assert load_image(tmp_path / "a.avif").shape == (20, 30, 3)
+    data = (tmp_path / "a.avif").read_bytes()
+    (tmp_path / "b.avif").write_bytes(data[:8] + b"mif1" + data[12:])
+    assert load_image(tmp_path / "b.avif").shape == (20, 30, 3)
 
 
 def photo(path: Path, size: tuple[int, int], **save: object) -> Path:

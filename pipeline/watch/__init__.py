@@ -1,0 +1,1 @@
+"""What predicting looks at and leaves: pictures, videos and cameras by name, tracks, and results in several forms."""
