@@ -130,6 +130,7 @@ def page(trained: Trained, config: Config, show: Show = QUIET) -> str:
         misses=measured.get("misses", {}),
         worst=measured.get("worst", []),
         suspects=measured.get("suspects", {}),
+        doctor=_doctor(dataset, trained.arch.size, show) if dataset else None,
         training=_training(directory),
         pruning=_pruning(directory),
         layers=_layers(errors),
@@ -185,6 +186,21 @@ def _data(trained: Trained, dataset: Dataset | None) -> dict[str, Any]:
         ],
         "problems": len(dataset.problems),
         "longer_side": int(np.median(dataset.splits["train"].sizes.max(axis=1))),
+    }
+
+
+def _doctor(dataset: Dataset, size: tuple[int, int], show: Show) -> dict[str, Any]:
+    """What the data doctor found, with its pictures, and how large objects are at the network's input."""
+    from micro_yolo.pipeline.doctor import sizes
+    from micro_yolo.pipeline.doctor.html import sections
+    from micro_yolo.pipeline.doctor.visit import examine
+
+    checkup = examine(dataset, show)
+    return {
+        "findings": sections(dataset, checkup),
+        "row": sizes.at(dataset, size),
+        "recommended": checkup.sizes.recommended,
+        "enough": checkup.sizes.enough,
     }
 
 

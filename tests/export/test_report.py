@@ -30,6 +30,7 @@ class Page(HTMLParser):
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.rows: dict[str, list[list[str]]] = {}
         self.texts: dict[str, str] = {}
+        self.sections: list[str] = []
         self._section, self._open = "", []
         self._cell: list[str] | None = None
         self.feed(text)
@@ -37,6 +38,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
+        self.sections.append(self._section)
         if tag not in VOID and not (self.get_starttag_text() or "").endswith("/>"):
             self._open.append(tag)
         if tag == "section":
@@ -54,6 +56,7 @@ class Page(HTMLParser):
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
+        self.sections.append(self._section)
 
     def handle_data(self, data: str) -> None:
         self.texts[self._section] = self.texts.get(self._section, "") + data
@@ -62,6 +65,10 @@ class Page(HTMLParser):
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attrs for name, attrs in self.elements if name == tag]
+
+    def within(self, section: str, tag: str) -> list[dict[str, str | None]]:
+        each = zip(self.elements, self.sections, strict=True)
+        return [attrs for (name, attrs), where in each if name == tag and where == section]
 
 
 def made(run: Path, **options: Any) -> Page:
@@ -208,8 +215,15 @@ def test_provenance_holds_the_hashes_of_the_files_that_are_there(page: Page, who
     assert "not the one of its contract" not in text
 
 
+def test_the_doctor_is_asked_about_the_data(page: Page) -> None:
+    text = " ".join(page.texts["data"].split())
+    assert "What the doctor found" in text and "Rare in val" in text
+    assert re.search(r"At 64 . 96, ", text) and "below a cell of 16 pixels" in text
+    assert all(str(attrs["alt"]).startswith(("train, ", "val, ")) for attrs in page.within("data", "img"))
+
+
 def test_samples_show_truth_float_and_int8(page: Page) -> None:
-    pictures = page.all("img")
+    pictures = page.within("samples", "img")
     assert len(pictures) == 3 * 3
     said = [str(attrs["alt"]) for attrs in pictures]
     assert [re.sub(r".*, (truth|float32|int8).*", r"\1", text, flags=re.S) for text in said[:3]] == [
@@ -261,7 +275,7 @@ def test_a_run_that_was_only_trained_says_what_to_do_next(own_run: Path) -> None
     assert f"python -m pipeline.debug --run {own_run}" in text["int8"]
     assert f"python -m pipeline.convert --run {own_run} --int8 --head raw" in text["edge"]
     assert f"python -m pipeline.convert --run {own_run} --float32 --int8" in text["provenance"]
-    assert not page.all("img")
+    assert not page.within("samples", "img")
 
 
 def test_a_run_that_was_exported_shows_its_files(exported: Path, tmp_path: Path) -> None:
@@ -274,7 +288,7 @@ def test_a_run_that_was_exported_shows_its_files(exported: Path, tmp_path: Path)
     assert rows["float32"][3:] == ["-", "-"]
     command = f"python -m pipeline.edge {run / 'export' / 'model_int8_raw.tflite'} --json {run / 'edge.json'}"
     assert command in " ".join(page.texts["edge"].split())
-    assert len(page.all("img")) == 2
+    assert len(page.within("samples", "img")) == 2
 
 
 def test_what_is_not_true_any_more_is_said(whole: Path, tmp_path: Path) -> None:

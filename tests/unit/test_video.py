@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import sys
 import types
 from collections.abc import Iterable, Iterator
@@ -109,6 +110,20 @@ def test_sides_that_the_codec_cannot_have(tmp_path: Path) -> None:
     with Video(film(tmp_path / "a.mp4", moving(3, (47, 63)))) as video:
         (height, width) = next(video.frames()).pixels.shape[:2]
     assert (47 - height, 63 - width) in ((0, 0), (1, 1))
+
+
+def test_a_phone_that_was_held_upright(tmp_path: Path) -> None:
+    """The file says by a matrix (ISO/IEC 14496-12, tkhd) that its frames are to be turned."""
+    path = film(tmp_path / "a.mp4", moving())
+    data = bytearray(path.read_bytes())
+    matrix = data.index(b"tkhd") + 44
+    data[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 48 << 16, 0, 1 << 30)
+    path.write_bytes(data)
+    with Video(path) as video:
+        pixels = next(video.frames()).pixels
+    rows, columns = np.nonzero(pixels[:, :, 0] > 150)
+    assert pixels.shape == (64, 48, 3)
+    assert np.abs(np.array([columns.min(), rows.min(), columns.max(), rows.max()]) - (22, 2, 37, 17)).max() <= 2
 
 
 @pytest.mark.parametrize("data", [b"", b"no video at all", b"cut"])
