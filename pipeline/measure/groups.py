@@ -72,9 +72,9 @@ def groups(laid: Laid, n_classes: int, size: tuple[int, int], least: float) -> l
         said += group("overlap with another", name, real & (close > low) & (close <= high))
     rows_at = [matched(laid, at) for at in _IOUS]
     solid = np.bincount(owner[real], minlength=len(split))
-    for low, high in crowds(solid):
-        images = np.flatnonzero((solid >= low) & (solid <= high))
-        name = f"{low} to {high}" if high > low else f"{low}"
+    for fewest, most in crowds(solid):
+        images = np.flatnonzero((solid >= fewest) & (solid <= most))
+        name = f"{fewest} to {most}" if most > fewest else f"{fewest}"
         mine = real & np.isin(owner, images)
         boxes = np.bincount(split.classes[mine], minlength=n_classes)
         here = np.isin(laid.images, images)

@@ -62,7 +62,7 @@ def test_every_variant_is_measured(
     assert capsys.readouterr() == ("", "")
     metrics = found.metrics
     assert metrics["images"] == 12
-    names = ("coco_{}.json", "metrics_{}.json", "confusion_{}.json", "confusion_{}.png")
+    names = ("coco_{}.json", "metrics_{}.json", "confusion_{}.json", "confusion_{}.png", "suspects_{}.json")
     assert found.written == tuple(tmp_path / name.format(f"{variant}_train") for name in names)
     assert all(path.is_file() for path in found.written)
     written = json.loads(found.written[1].read_text())

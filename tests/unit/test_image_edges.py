@@ -39,9 +39,7 @@ def test_the_limit_of_pixels_is_itself_allowed(monkeypatch: pytest.MonkeyPatch) 
 def test_messages_name_what_was_wrong(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"gone\.png: image cannot be read \(No such file or directory\)$"):
         load_image(tmp_path / "gone.png")
-    with pytest.raises(
-        ValueError, match=r"^a: not an image; allowed: JPEG, PNG, BMP, WEBP, TIFF, GIF, PPM, AVIF$"
-    ):
+    with pytest.raises(ValueError, match=r"^a: not an image; allowed: JPEG, PNG, BMP, WEBP, TIFF, GIF, PPM, AVIF$"):
         decode_image(b"hello", "a")
     whole = stored(Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)))
     with pytest.raises(ValueError, match=r"^a: image is damaged or truncated \(\w*(Error|Exception): .+\)$"):
