@@ -1,8 +1,8 @@
-"""The whole chain on pictures drawn by itself: train, prune, quantize, convert, measure the files, look at a result.
+"""The whole chain on photographs of playing cards: train, prune, quantize, convert, measure the files, show a result.
 
     python -m pipeline.demo
 
-It ends in a table of each stage's files and the path of a picture.
+The photographs come with the project (pipeline/cards). It ends in a table of each stage's files and a picture's path.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from micro_yolo.pipeline.learn import quick
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.store import runs
@@ -29,16 +28,18 @@ PRUNED, PRUNED_ROWS = 0.25, 2
 
 @dataclass(frozen=True)
 class Config:
-    """Draw images, train on them, prune, quantize, convert, and measure the files of each stage."""
+    """Train on photographs, prune, quantize, convert, and measure the files of each stage."""
 
     run: Path = runs.RUNS / "demo"
     """Directory of the run; one that is there is replaced."""
-    arch: str = "micro_yolo"
+    data: Path = Path(__file__).resolve().parent / "cards"
+    """Labelled images; by default the playing cards that come with the project."""
+    arch: str = "micro_yolo_mobile"
     """Network: a name that `python -m pipeline.summary` lists."""
-    size: int = quick.SIZE
+    size: int = 224
     """Side of the network's input in pixels."""
-    images: int = quick.IMAGES
-    """Images to train on; a fifth as many to measure with."""
+    images: int | None = None
+    """Images to train on; by default all."""
     epochs: int = 14
     """Passes over them in the first training."""
     prune_epochs: int = 2
@@ -73,8 +74,9 @@ class Shown:
 def run(config: Config, show: Show = QUIET) -> Shown:
     """Go the whole chain. Raises ValueError or OSError."""
     for name in ("size", "images", "epochs", "prune_epochs", "qat_epochs", "pictures"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name}: must be at least 1, got {getattr(config, name)}")
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise ValueError(f"{name}: must be at least 1, got {value}")
     from micro_yolo.pipeline import convert, predict, prune, qat, stages, train
     from micro_yolo.pipeline.data import load
     from micro_yolo.pipeline.learn.recipe import Recipe
@@ -82,19 +84,15 @@ def run(config: Config, show: Show = QUIET) -> Shown:
     def step(what: str) -> None:
         show.say(f"\n== {what}")
 
-    batch = min(8, config.images)
-    step("drawing images")
-    data = quick.drawn(config.images, (config.size, config.size), config.seed)
     step("training")
     trained = train.run(
         train.Config(
-            data=data,
+            data=config.data,
             arch=config.arch,
             size=str(config.size),
             run=config.run,
-            batch=batch,
             recipe=Recipe(epochs=config.epochs),
-            augment=quick.AUGMENT,
+            train_images=config.images,
             seed=config.seed,
             overwrite=True,
         ),
@@ -111,8 +109,6 @@ def run(config: Config, show: Show = QUIET) -> Shown:
             most=PRUNED,
             tolerance=config.tolerance,
             recipe=Recipe(epochs=config.prune_epochs, learning_rate=0.001, warmup_epochs=0.5),
-            batch=batch,
-            augment=quick.AUGMENT,
             seed=config.seed,
         ),
         show,
@@ -124,8 +120,6 @@ def run(config: Config, show: Show = QUIET) -> Shown:
         qat.Config(
             run=made,
             recipe=dataclasses.replace(how.recipe, epochs=config.qat_epochs),
-            batch=batch,
-            augment=quick.AUGMENT,
             seed=config.seed,
         ),
         show,
@@ -138,7 +132,7 @@ def run(config: Config, show: Show = QUIET) -> Shown:
     compared = stages.run(stages.Config(run=made), show)
     stages.tell(compared, show)
     step("predicting")
-    validation = load(data).splits["val"].files[: config.pictures]
+    validation = load(config.data).splits["val"].files[: config.pictures]
     pictures, (file,) = made / "pictures", converted.files
     asked = predict.Config(model=file.path, images=tuple(validation), out=pictures, overwrite=True)
     predicted = predict.run(asked, show)

@@ -52,12 +52,16 @@ class Config(Options):
     """Row of the network down to which nothing is trained: no gradient is computed there, batch norm stands still."""
     val_fraction: float = 0.2
     """Share of the images held back where the data set has no validation split of its own."""
+    train_images: int | None = None
+    """Train on so many of the training images, drawn by seed; by default on all."""
 
     def check(self) -> None:
         """Raise ValueError for what is wrong with the settings alone, before any slow work."""
         super().check()
         if not 0 < self.val_fraction < 1:
             raise ValueError(f"val_fraction: must be between 0 and 1, got {self.val_fraction}; allowed: such as 0.2")
+        if self.train_images is not None and self.train_images < 1:
+            raise ValueError(f"train_images: must be at least 1, got {self.train_images}")
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,9 @@ def run(config: Config, show: Show = QUIET) -> Result:
     warning = dataset.warning()
     if warning:
         show.warn(warning)
+    if config.train_images is not None:
+        drawn = dataset.splits["train"].drawn(config.train_images, config.seed)
+        dataset = dataclasses.replace(dataset, splits={**dataset.splits, "train": drawn})
     config.check_batch(len(dataset.splits["train"]))
     arch = arch.with_classes(len(dataset.names))
     initial = find_initial(config.init, arch)

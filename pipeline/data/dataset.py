@@ -105,6 +105,12 @@ class Split:
             starts=starts,
         )
 
+    def drawn(self, count: int | None, seed: int) -> Split:
+        """`count` of the images, drawn by `seed`, in the order they have here; all if there are no more or for None."""
+        if count is None or count >= len(self):
+            return self
+        return self.subset(np.sort(np.random.default_rng(seed).permutation(len(self))[:count]))
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:

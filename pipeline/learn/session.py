@@ -21,7 +21,7 @@ from micro_yolo.pipeline.store.finished import Trained
 if TYPE_CHECKING:
     from micro_yolo.model.keras import keras, tf
     from micro_yolo.model.spec import Arch
-    from micro_yolo.pipeline.data import Dataset, Split
+    from micro_yolo.pipeline.data import Dataset
     from micro_yolo.pipeline.data.input import Batches
     from micro_yolo.pipeline.learn.loop import Metrics, Outcome, Penalty, Task
 
@@ -73,8 +73,8 @@ class Session:
         for name, count in (("train_images", train_images), ("eval_images", eval_images)):
             if count is not None and count < 1:
                 raise ValueError(f"{name}: must be at least 1, got {count}")
-        train = _drawn(dataset.splits["train"], train_images, options.seed)
-        self.val = _drawn(dataset.splits["val"], eval_images, options.seed)
+        train = dataset.splits["train"].drawn(train_images, options.seed)
+        self.val = dataset.splits["val"].drawn(eval_images, options.seed)
         options.check_batch(len(train))
         self.arch, self.dataset, self.show = arch, dataset, show
         settings = settings_of(arch, loss)
@@ -233,9 +233,3 @@ def finish(stage: Path, outcome: Outcome) -> None:
     draw_history(outcome.history, stage / "history.png")
     runs.write_json(stage / runs.METRICS, outcome.best)
     shutil.rmtree(stage / "checkpoint")
-
-
-def _drawn(split: Split, count: int | None, seed: int) -> Split:
-    if count is None or count >= len(split):
-        return split
-    return split.subset(np.sort(np.random.default_rng(seed).permutation(len(split))[:count]).tolist())
