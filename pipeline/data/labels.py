@@ -10,8 +10,8 @@ import numpy as np
 
 from micro_yolo.pipeline.data.dataset import Dataset, Problems, Raw, build_split, clean_name, finish
 from micro_yolo.pipeline.data.files import Files
-from micro_yolo.pipeline.data.lookup import AmbiguousError, Finder
 from micro_yolo.pipeline.data.tree import Tree
+from micro_yolo.pipeline.data.whereabouts import AmbiguousError, Finder
 
 _NAN = float("nan")
 WHOLE = "all"

@@ -18,9 +18,9 @@ from micro_yolo.pipeline.data.files import Files, relative
 from micro_yolo.pipeline.data.forms.choice import SYNTHETIC_RECIPE, find, find_single
 from micro_yolo.pipeline.data.forms.outlines import outline_box
 from micro_yolo.pipeline.data.json_parts import members
-from micro_yolo.pipeline.data.lookup import AmbiguousError, Finder
 from micro_yolo.pipeline.data.repairs import are_corners
 from micro_yolo.pipeline.data.tree import Tree, child, folder_of, stem_of
+from micro_yolo.pipeline.data.whereabouts import AmbiguousError, Finder
 
 _NAN = float("nan")
 _LISTS = ("images", "annotations", "categories")

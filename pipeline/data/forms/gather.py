@@ -8,9 +8,9 @@ from pathlib import Path
 from micro_yolo.pipeline.data.dataset import Problems
 from micro_yolo.pipeline.data.files import relative
 from micro_yolo.pipeline.data.forms.places import PICTURES, labels_in, twin_folder
-from micro_yolo.pipeline.data.lookup import AmbiguousError, Finder, key_of
 from micro_yolo.pipeline.data.text import lines_of, read_text
 from micro_yolo.pipeline.data.tree import Tree, child, folder_of
+from micro_yolo.pipeline.data.whereabouts import AmbiguousError, Finder, key_of
 
 
 class Gathered:

@@ -7,9 +7,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 
-from micro_yolo.pipeline.data.lookup import key_of
 from micro_yolo.pipeline.data.splits import split_of_path
 from micro_yolo.pipeline.data.tree import Tree, child
+from micro_yolo.pipeline.data.whereabouts import key_of
 
 PICTURES = ("images", "image", "jpegimages", "imgs", "img", "pictures", "photos", "frames", "pics")
 LABELS = (

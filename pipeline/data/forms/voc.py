@@ -18,10 +18,10 @@ from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 from micro_yolo.pipeline.data.dataset import Dataset, Problems, Reader, clean_name
 from micro_yolo.pipeline.data.files import in_threads
 from micro_yolo.pipeline.data.labels import Collected, corners_of, number
-from micro_yolo.pipeline.data.lookup import AmbiguousError, Finder, key_of
 from micro_yolo.pipeline.data.splits import WORDS, is_whole, split_of, split_of_path, words_of
 from micro_yolo.pipeline.data.text import decoded, encoding_of, lines_of, read_text
 from micro_yolo.pipeline.data.tree import Tree, child, folder_of, is_picture, stem_of
+from micro_yolo.pipeline.data.whereabouts import AmbiguousError, Finder, key_of
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 # What the name of a list may say beside its split; VOC's lists of single classes name those.

@@ -23,10 +23,10 @@ from micro_yolo.pipeline.data.forms.class_lists import class_list
 from micro_yolo.pipeline.data.forms.gather import Gathered
 from micro_yolo.pipeline.data.forms.label_lines import PIXELS, meaning_of
 from micro_yolo.pipeline.data.forms.places import twin_folder
-from micro_yolo.pipeline.data.lookup import plain_path
 from micro_yolo.pipeline.data.splits import split_of, split_of_path, words_of
 from micro_yolo.pipeline.data.text import decoded, lines_of, read_text
 from micro_yolo.pipeline.data.tree import Tree, child, folder_of, is_picture, stem_of
+from micro_yolo.pipeline.data.whereabouts import plain_path
 
 _STRICT = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 # Words that a key of data.yaml may have beside the one for a split.
