@@ -313,7 +313,7 @@ def _thresholds(data: bytes, contract: Contract, dataset: Dataset | None, count:
     """From which scores on the detections of a file are worth showing, by what it finds on validation images."""
     if dataset is None or not count:
         return None
-    from micro_yolo.pipeline.measure.cuts import thresholds
+    from micro_yolo.pipeline.measure.f1 import thresholds
     from micro_yolo.pipeline.measure.finders import OurFile
     from micro_yolo.pipeline.measure.matching import lay
     from micro_yolo.pipeline.measure.metrics import SCORE_THRESHOLD, look

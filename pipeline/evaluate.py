@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.show.listing import points
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.store import runs
-from micro_yolo.pipeline.store.finished import From, check_names, find
+from micro_yolo.pipeline.store.finished import From, find
 
 if TYPE_CHECKING:
     from micro_yolo.pipeline.data import Dataset
-    from micro_yolo.pipeline.measure.confusion import Confusion
+    from micro_yolo.pipeline.measure.analysis import Analysis
     from micro_yolo.pipeline.measure.finders import ForeignFile, OurFile, Predictor
     from micro_yolo.tflite.contract import Contract
 
@@ -54,7 +55,7 @@ class Config:
     tile_side: int | None = None
     """With --tiles: side of a window, in pixels of the picture; by default the model's input."""
     out: Path | None = None
-    """Folder for coco_NAME.json, metrics_NAME.json and confusion_NAME; by default the run's."""
+    """Folder for coco_, metrics_, confusion_ and suspects_NAME.json; by default the run's."""
     json: bool = False
     """Print the metrics as JSON instead of tables."""
 
@@ -65,13 +66,14 @@ class Evaluation:
 
     Attributes:
         metrics: as metrics_NAME.json has them, NaN where there is no ground truth.
-        written: coco_NAME.json, metrics_NAME.json, confusion_NAME.json and .png, none if they are not kept.
-        confusion: what is taken for what, at the score above which detections are shown.
+        written: coco_NAME.json, metrics_NAME.json, confusion_NAME.json and .png, suspects_NAME.json; none if they are
+            not kept.
+        analysis: what the detections tell.
     """
 
     metrics: dict[str, Any]
     written: tuple[Path, ...]
-    confusion: Confusion
+    analysis: Analysis
 
     @property
     def AP(self) -> float:
@@ -91,19 +93,19 @@ class Evaluation:
 class _Subject:
     """What is measured, whatever it is made of.
 
-    `contract` is that of a file of ours. `classes` are as of `measure_split`, None if they are the data set's;
-    `foreign` says how they were taken.
+    `where` is what it is of, for messages; `contract` that of a file of ours; `least_score` what somebody else's file
+    does not drop by itself.
     """
 
     name: str
+    where: Path
     title: str
     sha256: str
     predictor: Predictor
     dataset: Dataset
     out: Path | None
     contract: Contract | None = None
-    classes: dict[int, int] | None = None
-    foreign: dict[str, Any] | None = None
+    least_score: float | None = None
 
 
 def run(config: Config, show: Show = QUIET) -> Evaluation:
@@ -121,39 +123,36 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
     dataset, facts = subject.dataset, subject.predictor.facts
     if config.split not in dataset.splits:
         raise ValueError(f"split: {dataset.root} has no {config.split!r}; allowed: {', '.join(dataset.splits)}")
-    if subject.out is not None:
-        runs.check_writable(subject.out)
+    classes, compared = _compared(subject)
+    # What a run keeps is of its own classes.
+    out = subject.out if compared is None else config.out
+    if out is not None:
+        runs.check_writable(out)
     if warning := dataset.warning():
         show.warn(warning)
-    foreign = subject.foreign
-    if foreign and foreign["missing"]:
-        show.warn(f"{config.model} knows no {', '.join(foreign['missing'])}: their boxes count as missed")
-    if foreign and foreign["least_score"] > facts.score_threshold:
-        least = foreign["least_score"]
-        show.warn(f"{config.model} drops what scores below {least:g} by itself, which lowers its average precision")
+    if compared and compared["missing"]:
+        missing = compared["missing"]
+        more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
+        show.warn(f"{subject.where} knows no {', '.join(missing[:10])}{more}: their boxes count as missed")
+    if subject.least_score is not None and subject.least_score > facts.score_threshold:
+        least = subject.least_score
+        show.warn(f"{subject.where} drops what scores below {least:g} by itself, which lowers its average precision")
     split = dataset.splits[config.split]
-    from micro_yolo.pipeline.measure.confusion import confusion, draw
-    from micro_yolo.pipeline.measure.cuts import thresholds
+    from micro_yolo.pipeline.measure.analysis import analyse
+    from micro_yolo.pipeline.measure.classes import distinct
     from micro_yolo.pipeline.measure.matching import lay
     from micro_yolo.pipeline.measure.metrics import look, measured
     from micro_yolo.pipeline.measure.tiles import looking
-    from micro_yolo.tflite.contract import Nms
 
     predictor, window = looking(subject.predictor, config.tiles, config.tile_side)
     with show.bar(f"{subject.title}, {config.split}", len(split)) as advance:
-        seen = look(predictor, split, dataset, classes=subject.classes, advance=advance)
+        seen = look(predictor, split, dataset, classes=classes, advance=advance)
     for message in seen.skipped:
         show.warn(f"left out of the measurement: {message}")
+    names = distinct(dataset.names, dataset.category_ids)
     laid = lay(seen.split, dataset.category_ids, seen.results)
-    best = thresholds(laid, len(dataset.names))
-    least = (
-        subject.contract.nms.score_threshold
-        if subject.contract
-        else best.all.threshold
-        if best
-        else Nms.score_threshold
-    )
-    matrix = confusion(laid, dataset.names, least)
+    own = subject.contract.nms.score_threshold if subject.contract else None
+    analysis = analyse(laid, names, facts.size, own)
     if config.model is not None and subject.contract is not None:
         _warn_of_moved(config.model, subject.contract, show)
     metrics = {
@@ -165,27 +164,26 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
         "resize": facts.resize,
         "iou_threshold": facts.iou_threshold,
         **({"window": window} if window else {}),
-        **({"foreign": foreign} if foreign else {}),
-        **measured(seen, dataset),
-        "score_threshold": least,
-        "thresholds": runs.plain(best),
+        **_said(subject, compared),
+        **(measures := measured(seen, dataset)),
+        **(_known(measures, compared["missing"]) if compared else {}),
+        **analysis.metrics(),
         "versions": runs.provenance(),
     }
     written = []
-    if subject.out is not None:
+    if out is not None:
         parts = (subject.name, config.split if config.split != "val" else "", "tiles" if window else "")
         suffix = "_".join(filter(None, parts))
-        written.append(seen.results.write(subject.out / f"coco_{suffix}.json"))
-        written.append(runs.write_json(subject.out / f"metrics_{suffix}.json", metrics))
-        written.append(matrix.write(subject.out / f"confusion_{suffix}.json"))
-        title = f"{subject.name}, {config.split}: scores above {least:g}, IoU 0.5"
-        written.append(draw(matrix, title, subject.out / f"confusion_{suffix}.png"))
-    return Evaluation(metrics, tuple(written), matrix)
+        written.append(seen.results.write(out / f"coco_{suffix}.json"))
+        written.append(runs.write_json(out / f"metrics_{suffix}.json", metrics))
+        title = f"{suffix}: scores above {analysis.least:g}, IoU 0.5"
+        written.extend(analysis.write(out, suffix, title))
+    return Evaluation(metrics, tuple(written), analysis)
 
 
 def _keras(config: Config) -> _Subject:
     trained = find(config.run, config.from_stage)
-    dataset = trained.dataset(config.data)
+    dataset = trained.dataset(config.data, by_name=True)
     from micro_yolo.model.heads import head_of
     from micro_yolo.pipeline.learn.loop import keras_predict
     from micro_yolo.pipeline.measure.finders import Facts, GridPredictor
@@ -197,6 +195,7 @@ def _keras(config: Config) -> _Subject:
     predict = keras_predict(trained.weighted())
     return _Subject(
         name=trained.stage.name,
+        where=trained.stage,
         title=f"{trained.stage} ({arch.name}, Keras)",
         sha256=runs.sha256(trained.stage / runs.WEIGHTS),
         predictor=GridPredictor(predict, arch.detections, trained.labels, facts, config.batch, head_of(arch).coding),
@@ -223,9 +222,9 @@ def _ours(config: Config, path: Path, predictor: OurFile) -> _Subject:
     if not data.exists():
         raise FileNotFoundError(f"{data}: no such data set; pass --data PATH")
     dataset = load(data, val_fraction=contract.data.val_fraction, seed=contract.data.seed)
-    check_names(dataset, predictor.labels, path)
     return _Subject(
         name=path.stem.removeprefix("model_") if path.stem.startswith("model_") else contract.variant,
+        where=path,
         title=f"{path} ({contract.arch}, {contract.variant})",
         sha256=predictor.sha256,
         predictor=predictor,
@@ -237,34 +236,62 @@ def _ours(config: Config, path: Path, predictor: OurFile) -> _Subject:
 
 def _theirs(config: Config, path: Path, predictor: ForeignFile) -> _Subject:
     from micro_yolo.pipeline.data import load
-    from micro_yolo.pipeline.measure.classes import matched
 
     if config.data is None:
         raise ValueError(f"{path}: is not of ours and names no data set; pass --data PATH")
-    dataset = load(config.data)
-    labels, names = predictor.labels, dataset.names
-    classes = matched(labels, names)
-    if not classes:
-        known = ", ".join(labels)[:120] or "no names, as there is no one text file behind the model"
-        raise ValueError(
-            f"{path}: has none of the classes of {dataset.root}, which are {', '.join(names)[:120]}; its own: {known}"
-        )
-    found = set(classes.values())
     return _Subject(
         name=path.stem.removeprefix("model_"),
+        where=path,
         title=f"{path} (somebody else's)",
         sha256=predictor.sha256,
         predictor=predictor,
-        dataset=dataset,
+        dataset=load(config.data),
         out=config.out,
-        classes=classes,
-        foreign={
-            "classes": {labels[theirs]: names[number] for theirs, number in classes.items()},
-            "left_out": len(labels) - len(classes),
-            "missing": [name for number, name in enumerate(names) if number not in found],
-            "least_score": predictor.foreign.least_score,
-        },
+        least_score=predictor.foreign.least_score,
     )
+
+
+def _compared(subject: _Subject) -> tuple[dict[int, int] | None, dict[str, Any] | None]:
+    """`classes` of `measure_split`, and how they were taken; None twice if the model's are the data set's.
+
+    Raises ValueError if they have none in common.
+    """
+    from micro_yolo.pipeline.measure.classes import distinct, matched
+
+    dataset, labels = subject.dataset, tuple(subject.predictor.labels)
+    if labels == tuple(dataset.names) and subject.least_score is None:
+        return None, None
+    classes = matched(labels, dataset.names)
+    if not classes:
+        known = ", ".join(labels)[:120] or "no names, as there is no one text file behind the model"
+        raise ValueError(
+            f"{subject.where}: has none of the classes of {dataset.root}, which are {', '.join(dataset.names)[:120]}; "
+            f"its own: {known}"
+        )
+    ours, names = distinct(labels), distinct(dataset.names, dataset.category_ids)
+    found = set(classes.values())
+    return classes, {
+        "classes": {ours[own]: names[number] for own, number in classes.items()},
+        "left_out": len(labels) - len(classes),
+        "missing": [name for number, name in enumerate(names) if number not in found],
+    }
+
+
+def _said(subject: _Subject, compared: dict[str, Any] | None) -> dict[str, Any]:
+    """What the metrics say of `compared`, of somebody else's file under the name it has there."""
+    if compared is None:
+        return {}
+    if subject.least_score is None:
+        return {"compared": compared}
+    return {"foreign": {**compared, "least_score": subject.least_score}}
+
+
+def _known(metrics: dict[str, Any], missing: list[str]) -> dict[str, Any]:
+    """AP and AP50 of the classes that the model knows, if there are others."""
+    rows = [row for name, row in metrics["per_class"].items() if name not in missing and row["boxes"]]
+    if not missing or not rows:
+        return {}
+    return {"known": {name: sum(row[name] for row in rows) / len(rows) for name in ("AP", "AP50")}}
 
 
 def _warn_of_moved(path: Path, contract: Contract, show: Show) -> None:
@@ -292,16 +319,24 @@ def tell(found: Evaluation, show: Show) -> None:
 
     metrics = found.metrics
     show.say(f"{metrics['model']}: {metrics['images']} images of {metrics['split']} in {metrics['data']}")
-    if "foreign" in metrics:
-        foreign = metrics["foreign"]
+    if compared := metrics.get("foreign") or metrics.get("compared"):
         show.say(
-            f"classes matched by name: {len(foreign['classes'])}; left out: {foreign['left_out']}, "
+            f"classes matched by name: {len(compared['classes'])}; left out: {compared['left_out']}, "
             f"with {metrics['detections_left_out']} detections"
         )
+        if known := metrics.get("known"):
+            n = len(metrics["per_class"]) - len(compared["missing"])
+            show.say(f"of the {n} classes that it knows: AP {points(known['AP'])}, AP50 {points(known['AP50'])}")
     show.draw(tables.totals(metrics))
     show.draw(tables.classes(metrics))
-    if mistakes := tables.mistakes(found.confusion):
-        show.say(f"at scores above {metrics['score_threshold']:g}: {mistakes}")
+    if mistakes := tables.mistakes(found.analysis.confusion):
+        show.say(f"at scores above {found.analysis.least:g}: {mistakes}")
+    if found.analysis.misses is not None:
+        show.draw(tables.misses(found.analysis.misses))
+    show.draw(tables.groups(found.analysis.groups))
+    if doubts := found.analysis.doubts:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in doubts.items())
+        show.say(f"labels in doubt: {kinds}; the most doubtful are shown by `python -m pipeline.report`")
     written = ", ".join(map(str, found.written))
     show.say(f"wrote {written}" if written else "not kept; --out FOLDER keeps the results")
 

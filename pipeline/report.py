@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from micro_yolo.pipeline.page import charts, findings
+from micro_yolo.pipeline.measure.classes import distinct
+from micro_yolo.pipeline.page import charts, findings, mistakes
+from micro_yolo.pipeline.page import scores as shown_scores
 from micro_yolo.pipeline.page.charts import Series
 from micro_yolo.pipeline.page.findings import File
 from micro_yolo.pipeline.page.pictures import samples as drawn_samples
-from micro_yolo.pipeline.page.scores import measured, scores
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import decibels, points
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
@@ -51,6 +52,10 @@ class Config:
     """Labelled images; by default those of the training."""
     samples: int = 6
     """Validation images to show with their boxes."""
+    worst: int = 4
+    """Validation images to show that have the most mistakes."""
+    suspects: int = 12
+    """Labels to show that the detector doubts most."""
     out: Path | None = None
     """The page; by default report.html in the run."""
     overwrite: bool = False
@@ -72,33 +77,31 @@ def run(config: Config, show: Show = QUIET) -> Reported:
     """
     from micro_yolo.pipeline.store.finished import find
 
-    if config.samples < 0:
-        raise ValueError(f"samples: must be at least 0, got {config.samples}")
+    for name in ("samples", "worst", "suspects"):
+        if getattr(config, name) < 0:
+            raise ValueError(f"{name}: must be at least 0, got {getattr(config, name)}")
     if config.out is not None and config.out.exists() and not config.overwrite:
         raise ValueError(f"{config.out}: already exists; allowed: another --out, or --overwrite")
     trained = find(config.run)
     out = config.out or trained.run / PAGE
     runs.check_writable(out.parent)
-    html = page(trained, config.data, config.samples, show)
+    html = page(trained, config, show)
     return Reported(runs.write_atomic(out, html), len(html.encode()))
 
 
-def page(trained: Trained, data: Path | None = None, samples: int = 6, show: Show = QUIET) -> str:
+def page(trained: Trained, config: Config, show: Show = QUIET) -> str:
     """The HTML of a run's page.
 
     Raises ValueError or OSError for files of the run that cannot be read; that its data set is gone is no error unless
-    `data` names it.
+    `config` names it.
     """
     import jinja2
 
     directory = trained.run
     found = findings.files(directory)
-    dataset, absent = _dataset(trained, data, show)
+    dataset, absent = _dataset(trained, config.data, show)
     best = findings.shown(found)
-    laid = measured(best, dataset) if dataset else {}
-    from_which = scores(best, laid, dataset) if dataset and best else {}
-    if from_which.get("moved"):
-        show.warn(from_which["moved"])
+    measured = _measured(best, dataset, config, show) if dataset and best else {}
     entries, doubts = findings.table(directory, found)
     errors, stale = findings.layers(directory, found)
     environment = jinja2.Environment(
@@ -122,14 +125,17 @@ def page(trained: Trained, data: Path | None = None, samples: int = 6, show: Sho
         doubts=doubts,
         data=_data(trained, dataset),
         absent=absent,
+        curves=measured.get("curves", {}),
+        scores=measured.get("scores", {}),
+        misses=measured.get("misses", {}),
+        worst=measured.get("worst", []),
+        suspects=measured.get("suspects", {}),
         doctor=_doctor(dataset, trained.arch.size, show) if dataset else None,
-        curves=_curves(best, laid, dataset) if dataset else {},
-        scores=from_which,
         training=_training(directory),
         pruning=_pruning(directory),
         layers=_layers(errors),
         stale=stale,
-        samples=drawn_samples(best, dataset, samples, show) if dataset else [],
+        samples=measured.get("samples", []),
         edge=findings.edge(directory),
         compile_with=_compile_with(found, directory),
         lineage=findings.lineage(directory),
@@ -207,17 +213,42 @@ def _compile_with(found: Sequence[File], directory: Path) -> str:
     return f"python -m pipeline.edge {latest.path} --json {directory / runs.EDGE}"
 
 
-def _curves(best: dict[str, File], laid: dict[str, Laid], dataset: Dataset) -> dict[str, Any]:
+def _measured(best: dict[str, File], dataset: Dataset, config: Config, show: Show) -> dict[str, Any]:
+    """The sections that are made of detections and images."""
+    names = distinct(dataset.names, dataset.category_ids)
+    laid = shown_scores.measured(best, dataset)
+    found = shown_scores.analysed(best, laid, dataset)
+    scores = shown_scores.scores(best, found, names)
+    if scores["moved"]:
+        show.warn(scores["moved"])
+    # The float file doubts labels with the surer eye.
+    first = next(iter(best))
+    split = laid[first].split
+    return {
+        "curves": _curves(best, laid, dataset, names),
+        "scores": scores,
+        "misses": shown_scores.misses(found),
+        "worst": mistakes.worst(best, found, laid, names, config.worst, show),
+        "suspects": {
+            "title": best[first].title,
+            "doubts": found[first].doubts,
+            "shown": mistakes.doubtful(split, found[first].suspects, config.suspects, show),
+        },
+        "samples": drawn_samples(best, dataset, config.samples, show),
+    }
+
+
+def _curves(best: dict[str, File], laid: dict[str, Laid], dataset: Dataset, classes: tuple[str, ...]) -> dict[str, Any]:
     """A precision-recall chart per class, and a row of the table per class and file."""
     from micro_yolo.pipeline.measure.metrics import precision_curves
     from micro_yolo.pipeline.measure.results import read_results
 
-    drawn: dict[str, list[Series]] = {name: [] for name in dataset.names}
+    drawn: dict[str, list[Series]] = {name: [] for name in classes}
     doubts = []
     for colour, (variant, file) in enumerate(best.items()):
         metrics, split = file.metrics or {}, laid[variant].split
         recall, precision = precision_curves(split, dataset.category_ids, read_results(Path(str(file.detections))))
-        for number, name in enumerate(dataset.names):
+        for number, name in enumerate(classes):
             own, said = precision[:, number], metrics["per_class"].get(name, {}).get("AP50")
             if np.isnan(own).all():
                 continue

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from micro_yolo.pipeline.data import Dataset, Split
+from micro_yolo.pipeline.measure.classes import distinct
 from micro_yolo.pipeline.measure.finders import Advance, Facts, GridPredictor, Picture, PredictBatch, Predictor
 from micro_yolo.pipeline.measure.results import Results, gathered, joined
 from micro_yolo.tflite.contract import Nms
@@ -188,13 +189,13 @@ def coco_metrics(
         split: the ground truth; areas decide what is small, crowd boxes are ignored where they match.
         category_ids: the source's id of each class.
         results: detections, or records in COCO's results format.
-        names: of the classes; default: the category ids.
+        names: of the classes, told apart by the category ids where they repeat; default: the category ids.
 
     Returns:
         AP (mean over IoU 0.50:0.95), AP50, AP75, AP_small, AP_medium, AP_large (areas below 32² and 96² pixels, and
         above), AR100, and per_class: name -> {AP, AP50, boxes}. NaN where there is no ground truth.
     """
-    names = [str(i) for i in category_ids] if names is None else list(names)
+    names = [str(i) for i in category_ids] if names is None else distinct(names, category_ids)
     precision, recall = _accumulate(split, category_ids, results)  # (IoU, recall, class, area), (IoU, class, area)
     metrics: dict[str, Any] = {
         "AP": _mean(precision[..., 0]),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from micro_yolo.pipeline.measure.confusion import BACKGROUND, Confusion
+from micro_yolo.pipeline.measure.groups import Group
+from micro_yolo.pipeline.measure.misses import KINDS, Misses
 from micro_yolo.pipeline.show.listing import listing, points
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ def classes(metrics: Mapping[str, Any]) -> Table:
     if best:
         table.add_section()
         table.add_row(
-            "all", points(metrics["AP"]), points(metrics["AP50"]), str(best["all"]["boxes"]), *_cut(best["all"])
+            "all classes", points(metrics["AP"]), points(metrics["AP50"]), str(best["all"]["boxes"]), *_cut(best["all"])
         )
     return table
 
@@ -47,6 +49,24 @@ def mistakes(confusion: Confusion) -> str:
         else:
             said.append(f"{found} found where {'nothing' if there == BACKGROUND else there} is {count} times")
     return ", ".join(said)
+
+
+def misses(found: Misses) -> Table:
+    """What each kind of mistake costs."""
+    table = listing("why AP50 is lost", "costs", "share", "how many")
+    for name, kind in found.kinds.items():
+        table.add_row(f"{name}: {KINDS[name]}", points(kind.points), f"{kind.share:.0%}", f"{kind.count:,}")
+    return table
+
+
+def groups(found: Sequence[Group]) -> Table:
+    """Which boxes are found."""
+    table = listing("boxes by", "group", "boxes", "found", "AP", "AP50", words=(0, 1))
+    last = ""
+    for group in found:
+        by, last = "" if group.by == last else group.by, group.by
+        table.add_row(by, group.name, f"{group.boxes:,}", f"{group.found:.0%}", points(group.AP), points(group.AP50))
+    return table
 
 
 def _cut(cut: Mapping[str, Any] | None) -> list[str]:

@@ -34,12 +34,12 @@ def samples(best: dict[str, File], dataset: Dataset, count: int, show: Show) -> 
     found = []
     for index in wanted:
         try:
-            image = _picture(split, index)
+            image = opened(split, index)
         except ValueError as error:
             show.warn(f"not shown: {error}")
             continue
         rows = split.rows(index)
-        views = [_view("truth", image, split.sizes[index], split.boxes_xyxy[rows], split.classes[rows], dataset.names)]
+        views = [view("truth", image, split.sizes[index], split.boxes_xyxy[rows], split.classes[rows], dataset.names)]
         for variant, file in best.items():
             least = file.contract.nms.score_threshold
             every = detected[variant]
@@ -48,23 +48,24 @@ def samples(best: dict[str, File], dataset: Dataset, count: int, show: Show) -> 
             corners[:, 2:] += corners[:, :2]
             classes = np.array([numbers[category] for category in kept.category_ids.tolist()], int)
             title = f"{file.title}, score above {least:g}"
-            views.append(_view(title, image, split.sizes[index], corners, classes, dataset.names, kept.scores))
+            views.append(view(title, image, split.sizes[index], corners, classes, dataset.names, kept.scores))
         found.append({"file": split.files[index].name, "views": views})
     return found
 
 
-def _picture(split: Split, index: int) -> Image.Image:
+def opened(split: Split, index: int, side: int | None = _PICTURE_SIDE) -> Image.Image:
+    """An image of a split, its longer side `side` pixels at the most. ValueError, naming it, if it cannot be read."""
     from PIL import Image
 
     from micro_yolo.tflite.image import load_image
 
     height, width = split.sizes[index].tolist()
     picture = Image.fromarray(load_image(split.files[index], (height, width)))
-    scale = min(1.0, _PICTURE_SIDE / max(picture.size))
+    scale = min(1.0, side / max(picture.size)) if side else 1.0
     return picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
 
 
-def _view(
+def view(
     title: str,
     image: Image.Image,
     recorded: np.ndarray,
@@ -72,15 +73,26 @@ def _view(
     classes: np.ndarray,
     names: Sequence[str],
     scores: np.ndarray | None = None,
+    texts: Sequence[str] | None = None,
+    said: str = "",
 ) -> dict[str, Any]:
-    """A picture with boxes as a data URI, and what is on it in words; boxes are in pixels of the recorded size."""
+    """A picture with boxes as a data URI, and what is on it in words; boxes are in pixels of the recorded size.
+
+    With `texts` on the boxes, `classes` are their colours, and `said` is what is said of them.
+    """
     from micro_yolo.pipeline.show.draw import draw_boxes
 
     ratio = np.array([image.width / recorded[1], image.height / recorded[0]] * 2)
-    drawn = draw_boxes(image, boxes_xyxy * ratio, classes, names, scores)
-    encoded = io.BytesIO()
-    drawn.save(encoded, format="JPEG", quality=82)
-    counts = Counter(names[number] for number in np.asarray(classes).tolist())
-    said = ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "nothing"
-    uri = f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}"
-    return {"title": title, "uri": uri, "said": said, "width": drawn.width, "height": drawn.height}
+    drawn = draw_boxes(image, boxes_xyxy * ratio, classes, names, scores, texts)
+    if not said:
+        counts = Counter(names[number] for number in np.asarray(classes).tolist())
+        said = ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "nothing"
+    return {"title": title, "said": said, **encoded(drawn)}
+
+
+def encoded(drawn: Image.Image) -> dict[str, Any]:
+    """A picture as a data URI, and its size."""
+    content = io.BytesIO()
+    drawn.save(content, format="JPEG", quality=82)
+    uri = f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
+    return {"uri": uri, "width": drawn.width, "height": drawn.height}

@@ -119,12 +119,12 @@ class Trained:
             "start": self.start,
         }
 
-    def dataset(self, path: Path | None = None) -> Dataset:
+    def dataset(self, path: Path | None = None, *, by_name: bool = False) -> Dataset:
         """The data set at `path`, else the one of the training, split as in training.
 
         Raises:
             FileNotFoundError: it is not where it was.
-            ValueError: it cannot be read, or its classes are not those of the network.
+            ValueError: it cannot be read, or its classes are not those of the network, unless `by_name`.
         """
         from micro_yolo.pipeline.data.loader import is_there, load
 
@@ -133,7 +133,8 @@ class Trained:
         if path is None and self.data is not None and not is_there(self.data):
             raise FileNotFoundError(f"{self.data}: the training data is no longer there; pass --data PATH")
         dataset = load(path or self.data or "", val_fraction=self.val_fraction, seed=self.seed)
-        check_names(dataset, self.labels, self.stage)
+        if not by_name:
+            check_names(dataset, self.labels, self.stage)
         return dataset
 
 

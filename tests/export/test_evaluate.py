@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def test_every_variant_is_measured(
     assert capsys.readouterr() == ("", "")
     metrics = found.metrics
     assert metrics["images"] == 12
-    names = ("coco_{}.json", "metrics_{}.json", "confusion_{}.json", "confusion_{}.png")
+    names = ("coco_{}.json", "metrics_{}.json", "confusion_{}.json", "confusion_{}.png", "suspects_{}.json")
     assert found.written == tuple(tmp_path / name.format(f"{variant}_train") for name in names)
     assert all(path.is_file() for path in found.written)
     written = json.loads(found.written[1].read_text())
@@ -125,6 +126,62 @@ def test_results_go_to_the_run(exported: Path, capsys: pytest.CaptureFixture[str
     assert json.loads(capsys.readouterr().out)["split"] == "val"
 
 
+@pytest.mark.parametrize("what", ["file", "keras"])
+def test_classes_are_compared_by_name(
+    exported: Path, believed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    asked = {"run": exported} if what == "keras" else {"model": exported / "export" / "model_float32.tflite"}
+    usual = stage.run(Config(**asked, data=believed, split="train", out=tmp_path / "usual")).metrics
+    where = believed_as(believed, tmp_path / "turned", lambda names: names[::-1])
+    turned = stage.run(Config(**asked, data=where, split="train", out=tmp_path / "out"))
+    rows = runs.plain(turned.metrics["per_class"])
+    assert rows == runs.plain(usual["per_class"]) and list(rows) == list(usual["per_class"])[::-1]
+    assert turned.AP == pytest.approx(usual["AP"]) and "compared" in turned.metrics and "known" not in turned.metrics
+    others = list(usual["per_class"])[1:]
+    # Another name for one class: what is there of it is missed, what is found of it left out.
+    where = believed_as(believed, tmp_path / "renamed", lambda names: ["zebra", *names[1:]])
+    config = Config(**asked, data=where, split="train")
+    found = stage.run(config)
+    assert found.written == () and found.metrics["compared"]["missing"] == ["zebra"]
+    assert found.metrics["compared"]["left_out"] == 1 and found.metrics["detections_left_out"] > 0
+    assert found.metrics["known"]["AP50"] == pytest.approx(
+        sum(usual["per_class"][name]["AP50"] for name in others if usual["per_class"][name]["boxes"])
+        / sum(usual["per_class"][name]["boxes"] > 0 for name in others)
+    )
+    stage.command(config)
+    said = capsys.readouterr()
+    assert "knows no zebra: their boxes count as missed" in said.err
+    assert "of the 4 classes that it knows: AP " in said.out and "not kept; --out FOLDER keeps the results" in said.out
+
+
+def test_classes_of_one_name_have_lines_of_their_own(exported: Path, believed: Path, tmp_path: Path) -> None:
+    where = believed_as(believed, tmp_path / "same", lambda names: [names[1], names[1], *names[2:]])
+    model = exported / "export" / "model_float32.tflite"
+    found = stage.run(Config(model=model, data=where, split="train", out=tmp_path / "out")).metrics
+    same = [name for name in found["per_class"] if name.endswith(")")]
+    assert len(found["per_class"]) == 5 and len(same) == 2 and same[0][:-3] == same[1][:-3]
+    usual = stage.run(Config(model=model, data=believed, split="train", out=tmp_path / "usual")).metrics["per_class"]
+    assert [row["boxes"] for row in found["per_class"].values()] == [row["boxes"] for row in usual.values()]
+
+
+def believed_as(believed: Path, root: Path, renamed: Callable[[list[str]], list[str]]) -> Path:
+    """The set with other names of its classes, and their ids by the place of the old names among the new."""
+    shutil.copytree(believed, root)
+    for path in root.glob("instances_*.json"):
+        value = json.loads(path.read_text())
+        names = [category["name"] for category in value["categories"]]
+        new = renamed(names)
+        ids = {
+            category["id"]: new.index(category["name"]) + 1 if sorted(new) == sorted(names) else category["id"]
+            for category in value["categories"]
+        }
+        value["categories"] = [{"id": number, "name": name} for number, name in enumerate(new, 1)]
+        for each in value["annotations"]:
+            each["category_id"] = ids[each["category_id"]]
+        path.write_text(json.dumps(value))
+    return root
+
+
 def test_bad_requests(exported: Path, model_copy: Callable[[str], Path], tiny_data: Path, tmp_path: Path) -> None:
     model = model_copy("int8")
     with pytest.raises(ValueError, match="has no 'test'; allowed: train, val"):
@@ -138,9 +195,9 @@ def test_bad_requests(exported: Path, model_copy: Callable[[str], Path], tiny_da
     with pytest.raises(ValueError, match=r"iou: must be in 0\.\.1, got 2"):
         stage.run(Config(model=model, iou=2.0))
     contract = json.loads(model.with_suffix(".json").read_text())
-    contract["labels"][0] = "zebra"
+    contract["labels"] = ["zebra", "yak", "xerus", "wombat", "vole"]
     model.with_suffix(".json").write_text(json.dumps(contract))
-    with pytest.raises(ValueError, match=r"its classes must be those of .*zebra"):
+    with pytest.raises(ValueError, match=r"has none of the classes of .*its own: zebra, yak"):
         stage.run(Config(model=model, data=tiny_data))
     contract["data"] = {}
     model.with_suffix(".json").write_text(json.dumps(contract))

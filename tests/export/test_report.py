@@ -152,6 +152,36 @@ def test_thresholds_and_mistakes_are_those_that_were_measured(page: Page, whole:
         assert grid[1:] == [[str(count) if count else "" for count in row] for row in matrices[name]["matrix"]]
 
 
+def test_why_it_misses_is_what_was_measured(page: Page, whole: Path) -> None:
+    metrics = {name: runs.read_json(whole / f"metrics_{name}.json") for name in ("float32", "int8")}
+    rows = {row[0].partition(":")[0]: row[1:] for row in page.rows["misses"]}
+    for kind in metrics["int8"]["misses"]["kinds"]:
+        own = [metrics[name]["misses"]["kinds"][kind] for name in ("float32", "int8")]
+        assert rows[kind][::3] == [f"{each['points']:.1f}" for each in own]
+        assert rows[kind][2::3] == [f"{each['count']:,}" for each in own]
+    named = {(row[0], row[1]): row[2:] for row in page.rows["misses"] if len(row) == 7}
+    for ours, theirs in zip(metrics["float32"]["groups"], metrics["int8"]["groups"], strict=True):
+        row = named[ours["by"], ours["name"]]
+        assert row[0] == f"{ours['boxes']:,}" and row[1::2] == [f"{each['found']:.0%}" for each in (ours, theirs)]
+    doubts = " ".join(page.texts["labels"].split())
+    for kind, count in metrics["float32"]["suspects"].items():
+        assert f"{kind}: {count}" in doubts
+
+
+def test_the_worst_and_the_doubtful_are_shown(whole: Path) -> None:
+    size = 2
+    page = made(whole, samples=0, worst=size, suspects=8)
+    worst = [str(attrs["alt"]) for attrs in page.within("misses", "img")]
+    assert len(worst) == 3 * size
+    counts = [re.findall(r"(\d+) right, (\d+) missed, (\d+) false", text) for text in worst if "int8" in text]
+    mistakes = [int(missed) + int(false) for ((_, missed, false),) in counts]
+    assert mistakes == sorted(mistakes, reverse=True)
+    metrics = runs.read_json(whole / "metrics_float32.json")
+    assert len(page.within("labels", "img")) == min(8, sum(metrics["suspects"].values()))
+    none = made(whole, samples=0, worst=0, suspects=0)
+    assert not any(none.within(section, "img") for section in ("misses", "labels", "samples"))
+
+
 def test_a_threshold_that_moves_is_told(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = Path(shutil.copytree(whole, tmp_path / "run"))
     found = json.loads((run / "coco_int8.json").read_text())
@@ -326,8 +356,9 @@ def test_a_page_elsewhere_is_not_replaced_unasked(own_run: Path, tmp_path: Path)
     out.write_text("mine")
     with pytest.raises(ValueError, match="already exists; allowed: another --out, or --overwrite"):
         report.run(report.Config(run=own_run, out=out))
-    with pytest.raises(ValueError, match="samples: must be at least 0"):
-        report.run(report.Config(run=own_run, samples=-1))
+    for name in ("samples", "worst", "suspects"):
+        with pytest.raises(ValueError, match=f"{name}: must be at least 0, got -1"):
+            report.run(report.Config(run=own_run, **{name: -1}))
     assert out.read_text() == "mine"
     report.run(report.Config(run=own_run, out=out, overwrite=True))
     assert out.read_text().startswith("<!doctype html>")

@@ -236,5 +236,9 @@ def test_a_page_that_needs_nothing_else(
     assert html.count("data:image/jpeg;base64,") == 2 + 2 + 2
     assert "&lt;b&gt;bolt" in html and "<b>bolt" not in html
     assert not re.search(r'(?:src|href)="(?!data:|#)', html)
-    done = command("pipeline.data", root, "--page", page, "--out", tmp_path / "other", cwd=tmp_path)
+    # Whoever mended labels looks again; what is not of this command stays.
+    done = command("pipeline.data", root, "--page", page, "--out", tmp_path / "report", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    page.write_text("<html>mine</html>")
+    done = command("pipeline.data", root, "--page", page, "--out", tmp_path / "report", cwd=tmp_path)
     assert done.returncode == 2 and "doctor.html: is there already; choose another --page or add" in done.stderr

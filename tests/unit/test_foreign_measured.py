@@ -115,6 +115,8 @@ def test_classes_go_by_name_and_others_are_left_out_and_counted(
         (("cat", "Cat"), ("cat",), {0: 0, 1: 0}),
         (("Cat", "cat"), ("cat", "Cat"), {0: 1, 1: 0}),
         (("CAT",), ("cat", "Cat"), {}),
+        (("cat", "dog", "cat"), ("cat", "cat", "dog"), {0: 0, 1: 2, 2: 1}),
+        (("cat", "cat", "cat"), ("cat", "cat"), {0: 0, 1: 1, 2: 1}),
         ((), ("cat",), {}),
     ],
 )

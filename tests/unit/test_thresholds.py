@@ -14,7 +14,7 @@ from scenes import at, laid_of, split_of
 from micro_yolo.pipeline.measure import confusion as confusions
 from micro_yolo.pipeline.measure import tables
 from micro_yolo.pipeline.measure.confusion import Confusion, confusion
-from micro_yolo.pipeline.measure.cuts import thresholds
+from micro_yolo.pipeline.measure.f1 import thresholds
 from micro_yolo.pipeline.measure.matching import IN_CROWD, NOTHING, matched
 from micro_yolo.tflite.contract import Contract
 from micro_yolo.tflite.thresholds import Cut, Thresholds, moved, said

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Look:
+class Viewer:
     """How to look, and where to.
 
     Attributes:
