@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from micro_yolo.pipeline.data.files import Files, file_bytes, in_threads, relative, size_or_none
 from micro_yolo.pipeline.data.repairs import alike_names, are_shares, doubled, merged_names
 from micro_yolo.pipeline.data.splits import ORDER
+from micro_yolo.pipeline.data.text import harmless
 from micro_yolo.pipeline.data.tree import Tree
 from micro_yolo.tflite.image import Fit, load_image, resize
 
@@ -39,7 +41,7 @@ class Problems:
 
     def add(self, file: str, what: str, count: int = 1) -> None:
         """Notes `count` more of a fault."""
-        key = (file, what)
+        key = (harmless(file), harmless(what))
         self._counts[key] = self._counts.get(key, 0) + count
 
     def freeze(self) -> tuple[Problem, ...]:
@@ -156,7 +158,7 @@ def _summary(problems: tuple[Problem, ...], root: Path) -> str:
             shown = "; ".join(f"{p.file}: {p.what}" + (f" ({p.count})" if p.count > 1 else "") for p in some[:3])
             more = f"; and {len(some) - 3} more" if len(some) > 3 else ""
             said.append(f"{sum(p.count for p in some)} {noun}: {shown}{more}")
-    return "; ".join([*said, f"`python -m pipeline.data {root}` lists all"])
+    return "; ".join([*said, f"`python -m pipeline.data {shlex.quote(str(root))}` lists all"])
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,9 @@ class Raw:
 
 def clean_name(name: object) -> str:
     """A class name as one line of text; empty if there is none."""
-    return " ".join(str(name).split()) if isinstance(name, str | int | float) and not isinstance(name, bool) else ""
+    if not isinstance(name, str | int | float) or isinstance(name, bool):
+        return ""
+    return harmless(" ".join(str(name).split()))
 
 
 def build_split(raw: Raw, root: Path, problems: Problems) -> Split:

@@ -14,6 +14,7 @@ Corners = tuple[float, float, float, float]
 SCORE = "line with a sixth number, a score perhaps; it is left out"
 POSE = "Ultralytics pose labels: columns 2 to 5 are the box, key points are left out"
 PIXELS = "line in pixels, not in shares of the picture (0..1), skipped"
+MOST_CLASSES = 100_000
 _SLACK = 0.02
 
 
@@ -34,7 +35,7 @@ class Meaning:
         except ValueError:
             return None
         count = len(numbers) - 1
-        if count < 4 or not numbers[0].is_integer() or not 0 <= numbers[0] < 100_000:
+        if count < 4 or not numbers[0].is_integer() or not 0 <= numbers[0] < MOST_CLASSES:
             return None
         said = None
         if count == 4 or count == self.pose:

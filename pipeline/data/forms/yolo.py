@@ -9,6 +9,7 @@ Format: https://docs.ultralytics.com/datasets/detect/
 from __future__ import annotations
 
 import os
+import re
 from array import array
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -21,13 +22,16 @@ from micro_yolo.pipeline.data.dataset import Dataset, Problems, Raw, Reader, bui
 from micro_yolo.pipeline.data.files import Files, in_threads, relative, size_or_none
 from micro_yolo.pipeline.data.forms.class_lists import class_list
 from micro_yolo.pipeline.data.forms.gather import Gathered
-from micro_yolo.pipeline.data.forms.label_lines import PIXELS, meaning_of
+from micro_yolo.pipeline.data.forms.label_lines import MOST_CLASSES, PIXELS, meaning_of
 from micro_yolo.pipeline.data.forms.places import twin_folder
 from micro_yolo.pipeline.data.splits import split_of, split_of_path, words_of
 from micro_yolo.pipeline.data.text import decoded, lines_of, read_text
 from micro_yolo.pipeline.data.tree import Tree, child, folder_of, is_picture, stem_of
 from micro_yolo.pipeline.data.whereabouts import key_of, plain_path
 
+# A YAML of a data set has the names of its classes; an alias repeats what an anchor named, and so on.
+_LARGEST = 1 << 22
+_ALIAS = re.compile(r"(?m)(?:^|[\s\[,:-])\*[A-Za-z0-9_]+\s*(?:[,\]}]|$)")
 _STRICT = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 # Words that a key of data.yaml may have beside the one for a split.
 _BESIDE = {"path", "paths", "dir", "folder", "images", "image", "img", "list", "file", "set", "data"}
@@ -173,7 +177,10 @@ def _from_yaml(tree: Tree, name: str, *, strict: bool) -> Found | None:
     path = tree.path(name)
     try:
         # All scalars as they are written: off and no are names of classes too.
-        table = yaml.load(decoded(path.read_bytes()), yaml.BaseLoader)
+        text = decoded(path.read_bytes())
+        if len(text) > _LARGEST or _ALIAS.search(text):
+            raise ValueError("aliases, which may stand for any amount of text" if len(text) <= _LARGEST else "too much")
+        table = yaml.load(text, yaml.BaseLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         if not strict:
             return None
@@ -205,9 +212,17 @@ def _from_yaml(tree: Tree, name: str, *, strict: bool) -> Found | None:
         splits,
         _yaml_names(table, path),
         shape=_shape(shape),
-        count=int(count) if count.isdecimal() else None,
+        count=_count(count, path),
         file=name,
     )
+
+
+def _count(text: str, path: Path) -> int | None:
+    if not text.isdecimal():
+        return None
+    if len(text) > 6 or int(text) > MOST_CLASSES:
+        raise ValueError(f"{path}: nc must be at most {MOST_CLASSES}, got {text[:20]}")
+    return int(text)
 
 
 def _shape(value: Any) -> tuple[int, int] | None:
@@ -260,7 +275,7 @@ def _yaml_names(table: dict[str, Any], path: Path) -> dict[int, str] | None:
     cleaned: dict[int, str] = {}
     for key, value in names.items():
         number = int(key) if str(key).isdecimal() else -1
-        if not 0 <= number < 100_000 or not clean_name(value):
+        if not 0 <= number < MOST_CLASSES or not clean_name(value):
             raise ValueError(f"{path}: names must map class numbers 0, 1, ... to names, got {key!r}: {value!r}")
         cleaned[number] = clean_name(value)
     return cleaned
