@@ -86,7 +86,7 @@ def run(config: Config, show: Show = QUIET) -> Result:
     """
     from micro_yolo.model import zoo
     from micro_yolo.pipeline.data import load
-    from micro_yolo.pipeline.data.fingerprint import check_content
+    from micro_yolo.pipeline.data.fingerprint import check_content, content
     from micro_yolo.pipeline.learn.initial import Initial, find_initial
     from micro_yolo.pipeline.learn.session import Session, finish, isolated, recorded_loss
 
@@ -112,11 +112,12 @@ def run(config: Config, show: Show = QUIET) -> Result:
     warning = dataset.warning()
     if warning:
         show.warn(warning)
+    if begun is not None:
+        check_content(dataset, runs.read_json(begun / runs.CONFIG), str(begun))
+    held = content(dataset)
     if config.train_images is not None:
         drawn = dataset.splits["train"].drawn(config.train_images, config.seed)
         dataset = dataclasses.replace(dataset, splits={**dataset.splits, "train": drawn})
-    if begun is not None:
-        check_content(dataset, runs.read_json(begun / runs.CONFIG), str(begun))
     config.check_batch(len(dataset.splits["train"]))
     arch = arch.with_classes(len(dataset.names))
     if config.anchors == "fit" and begun is None:
@@ -125,7 +126,7 @@ def run(config: Config, show: Show = QUIET) -> Result:
     with isolated(config.seed, config.precision):
         session = Session(arch, dataset, config.resize, config, show, loss=loss)
         # Nothing that a user can have done wrong is left: only now is there a new run, or the old one gone.
-        stage = _begin(config, session, initial)
+        stage = _begin(config, session, initial, held)
         outcome = _train(config, session, stage, initial)
         # The others wait for it, as they may go on with the next stage.
         session.of_chief(lambda: finish(stage, outcome))
@@ -143,10 +144,8 @@ def _check_place(config: Config) -> None:
         runs.check_new_run(config.run, overwrite=config.overwrite)
 
 
-def _begin(config: Config, session: Session, initial: Initial) -> Path:
+def _begin(config: Config, session: Session, initial: Initial, held: dict[str, Any]) -> Path:
     """Make what this machine writes to, with the table and the settings in it."""
-    from micro_yolo.pipeline.data.fingerprint import content
-
     if config.resume:
         stage = devices.own(config.run or Path(), "train")
     else:
@@ -160,7 +159,7 @@ def _begin(config: Config, session: Session, initial: Initial) -> Path:
             names=dataset.names,
             category_ids=dataset.category_ids,
             images={name: len(split) for name, split in dataset.splits.items()},
-            content=content(dataset),
+            content=held,
             loss=session.loss,
             start=initial.facts,
         )

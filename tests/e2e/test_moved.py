@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from micro_yolo.pipeline import train
+from micro_yolo.pipeline import evaluate, train
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.screen import Show
 from micro_yolo.pipeline.store import runs
@@ -104,3 +104,20 @@ def test_a_run_of_before_that_recorded_no_content_compares_classes_and_images(ho
     file.write_text(json.dumps(config | {"names": ["bolt", "screw"]}))
     with pytest.raises(ValueError, match="classes: bolt, screw, got bolt, nut"):
         resumed("--run", home / "run", "--data", home / "data")
+
+
+def test_evaluate_says_that_the_data_of_the_training_has_changed(home, begun):
+    resumed("--run", home / "run", "--data", home / "data")
+    file = home / "run" / "train" / runs.CONFIG
+    file.write_text(file.read_text().replace(str(begun / "data"), str(home / "data")))
+    told = []
+
+    class Told(Show):
+        def warn(self, text):
+            told.append(text)
+
+    evaluate.run(evaluate.Config(run=home / "run"), Told())
+    assert not told
+    next((home / "data" / "labels" / "val").iterdir()).unlink()
+    evaluate.run(evaluate.Config(run=home / "run"), Told())
+    assert "is not what the training had: val: 8 images, 16 boxes" in told[0]

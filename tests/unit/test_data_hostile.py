@@ -1,13 +1,15 @@
 """Data sets that somebody made to do harm, or that a disk did."""
 
 import os
+import socket
+import subprocess
 
 import pytest
 from data_folders import voc_xml, write_image, write_voc, write_yolo
 from drawn_kinds import YOLO, check, counts, pictures, write
 
 from micro_yolo.pipeline.data import __main__ as command_module
-from micro_yolo.pipeline.data import load
+from micro_yolo.pipeline.data import load, making
 
 
 def test_signs_that_act_on_a_terminal_are_shown_by_their_number(tmp_path, capsys):
@@ -68,3 +70,20 @@ def test_zeros_in_a_csv(tmp_path):
     rows = "".join(f"{n},64,48,cat,4,6,24,16\n{n},64,48,dog,30,6,40,16\0\n" for n in names)
     write(tmp_path / "labels.csv", "filename,width,height,class,xmin,ymin,xmax,ymax\n" + rows)
     check(load(tmp_path), "csv")
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    target = tmp_path / "new"
+    host = socket.gethostname()
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    for process in (gone.pid, os.getppid()):
+        write(tmp_path / f"new.part-{host}-{process}" / "half", "x")
+    write(tmp_path / "new.part-elsewhere-1" / "half", "x")
+    with making.folder(target) as part:
+        write(part / "whole", "x")
+    kept = {"new", f"new.part-{host}-{os.getppid()}", "new.part-elsewhere-1"}
+    assert {path.name for path in tmp_path.iterdir()} == kept
+    with pytest.raises(OSError, match="full"), making.folder(tmp_path / "other") as part:
+        raise OSError("full")
+    assert {path.name for path in tmp_path.iterdir()} == kept
