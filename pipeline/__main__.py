@@ -22,10 +22,11 @@ COMMANDS = {
     "edge": "What edge accelerators make of .tflite files.",
     "stages": "Convert every stage of a run, and measure and time the files.",
     "debug": "Compare the int8 file of a run with its float32 file, layer by layer.",
+    "curve": "Train on ever more of a run's images, and show what more images bring.",
     "report": "Write one self-contained HTML page about a run.",
     "search": "Train every combination of kernel sizes briefly and rank them by AP50 on validation.",
     "summary": "Show each network's layers with output shape, parameters and multiply-accumulates (MACs).",
-    "demo": "Draw images, train on them, prune, quantize, convert, and measure the files of each stage.",
+    "demo": "Train on photographs, prune, quantize, convert, and measure the files of each stage.",
 }
 
 

@@ -117,7 +117,11 @@ def run(config: Config, show: Show = QUIET) -> Result:
         dataset = dataclasses.replace(dataset, splits={**dataset.splits, "train": drawn})
     if begun is not None:
         check_content(dataset, runs.read_json(begun / runs.CONFIG), str(begun))
-    config.check_batch(len(dataset.splits["train"]))
+    images = len(dataset.splits["train"])
+    config.check_batch(images)
+    if config.recipe.epochs is None:
+        config = dataclasses.replace(config, recipe=config.recipe.settled(images))
+        show.say(f"{config.recipe.epochs} epochs of {images} images; --epochs says otherwise")
     arch = arch.with_classes(len(dataset.names))
     if config.anchors == "fit" and begun is None:
         arch = _fit_anchors(arch, dataset, config, show)
