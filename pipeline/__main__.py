@@ -15,7 +15,7 @@ COMMANDS = {
     "qat": "Train a network on as the integers it will be, so that rounding costs little.",
     "convert": "Convert a trained run to .tflite; without a variant, to float32.",
     "evaluate": "Measure average precision on labelled images.",
-    "predict": "Find objects in pictures; write the pictures with boxes, labels and scores, and detections.json.",
+    "predict": "Find objects in pictures and videos; write them with boxes, labels and scores, and detections.json.",
     "browser": "Serve a page on this computer that finds objects with a model, in the browser.",
     "inspect": "Show what is in a .tflite.",
     "benchmark": "Compare the speed of .tflite files.",
