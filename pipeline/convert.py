@@ -25,6 +25,7 @@ from micro_yolo.pipeline.store.finished import From, Trained, find
 from micro_yolo.tflite import contract as contracts
 from micro_yolo.tflite.contract import Contract
 from micro_yolo.tflite.convert import VARIANTS
+from micro_yolo.tflite.decode import enough
 from micro_yolo.tflite.metadata import About
 from micro_yolo.tflite.package import label_file, seal
 from micro_yolo.tflite.targets import TARGETS, Target
@@ -70,6 +71,8 @@ class Config:
     """Training images to calibrate int8 and int16x8 on."""
     score_samples: int = 500
     """Validation images to measure on, with each file, from which score on to show detections; 0 leaves it at 0.25."""
+    max_detections: int = 100
+    """Objects in a picture that the file finds at most."""
     author: str = ""
     """Who made the model, for the metadata in the file."""
     licence: str = ""
@@ -135,6 +138,8 @@ def run(config: Config, show: Show = QUIET) -> Converted:
     """
     if config.samples < 1:
         raise ValueError(f"samples: must be at least 1, got {config.samples}")
+    if config.max_detections < 1:
+        raise ValueError(f"max_detections: must be at least 1, got {config.max_detections}")
     if config.score_samples < 0:
         raise ValueError(f"score_samples: must not be negative, got {config.score_samples}")
     targets = _targets(config)
@@ -154,9 +159,15 @@ def run(config: Config, show: Show = QUIET) -> Converted:
         for path in (*planned, *(export / file_name(variant, config.head) for variant in variants)):
             _refuse_existing(path, parents)
     runs.check_writable(export)
+
+    from micro_yolo.pipeline.data.beyond import beyond
+
     aware = {"int8"} if trained.quantization is not None else set()
     calibrated = bool(({"int8", "int16x8"} - aware) & set(variants))
     dataset = _dataset(trained, config, show, needed=calibrated)
+    if dataset is not None and (too_many := beyond(dataset, config.max_detections)):
+        show.warn(too_many)
+    nms = contracts.Nms(max_detections=config.max_detections, pre_nms=enough(config.max_detections))
     samples = _samples(trained, dataset, config.samples if calibrated else COMPARED, show)
 
     from micro_yolo.model.heads import head_of
@@ -177,7 +188,7 @@ def run(config: Config, show: Show = QUIET) -> Converted:
         differences = converting.check(data, variant, model, samples[:COMPARED])
         if config.head == "detections":
             rows, n_classes = trained.arch.detections, len(trained.labels)
-            data = with_detections(data, rows, n_classes, samples[:COMPARED], coding=coding)
+            data = with_detections(data, rows, n_classes, samples[:COMPARED], coding=coding, nms=nms)
         contract = contracts.describe(
             data,
             head=config.head,
@@ -186,6 +197,7 @@ def run(config: Config, show: Show = QUIET) -> Converted:
             variant=variant,
             rows=trained.arch.detections,
             coding=coding,
+            nms=nms,
             labels=trained.labels,
             resize=trained.resize,
             parents=parents,
@@ -247,7 +259,13 @@ def file_name(variant: str, head: str) -> str:
 
 
 def with_detections(
-    data: bytes, rows: Sequence[GridLike], n_classes: int, samples: Sequence[np.ndarray], *, coding: str
+    data: bytes,
+    rows: Sequence[GridLike],
+    n_classes: int,
+    samples: Sequence[np.ndarray],
+    *,
+    coding: str,
+    nms: contracts.Nms | None = None,
 ) -> bytes:
     """A raw .tflite -> the same with the detections head, which was run on `samples` and says what the grids say.
 
@@ -256,7 +274,7 @@ def with_detections(
     from micro_yolo.tflite.convert import check_detections
     from micro_yolo.tflite.suppression import attach
 
-    nms = contracts.Nms()
+    nms = nms or contracts.Nms()
     made = attach(
         data,
         rows,

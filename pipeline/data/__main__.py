@@ -80,6 +80,7 @@ def run(config: Config, show: Show = QUIET) -> Checked:
 
 def command(config: Config) -> None:
     """Read it, and tell people."""
+    from micro_yolo.pipeline.data.beyond import beyond
     from micro_yolo.pipeline.data.dataset import UnusableError
     from micro_yolo.pipeline.doctor.visit import lines
     from micro_yolo.pipeline.show.contents import print_problems, print_report
@@ -93,6 +94,8 @@ def command(config: Config) -> None:
         raise
     print_report(checked.dataset, console)
     print_problems(checked.dataset.problems, console)
+    if too_many := beyond(checked.dataset):
+        console.print(too_many, soft_wrap=True, markup=False, highlight=False)
     for line in lines(checked.checkup):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     if checked.page:
