@@ -22,7 +22,8 @@ WEB := pipeline/web
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: requirements.lock pyproject.toml
-	@test -n "$(PYTHON)" || { echo "make setup: needs Python 3.11 to 3.13, found none; make PYTHON=/path/to/python setup"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))" 2>/dev/null || \
+	    { echo "make setup: needs Python 3.11 to 3.13, found $(or $(PYTHON),none) ($$($(PYTHON) --version 2>&1)); make PYTHON=/path/to/python setup"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --progress-bar off --no-deps --require-hashes --requirement requirements.lock
 	$(PIP) install --no-deps --no-build-isolation --editable .

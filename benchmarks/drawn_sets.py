@@ -69,7 +69,7 @@ def draw_pictures(folder: Path, count: int, seed: int, *, flat: bool = False) ->
     folder.mkdir(parents=True)
     own = []
     for number in range(max(8, -(-count // LINKS))):
-        own.append(folder.parent / f"picture{number}.jpg")
+        own.append(folder.parent / f".picture{number}.jpg")
         coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8))
         coarse.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC).save(own[-1], quality=85)
     names = [f"{i:08d}.jpg" if flat else f"{i // PER_FOLDER:05d}/{i:08d}.jpg" for i in range(count)]

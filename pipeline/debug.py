@@ -138,7 +138,7 @@ def run(config: Config, show: Show = QUIET) -> Debugged:
             "stage": trained.stage.name,
             "weights_sha256": runs.sha256(trained.stage / runs.WEIGHTS),
             "files": {variant: {"path": path, "sha256": runs.sha256(path)} for variant, path in files.items()},
-            "data": dataset.root.absolute(),
+            "data": dataset.place,
             "images": len(images),
             "layers": errors,
             "worst": [error.name for error in worst],

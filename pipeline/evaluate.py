@@ -166,7 +166,7 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
     metrics = {
         "model": subject.title,
         "sha256": subject.sha256,
-        "data": str(dataset.root.absolute()),
+        "data": dataset.place,
         "split": config.split,
         "size": facts.size,
         "resize": facts.resize,

@@ -102,9 +102,12 @@ def run(config: Config, show: Show = QUIET) -> Result:
     if begun is None and is_chief:
         runs.check_new_run(trained.run, stage="prune", overwrite=config.overwrite)
 
+    from micro_yolo.pipeline.data.fingerprint import check_content, content
     from micro_yolo.pipeline.learn.session import Session, isolated, recorded_loss
 
     dataset = trained.dataset(config.data)
+    if begun is not None:
+        check_content(dataset, runs.read_json(begun / runs.CONFIG), str(begun))
     with isolated(config.seed):
         loss = trained.loss if begun is None else recorded_loss(begun)
         session = Session(
@@ -117,7 +120,7 @@ def run(config: Config, show: Show = QUIET) -> Result:
         if begun is None:
             stage = devices.new(trained.run, "prune", overwrite=config.overwrite)
             facts = {**trained.facts(config.data), "category_ids": dataset.category_ids, "loss": session.loss}
-            runs.begin(stage, config, parent=trained.stage, **facts)
+            runs.begin(stage, config, parent=trained.stage, content=content(dataset), **facts)
         if config.pattern == "2:4":
             result = _leave_two_of_four(config, trained, session, stage)
         else:

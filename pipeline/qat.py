@@ -94,10 +94,13 @@ def run(config: Config, show: Show = QUIET) -> Result:
     if begun is not None:
         _check_parent(trained, begun)
     from micro_yolo.model.quantization.wrap import Quantization
+    from micro_yolo.pipeline.data.fingerprint import check_content, content
     from micro_yolo.pipeline.learn.session import Session, finish, isolated, recorded_loss
 
     how = Quantization(config.bits, config.train)
     dataset = trained.dataset(config.data)
+    if begun is not None:
+        check_content(dataset, runs.read_json(begun / runs.CONFIG), str(begun))
     with isolated(config.seed):
         loss = trained.loss if begun is None else recorded_loss(begun)
         session = Session(trained.arch, dataset, trained.resize, config, show, loss=loss)
@@ -107,6 +110,7 @@ def run(config: Config, show: Show = QUIET) -> Result:
         if begun is None:
             stage = devices.new(directory, STAGE, overwrite=config.overwrite)
             facts = {**trained.facts(config.data), "quantization": how, "loss": session.loss}
+            facts["content"] = content(dataset)
             runs.begin(stage, config, arch=trained.arch.to_json(), parent=trained.stage, **facts)
         outcome = _train(config, trained, how, session, stage)
         # The others wait for it, as they may go on with the next stage.

@@ -87,6 +87,7 @@ def run(config: Config, show: Show = QUIET) -> Result:
     """
     from micro_yolo.model import zoo
     from micro_yolo.pipeline.data import load
+    from micro_yolo.pipeline.data.fingerprint import check_content, content
 
     devices.check_alone("a search")
     again, config = config.resume, _joining(config)
@@ -105,6 +106,8 @@ def run(config: Config, show: Show = QUIET) -> Result:
     if config.data is None:
         config = dataclasses.replace(config, data=quick.drawn(quick.IMAGES, arch.size, config.seed))
     dataset = load(config.data or "", val_fraction=config.val_fraction, seed=config.seed)
+    if config.resume:
+        check_content(dataset, runs.read_json(_stage(config) / runs.CONFIG), str(_stage(config)))
     config.check_batch(len(dataset.splits["train"]))
     if not (~dataset.splits["val"].crowd).any():
         raise ValueError(f"{dataset.root}: the validation images must have boxes to rank by, got none; another --data")
@@ -118,7 +121,7 @@ def run(config: Config, show: Show = QUIET) -> Result:
             return run(config, show)
         config = dataclasses.replace(config, run=made, overwrite=False)
         facts: dict[str, Any] = {} if config.storage is None else {STUDY: f"{made.name}-{uuid.uuid4().hex[:8]}"}
-        runs.begin(_stage(config), config, arch=arch.to_json(), data=dataset.root.absolute(), **facts)
+        runs.begin(_stage(config), config, arch=arch.to_json(), data=dataset.place, content=content(dataset), **facts)
     tables = {key: each.with_classes(len(dataset.names)) for key, each in tables.items()}
     found = _search(config, tables, show) if config.storage is None else _share(config, tables, show, again=again)
     return _finish(config, found)
@@ -296,7 +299,7 @@ def _measure(config: Config, key: str, table: Arch, show: Show) -> Candidate:
     stage = directory / "train"
     if not runs.is_finished(stage):
         if (stage / runs.CONFIG).is_file():
-            train.run(train.Config(run=directory, resume=True), show)
+            train.run(train.Config(run=directory, resume=True, data=config.data), show)
         else:
             written = runs.write_json(_stage(config) / "tables" / f"{key}.json", table.to_json())
             given = {option.name: getattr(config, option.name) for option in dataclasses.fields(train.Config)}

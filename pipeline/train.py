@@ -35,7 +35,7 @@ class Config(Options):
     run: Path | None = None
     """Directory of the run; by default a new one in runs/."""
     data: Path | None = None
-    """Folder of labelled images (COCO, Pascal VOC, YOLO or CSV); without it a synthetic set is drawn."""
+    """Labelled images in any form that `python -m pipeline.data` reads; without it a synthetic set is drawn."""
     arch: str = "micro_yolo"
     """Network: a name that `python -m pipeline.summary` lists, or a table in a .json file."""
     size: str | None = None
@@ -87,14 +87,16 @@ def run(config: Config, show: Show = QUIET) -> Result:
     from micro_yolo.model import zoo
     from micro_yolo.pipeline.data import load
     from micro_yolo.pipeline.data.beyond import beyond
-    from micro_yolo.pipeline.learn.initial import find_initial
+    from micro_yolo.pipeline.data.fingerprint import check_content
+    from micro_yolo.pipeline.learn.initial import Initial, find_initial
     from micro_yolo.pipeline.learn.session import Session, finish, isolated, recorded_loss
 
     begun = devices.begun(config.run, "train") if config.resume else None
     if begun is not None:
         run = config.run if devices.cluster()[0] else begun.parent
         config = dataclasses.replace(resume.recorded(config, begun, prog=PROG), run=run)
-    arch = zoo.find(config.arch)
+    # The table as it was begun with, wherever the file is that it came from.
+    arch = zoo.find(config.arch if begun is None else begun / runs.ARCH)
     if config.data is None:
         show.say(f"no --data: training quickly on drawn shapes; your own images: {PROG} --data FOLDER")
         config = _quick(config)
@@ -114,10 +116,14 @@ def run(config: Config, show: Show = QUIET) -> Result:
     if config.train_images is not None:
         drawn = dataset.splits["train"].drawn(config.train_images, config.seed)
         dataset = dataclasses.replace(dataset, splits={**dataset.splits, "train": drawn})
+    if begun is not None:
+        check_content(dataset, runs.read_json(begun / runs.CONFIG), str(begun))
     config.check_batch(len(dataset.splits["train"]))
     arch = arch.with_classes(len(dataset.names))
-    initial = find_initial(config.init, arch)
-    if config.anchors == "fit":
+    # What a checkpoint holds began with it already.
+    is_under_way = begun is not None and any((begun / "checkpoint").glob("*.index"))
+    initial = Initial() if is_under_way else find_initial(config.init, arch)
+    if config.anchors == "fit" and begun is None:
         arch = _fit_anchors(arch, dataset, config, show)
     loss = None if begun is None else recorded_loss(begun)
     with isolated(config.seed, config.precision):
@@ -143,6 +149,8 @@ def _check_place(config: Config) -> None:
 
 def _begin(config: Config, session: Session, initial: Initial) -> Path:
     """Make what this machine writes to, with the table and the settings in it."""
+    from micro_yolo.pipeline.data.fingerprint import content
+
     if config.resume:
         stage = devices.own(config.run or Path(), "train")
     else:
@@ -152,10 +160,11 @@ def _begin(config: Config, session: Session, initial: Initial) -> Path:
             stage,
             config,
             arch=session.arch.to_json(),
-            data=dataset.root.absolute(),
+            data=dataset.place,
             names=dataset.names,
             category_ids=dataset.category_ids,
             images={name: len(split) for name, split in dataset.splits.items()},
+            content=content(dataset),
             loss=session.loss,
             start=initial.facts,
         )

@@ -45,6 +45,17 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """The folder of inputs that failed once, each with its right outcome in CASES.md, beside the project."""
+    path = ROOT.parent / "shared" / "cases"
+    if not path.is_dir():
+        if os.environ.get("CI"):
+            pytest.fail("shared/cases must lie beside the project")
+        pytest.skip("no shared/cases beside the project")
+    return path
+
+
+@pytest.fixture(scope="session")
 def command() -> Callable[..., subprocess.CompletedProcess[str]]:
     """``command("pipeline.train", "--epochs", 1, cwd=tmp_path)``: runs it as a user would; never raises."""
 

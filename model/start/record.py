@@ -50,7 +50,7 @@ class Start:
           FileNotFoundError: the file is not there.
         """
         if not self.path.is_file():
-            raise FileNotFoundError(f"{self.path}: no such file; `python -m model.start.remake` makes it")
+            raise FileNotFoundError(f"{self.path}: no such file; `python benchmarks/start_weights.py` makes it")
         with np.load(self.path, allow_pickle=False) as arrays:
             names = dict.fromkeys(key.rpartition("/")[0] for key in arrays.files)
             return {

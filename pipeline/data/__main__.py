@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
@@ -17,19 +17,25 @@ from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 if TYPE_CHECKING:
     from micro_yolo.pipeline.doctor.visit import Checkup
 
+_MARK = "micro-yolo pipeline.data"
+
 
 @dataclass(frozen=True)
 class Config:
-    """Print what a data set (COCO, Pascal VOC, YOLO or CSV) holds and what is wrong with it; draw a contact sheet."""
+    """Print what a data set holds and what is wrong with it; draw a contact sheet; write it in another form."""
 
     path: tyro.conf.Positional[Path]
-    """Folder of labelled images, or a COCO .json or YOLO .yaml file."""
+    """Folder of labelled images, a .zip of one, a file of labels, or two with a comma between: train and val."""
     out: Path = Path("data_report")
     """Folder for contact_sheet.png."""
+    export: Path | None = None
+    """Write the data set as it was understood, pictures and all, into this new folder."""
+    form: Literal["coco", "yolo", "voc"] = "coco"
+    """How it is written there."""
     page: Path | None = None
     """Write a page with what the doctor found, such as doctor.html: each finding with its pictures."""
     overwrite: bool = False
-    """Replace a contact sheet that is already there."""
+    """Replace a picture of that name that is not this command's own."""
     val_fraction: float = 0.2
     """Share of the images that become val where the source has no splits."""
     seed: int = 0
@@ -43,6 +49,7 @@ class Checked:
     Attributes:
         dataset: with the problems of its images, each of which was decoded.
         sheet: path of the contact sheet.
+        left_out: boxes that could not be said in the form of the export.
         checkup: what the doctor found.
         page: path of its page, if one was asked for.
     """
@@ -51,31 +58,48 @@ class Checked:
     sheet: Path
     checkup: Checkup
     page: Path | None
+    left_out: int = 0
 
 
 def run(config: Config, show: Show = QUIET) -> Checked:
-    """Read a data set and all its images, and draw the contact sheet. ValueError if there is nothing usable."""
+    """Read a data set and all its images, draw the contact sheet, export. ValueError if there is nothing usable."""
+    from PIL.PngImagePlugin import PngInfo
+
     from micro_yolo.pipeline.data import load
     from micro_yolo.pipeline.data.check import check_images
+    from micro_yolo.pipeline.data.export import export
     from micro_yolo.pipeline.doctor.visit import examine
     from micro_yolo.pipeline.show.sheet import contact_sheet
     from micro_yolo.pipeline.store.runs import write_atomic
 
     sheet = config.out / "contact_sheet.png"
-    if sheet.exists() and not config.overwrite:
+    if sheet.exists() and not config.overwrite and not _is_ours(sheet):
         raise ValueError(f"{sheet}: is there already; choose another --out or add --overwrite")
     if config.page is not None and config.page.exists() and not config.overwrite:
         raise ValueError(f"{config.page}: is there already; choose another --page or add --overwrite")
     dataset = load(config.path, val_fraction=config.val_fraction, seed=config.seed)
     dataset = replace(dataset, problems=dataset.problems + check_images(dataset))
-    png = io.BytesIO()
-    contact_sheet(dataset, seed=config.seed).save(png, "PNG")
+    png, mark = io.BytesIO(), PngInfo()
+    mark.add_text("Software", _MARK)
+    contact_sheet(dataset, seed=config.seed).save(png, "PNG", pnginfo=mark)
     checkup = examine(dataset, show)
     if config.page is not None:
         from micro_yolo.pipeline.doctor.html import page
 
         write_atomic(config.page, page(dataset, checkup))
-    return Checked(dataset, write_atomic(sheet, png.getvalue()), checkup, config.page)
+    left_out = 0 if config.export is None else export(dataset, config.export, config.form)
+    return Checked(dataset, write_atomic(sheet, png.getvalue()), checkup, config.page, left_out)
+
+
+def _is_ours(sheet: Path) -> bool:
+    """Whether a picture is a contact sheet of this command's."""
+    from PIL import Image
+
+    try:
+        with Image.open(sheet) as image:
+            return image.info.get("Software") == _MARK
+    except (OSError, ValueError, SyntaxError):
+        return False
 
 
 def command(config: Config) -> None:
@@ -94,13 +118,18 @@ def command(config: Config) -> None:
         raise
     print_report(checked.dataset, console)
     print_problems(checked.dataset.problems, console)
+    told = lines(checked.checkup)
     if too_many := beyond(checked.dataset):
-        console.print(too_many, soft_wrap=True, markup=False, highlight=False)
-    for line in lines(checked.checkup):
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
+        told.append(too_many)
     if checked.page:
-        console.print(f"page: {checked.page}", soft_wrap=True, markup=False, highlight=False)
-    console.print(f"contact sheet: {checked.sheet}", soft_wrap=True, markup=False, highlight=False)
+        told.append(f"page: {checked.page}")
+    told.append(f"contact sheet: {checked.sheet}")
+    if config.export is not None:
+        told.append(f"{config.form}: {config.export}; next: python -m pipeline.train --data {config.export}")
+    if checked.left_out:
+        told.append(f"{checked.left_out} boxes are crowds, which YOLO's form cannot say, and were left out of it")
+    for line in told:
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 def main() -> None:

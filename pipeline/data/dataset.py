@@ -10,28 +10,25 @@ from typing import Any
 import numpy as np
 
 from micro_yolo.pipeline.data.files import Files, file_bytes, in_threads, relative, size_or_none
+from micro_yolo.pipeline.data.repairs import alike_names, are_shares, doubled, merged_names
+from micro_yolo.pipeline.data.splits import ORDER
+from micro_yolo.pipeline.data.tree import Tree
 from micro_yolo.tflite.image import Fit, load_image, resize
 
 CLIP_TOLERANCE_PX = 1.0
-# Splits by the names that people give their folders and files.
-SPLIT_NAMES = {
-    "train": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "minival": "val",
-    "eval": "val",
-    "test": "test",
-}
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One kind of fault of one file. `count` says how many records of it were met (boxes, lines, images)."""
+    """One kind of fault of one file. `count` says how many records of it were met (boxes, lines, images).
+
+    `unused` marks what was found and not used: nothing is wrong with it.
+    """
 
     file: str
     what: str
     count: int = 1
+    unused: bool = False
 
 
 class Problems:
@@ -114,7 +111,10 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Splits (train, val, perhaps test) under one list of classes; category_ids[c] is class c's id in the source."""
+    """Splits (train, val, perhaps test) under one list of classes; category_ids[c] is class c's id in the source.
+
+    `source` is what `load` was asked for, where that is not the root.
+    """
 
     root: Path
     format: str
@@ -122,6 +122,12 @@ class Dataset:
     category_ids: tuple[int, ...]
     splits: dict[str, Split]
     problems: tuple[Problem, ...] = ()
+    source: str = ""
+
+    @property
+    def place(self) -> str:
+        """What `load` finds this by again, from any working directory."""
+        return self.source or str(self.root.absolute())
 
     def __repr__(self) -> str:
         images = ", ".join(f"{len(split)} {name}" for name, split in self.splits.items())
@@ -141,10 +147,16 @@ class UnusableError(ValueError):
 
 
 def _summary(problems: tuple[Problem, ...], root: Path) -> str:
-    total = sum(p.count for p in problems)
-    shown = "; ".join(f"{p.file}: {p.what}" + (f" ({p.count})" if p.count > 1 else "") for p in problems[:3])
-    more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-    return f"{total} bad records: {shown}{more}; `python -m pipeline.data {root}` lists all"
+    said = []
+    for noun, some in (
+        ("bad records", [p for p in problems if not p.unused]),
+        ("files found and not used", [p for p in problems if p.unused]),
+    ):
+        if some:
+            shown = "; ".join(f"{p.file}: {p.what}" + (f" ({p.count})" if p.count > 1 else "") for p in some[:3])
+            more = f"; and {len(some) - 3} more" if len(some) > 3 else ""
+            said.append(f"{sum(p.count for p in some)} {noun}: {shown}{more}")
+    return "; ".join([*said, f"`python -m pipeline.data {root}` lists all"])
 
 
 @dataclass(frozen=True)
@@ -153,13 +165,14 @@ class Reader:
 
     Attributes:
         looked_for: the files by which it is recognised, for people; "" if another reader says so already.
-        find: path -> what `read` needs to know of it, None if it is of another form. Raises ValueError for files of
+        find: tree -> what `read` needs to know of it, None if it is of another form. Raises ValueError for files of
             this form that cannot be used.
-        read: (path, what `find` gave, val_fraction=, seed=) -> the data set, made by `build_split` and `finish`.
+        read: (tree, what `find` gave, val_fraction=, seed=) -> the data set, made by `build_split` and `finish`. It
+            tells the tree which files it used.
     """
 
     looked_for: str
-    find: Callable[[Path], Any]
+    find: Callable[[Tree], Any]
     read: Callable[..., Dataset]
 
 
@@ -246,6 +259,9 @@ def _check_boxes(
     with np.errstate(invalid="ignore", over="ignore"):
         # Judged in the precision they are kept in: a box too thin for float32 has no area there.
         boxes = np.asarray(raw.boxes_xyxy).reshape(-1, 4)[rows].astype(np.float32)
+        if are_shares(boxes, sizes[keep]):
+            boxes *= np.tile(sizes[images, ::-1], 2).astype(np.float32)
+            problems.add(raw.name, "boxes are shares of the picture (0..1), not pixels; taken as such", len(boxes))
         for what, good in (
             ("box with a number that is not finite, skipped", lambda b, _: np.isfinite(b).all(1)),
             ("box with a zero or negative width or height, skipped", lambda b, _: (b[:, 2:] > b[:, :2]).all(1)),
@@ -261,6 +277,10 @@ def _check_boxes(
     clipped = np.clip(boxes, 0, np.tile(sizes[images, ::-1].astype(np.float32), 2))
     moved = np.abs(clipped - boxes).max(1, initial=0)
     report(images[moved > CLIP_TOLERANCE_PX], "box partly outside the image, clipped")
+    again = doubled(images, 2 * raw.classes[rows] + raw.crowd[rows], clipped)
+    if again.any():
+        report(images[again], "box that is there twice, one kept")
+        rows, images, clipped = rows[~again], images[~again], clipped[~again]
 
     box_areas = (clipped[:, 2] - clipped[:, 0]) * (clipped[:, 3] - clipped[:, 1])
     areas = np.asarray(raw.areas, np.float64)[rows]
@@ -272,6 +292,8 @@ def _check_boxes(
 def split_by_seed(split: Split, val_fraction: float, seed: int) -> dict[str, Split]:
     """Train and val drawn from one list of images; the same images for the same seed, whatever order the source has.
 
+    Where chance leaves one of them without boxes, images with boxes are drawn apart from those without.
+
     ValueError if val_fraction is not inside (0, 1) or there are fewer than two images.
     """
     if not 0 < val_fraction < 1:
@@ -282,6 +304,14 @@ def split_by_seed(split: Split, val_fraction: float, seed: int) -> dict[str, Spl
     by_name = np.asarray(sorted(range(n), key=Files.of(split.files).texts.__getitem__))
     shuffled = by_name[np.random.default_rng(seed).permutation(n)]
     n_val = min(max(round(n * val_fraction), 1), n - 1)
+    boxed = np.zeros(n, bool)
+    boxed[np.repeat(np.arange(n), np.diff(split.starts))[~split.crowd]] = True
+    chosen = boxed[shuffled]
+    if boxed.any() and not (chosen[:n_val].any() and chosen[n_val:].any()):
+        wanted = min(max(round(boxed.sum() * n_val / n), 1), n_val)
+        with_boxes, without = shuffled[chosen], shuffled[~chosen]
+        rest = max(n_val - wanted, 0)
+        shuffled = np.concatenate([with_boxes[:wanted], without[:rest], with_boxes[wanted:], without[rest:]])
     return {
         "train": split.subset(np.sort(shuffled[n_val:]), "train"),
         "val": split.subset(np.sort(shuffled[:n_val]), "val"),
@@ -301,7 +331,9 @@ def finish(
 ) -> Dataset:
     """The Dataset, split by seed if there is only one split; test serves as val if there is none.
 
-    UnusableError (a ValueError) if train or val has no images, or train no boxes but crowds.
+    Classes of one name become one, that of the first.
+
+    UnusableError (a ValueError) if train or val has no images, or no boxes but crowds.
     """
     found = {split.name: split for split in splits}
     if not names:
@@ -316,15 +348,38 @@ def finish(
             raise UnusableError(f"{root}: split '{split.name}' needs usable images, got 0", root, problems.freeze())
     if not found:
         raise UnusableError(f"{root}: a data set needs usable images, got 0", root, problems.freeze())
+    if "all" in found and len(found) > 1:
+        rest = found.pop("all")
+        if "train" in found:
+            problems.add("images", "in no split that has a name, left out", len(rest))
+        else:
+            found["train"] = replace(rest, name="train")
     if "train" not in found or "val" not in found:
         whole = found.pop("train", None) or found.pop(next(iter(found)))
         found.update(split_by_seed(whole, val_fraction, seed))
-    if found["train"].crowd.all():
-        raise UnusableError(f"{root}: split 'train' needs usable boxes, got 0", root, problems.freeze())
+    for name in ("train", "val"):
+        if found[name].crowd.all():
+            raise UnusableError(f"{root}: split '{name}' needs usable boxes, got 0", root, problems.freeze())
+    if "test" in found and found["test"].crowd.all():
+        problems.add("test", "no boxes in this split: nothing can be measured on it")
     shared = set(Files.of(found["train"].files).texts) & set(Files.of(found["val"].files).texts)
     if shared:
         problems.add("val", "images that are also in train (validation will look too good)", len(shared))
-    order = [name for name in ("train", "val", "test") if name in found]
+    distinct, place = merged_names(names)
+    if len(distinct) < len(names):
+        for split in found.values():
+            split.classes[:] = place[split.classes]
+        for name in sorted({name for name in names if list(names).count(name) > 1}):
+            ids = ", ".join(str(i) for i, each in zip(category_ids, names, strict=True) if each == name)
+            problems.add("classes", f"'{name}' is the name of several, with the ids {ids}; taken as one")
+        category_ids = [category_ids[int(np.flatnonzero(place == i)[0])] for i in range(len(distinct))]
+    for group in alike_names(distinct):
+        problems.add("classes", f"names that differ in letter case or spaces alone: {', '.join(group)}")
     return Dataset(
-        root, format, tuple(names), tuple(category_ids), {name: found[name] for name in order}, problems.freeze()
+        root,
+        format,
+        tuple(distinct),
+        tuple(category_ids),
+        {name: found[name] for name in ORDER if name in found},
+        problems.freeze(),
     )

@@ -5,9 +5,12 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Collection, Iterator
+from io import BufferedReader
 from json import JSONDecodeError, JSONDecoder
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
+
+from micro_yolo.pipeline.data.text import encoding_of
 
 PIECE_BYTES = 1 << 22
 # More than what may still belong to a number at the end of the text read so far.
@@ -50,10 +53,11 @@ def members(path: Path, lists: Collection[str | None]) -> Iterator[tuple[str | N
 class _Text:
     """A window on the text of a file; `at` is the place in it that has been reached."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BufferedReader) -> None:
         self.at = 0
         self._window = ""
-        self._file, self._decoder = file, codecs.getincrementaldecoder("utf-8-sig")()
+        encoding = encoding_of(file.peek(64)[:64]) or "utf-8"
+        self._file, self._decoder = file, codecs.getincrementaldecoder(encoding)()
         self._scan = JSONDecoder().raw_decode
         # Before the window: bytes and characters, lines, and characters before the line that goes on in it.
         self._bytes = self._before = self._lines = self._line = 0

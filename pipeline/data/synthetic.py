@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from micro_yolo.pipeline.data.coco import SYNTHETIC_RECIPE
+from micro_yolo.pipeline.data.forms.choice import SYNTHETIC_RECIPE
 
 VERSION = 3
 _JPEG_QUALITY = 92

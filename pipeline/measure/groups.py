@@ -63,7 +63,7 @@ def groups(laid: Laid, n_classes: int, size: tuple[int, int], least: float) -> l
     counts = np.diff(split.starts)
     owner = np.repeat(np.arange(len(split)), counts)
     sides, close = sides_at_input(split, size), _closest(split)
-    for low, high in zip((0, *_SIDES), (*_SIDES, np.inf), strict=True):
+    for low, high in zip((0.0, *_SIDES), (*_SIDES, np.inf), strict=True):
         name = f"under {high} px" if not low else f"{low} px and more" if high == np.inf else f"{low} to {high} px"
         said += group("size in the input", name, real & (sides >= low) & (sides < high))
     said += group("overlap with another", "none", real & (close == 0))

@@ -108,9 +108,11 @@ class Trained:
 
         `data` is the data set of that stage, if it has another.
         """
+        from micro_yolo.pipeline.data.loader import whole
+
         return {
             "names": self.labels,
-            "data": self.data if data is None else data.absolute(),
+            "data": self.data if data is None else whole(data),
             "resize": self.resize,
             "val_fraction": self.val_fraction,
             "split_seed": self.seed,
@@ -124,11 +126,11 @@ class Trained:
             FileNotFoundError: it is not where it was.
             ValueError: it cannot be read, or its classes are not those of the network, unless `by_name`.
         """
-        from micro_yolo.pipeline.data import load
+        from micro_yolo.pipeline.data.loader import is_there, load
 
         if path is None and self.data is None:
             raise ValueError(f"{self.stage / runs.CONFIG}: names no data set; pass --data PATH")
-        if path is None and self.data is not None and not self.data.exists():
+        if path is None and self.data is not None and not is_there(self.data):
             raise FileNotFoundError(f"{self.data}: the training data is no longer there; pass --data PATH")
         dataset = load(path or self.data or "", val_fraction=self.val_fraction, seed=self.seed)
         if not by_name:

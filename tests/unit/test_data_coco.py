@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from micro_yolo.pipeline.data import load
-from micro_yolo.pipeline.data.coco import _positions
+from micro_yolo.pipeline.data.forms.coco import _positions
 
 
 def train_with(tmp_path: Path, *annotations: dict, images: int = 2) -> Path:
@@ -94,13 +94,24 @@ def test_crowds_areas_and_images_without_boxes_are_kept(tmp_path):
         (annotation(90, 1, None), "box with a number that is not finite, skipped"),
         (annotation(90, 1, category_id=99), "box with an unknown category id, skipped"),
         (annotation(90, 1, category_id=None), "box with an unknown category id, skipped"),
-        (annotation(1, 1, [9, 9, 9, 9]), "box with an annotation id that is already another's, skipped"),
     ],
 )
 def test_bad_box_is_named_and_skipped(tmp_path, bad, what):
     path = train_with(tmp_path, bad)
     assert len(load(path).splits["train"].classes) == 2
     assert faults(path) == {("images/im1.jpg", what): 1}
+
+
+def test_boxes_with_one_annotation_id_are_all_kept(tmp_path):
+    path = train_with(tmp_path, annotation(1, 1, [9, 9, 9, 9]), annotation(1, 2, [9, 9, 9, 9]))
+    assert len(load(path).splits["train"].classes) == 4
+    assert faults(path) == {("instances_train.json", "annotation id that is already another's, numbered anew"): 2}
+
+
+def test_a_box_that_is_there_twice_is_kept_once(tmp_path):
+    path = train_with(tmp_path, annotation(90, 1), annotation(91, 1), annotation(92, 1, category_id=3))
+    assert len(load(path).splits["train"].classes) == 3
+    assert faults(path) == {("images/im1.jpg", "box that is there twice, one kept"): 2}
 
 
 def test_faults_of_one_kind_are_named_once_with_their_count(tmp_path):
@@ -135,7 +146,7 @@ def test_bad_images_are_named_and_skipped(tmp_path):
     (tmp_path / "images" / "im3.jpg").touch()
     assert faults(tmp_path) == {
         ("im2.jpg", "image id 1 is already another image's, skipped"): 1,
-        ("instances_train.json", "image record without a whole-number id or a file_name, skipped"): 3,
+        ("instances_train.json", "image record without an id or a file_name, skipped"): 3,
         ("instances_train.json", "annotation whose image_id is not a listed image, skipped"): 1,
         ("images/im3.jpg", "image file is empty"): 1,
         ("images/im4.jpg", "image file is missing"): 1,
@@ -232,7 +243,7 @@ def test_class_names_of_any_kind(tmp_path):
     record = coco_record(2)
     names = ["traffic light / signal", "猫 ünï", " two\nlines\t", "'q\" [b]"]
     record["categories"] = [{"id": i, "name": name} for i, name in enumerate(names, 7)]
-    data = load(write_coco(tmp_path, record, coco_record(0, 9) | {"images": record["images"], "categories": []}))
+    data = load(write_coco(tmp_path, record, record | {"categories": []}))
     assert data.names == ("traffic light / signal", "猫 ünï", "two lines", "'q\" [b]")
 
 

@@ -40,6 +40,7 @@ def test_report_names_everything_and_draws_a_sheet(tmp_path, capsys):
     with Image.open(sheet) as image:
         assert image.width > 700 and image.getcolors(1000) is None
     before = sheet.read_bytes()
+    write_image(sheet, (20, 20))
     with pytest.raises(ValueError, match="is there already; choose another --out or add --overwrite"):
         command_module.command(REPORT(path=tmp_path / "set", out=tmp_path / "out"))
     capsys.readouterr()

