@@ -33,13 +33,11 @@ from micro_yolo.tflite.targets import TARGETS, Target
 if TYPE_CHECKING:
     from micro_yolo.pipeline.data import Dataset
     from micro_yolo.tflite.heads import GridLike
-    from micro_yolo.tflite.thresholds import Thresholds
 
 PROG = "python -m pipeline.convert"
 LABELS = "labels.txt"
 # Images the finished file and Keras are compared on; more only cost time.
 COMPARED = 8
-_UNMEASURED = f"the score threshold stays at {contracts.Nms.score_threshold}, not measured: {{}}"
 _TARGET_HELP = (
     f"Also make what others need, several by commas: {'; '.join(f'{n}, {t.help}' for n, t in TARGETS.items())}."
 )
@@ -171,8 +169,10 @@ def run(config: Config, show: Show = QUIET) -> Converted:
     samples = _samples(trained, dataset, config.samples if calibrated else COMPARED, show)
 
     from micro_yolo.model.heads import head_of
+    from micro_yolo.pipeline.measure.f1 import measured_on
     from micro_yolo.tflite import convert as converting
     from micro_yolo.tflite import squeeze
+    from micro_yolo.tflite.detector import Detector
 
     coding = head_of(trained.arch).coding
     weighted, models = trained.weighted(), {}
@@ -205,8 +205,10 @@ def run(config: Config, show: Show = QUIET) -> Converted:
             versions=runs.provenance(),
         )
         contract = replace(contract, start=trained.start or {})
-        thresholds = _thresholds(data, contract, dataset, config.score_samples, show)
-        contract = contract.measured(thresholds) if thresholds else contract
+        if dataset is not None and config.score_samples:
+            detector = Detector(file_name(variant, config.head), contract=contract, data=data)
+            thresholds = measured_on(detector, dataset, config.score_samples, show)
+            contract = contract.measured(thresholds) if thresholds else contract
         data, contract = seal(data, contract, _about(trained, config))
         path = write(export, data, contract, _for_targets(targets, export, trained.run.name, data, contract))
         files.append(File(path, contract, len(data), differences, time.perf_counter() - start))
@@ -309,7 +311,9 @@ def _dataset(trained: Trained, config: Config, show: Show, *, needed: bool) -> D
         if needed or config.data is not None:
             raise
         if config.score_samples:
-            show.warn(_UNMEASURED.format(error))
+            from micro_yolo.pipeline.measure.f1 import UNMEASURED
+
+            show.warn(UNMEASURED.format(error))
         return None
 
 
@@ -325,32 +329,6 @@ def _samples(trained: Trained, dataset: Dataset | None, count: int, show: Show) 
         show.warn(f"not used for calibration: {fault}")
 
     return sample_images(dataset.splits["train"], count, trained.arch.size, trained.resize, unreadable=unreadable)
-
-
-def _thresholds(data: bytes, contract: Contract, dataset: Dataset | None, count: int, show: Show) -> Thresholds | None:
-    """From which scores on the detections of a file are worth showing, by what it finds on validation images."""
-    if dataset is None or not count:
-        return None
-    from micro_yolo.pipeline.measure.f1 import thresholds
-    from micro_yolo.pipeline.measure.finders import OurFile
-    from micro_yolo.pipeline.measure.matching import lay
-    from micro_yolo.pipeline.measure.metrics import SCORE_THRESHOLD, look
-    from micro_yolo.tflite.detector import Detector
-
-    split = dataset.splits["val"]
-    split = split.subset(np.sort(np.random.default_rng(0).permutation(len(split))[:count]))
-    detector = Detector(file_name(contract.variant, contract.head), contract=contract, data=data)
-    try:
-        with show.bar(f"measuring scores, {contract.variant}", len(split)) as advance:
-            seen = look(OurFile(detector, SCORE_THRESHOLD), split, dataset, advance=advance)
-    except ValueError as error:
-        show.warn(_UNMEASURED.format(error))
-        return None
-    found = thresholds(lay(seen.split, dataset.category_ids, seen.results), len(contract.labels))
-    if found is None:
-        nothing = f"the {contract.variant} file finds nothing on {len(split)} validation images"
-        show.warn(_UNMEASURED.format(nothing))
-    return found
 
 
 def _about(trained: Trained, config: Config) -> About:
