@@ -246,14 +246,19 @@ def _measured(best: dict[str, File], dataset: Dataset, config: Config, show: Sho
 
 def _curves(best: dict[str, File], laid: dict[str, Laid], dataset: Dataset, classes: tuple[str, ...]) -> dict[str, Any]:
     """A precision-recall chart per class, and a row of the table per class and file."""
-    from micro_yolo.pipeline.measure.metrics import precision_curves
+    from micro_yolo.pipeline.measure.metrics import MOST, precision_curves
     from micro_yolo.pipeline.measure.results import read_results
 
     drawn: dict[str, list[Series]] = {name: [] for name in classes}
     doubts = []
     for colour, (variant, file) in enumerate(best.items()):
         metrics, split = file.metrics or {}, laid[variant].split
-        recall, precision = precision_curves(split, dataset.category_ids, read_results(Path(str(file.detections))))
+        recall, precision = precision_curves(
+            split,
+            dataset.category_ids,
+            read_results(Path(str(file.detections))),
+            max(MOST, metrics.get("max_detections", MOST)),
+        )
         for number, name in enumerate(classes):
             own, said = precision[:, number], metrics["per_class"].get(name, {}).get("AP50")
             if np.isnan(own).all():

@@ -86,6 +86,7 @@ def run(config: Config, show: Show = QUIET) -> Result:
     """
     from micro_yolo.model import zoo
     from micro_yolo.pipeline.data import load
+    from micro_yolo.pipeline.data.beyond import beyond
     from micro_yolo.pipeline.data.fingerprint import check_content
     from micro_yolo.pipeline.learn.initial import Initial, find_initial
     from micro_yolo.pipeline.learn.session import Session, finish, isolated, recorded_loss
@@ -112,6 +113,8 @@ def run(config: Config, show: Show = QUIET) -> Result:
     warning = dataset.warning()
     if warning:
         show.warn(warning)
+    if too_many := beyond(dataset):
+        show.warn(too_many)
     if config.train_images is not None:
         drawn = dataset.splits["train"].drawn(config.train_images, config.seed)
         dataset = dataclasses.replace(dataset, splits={**dataset.splits, "train": drawn})
