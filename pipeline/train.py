@@ -86,6 +86,7 @@ def run(config: Config, show: Show = QUIET) -> Result:
     """
     from micro_yolo.model import zoo
     from micro_yolo.pipeline.data import load
+    from micro_yolo.pipeline.data.beyond import beyond
     from micro_yolo.pipeline.data.fingerprint import check_content, content
     from micro_yolo.pipeline.learn.initial import Initial, find_initial
     from micro_yolo.pipeline.learn.session import Session, finish, isolated, recorded_loss
@@ -112,13 +113,19 @@ def run(config: Config, show: Show = QUIET) -> Result:
     warning = dataset.warning()
     if warning:
         show.warn(warning)
+    if too_many := beyond(dataset):
+        show.warn(too_many)
     if begun is not None:
         check_content(dataset, runs.read_json(begun / runs.CONFIG), str(begun))
     held = content(dataset)
     if config.train_images is not None:
         drawn = dataset.splits["train"].drawn(config.train_images, config.seed)
         dataset = dataclasses.replace(dataset, splits={**dataset.splits, "train": drawn})
-    config.check_batch(len(dataset.splits["train"]))
+    images = len(dataset.splits["train"])
+    config.check_batch(images)
+    if config.recipe.epochs is None:
+        config = dataclasses.replace(config, recipe=config.recipe.settled(images))
+        show.say(f"{config.recipe.epochs} epochs of {images} images; --epochs says otherwise")
     arch = arch.with_classes(len(dataset.names))
     if config.anchors == "fit" and begun is None:
         arch = _fit_anchors(arch, dataset, config, show)
