@@ -353,7 +353,8 @@ def test_a_yaml_stands_for_its_folder(tmp_path):
     write(tmp_path / "labels.json", json.dumps(coco(["a.png"])))
     pictures(tmp_path / "new", "z")
     said = ("labels.json: COCO JSON, not used beside what was read", "new/z.jpg: picture that none of the labels")
-    check(load(tmp_path / "data.yaml"), "yolo", splits=TWO, said=said)
+    for path in (tmp_path / "data.yaml", tmp_path):
+        check(load(path), "yolo", splits=TWO, said=said)
 
 
 def test_an_archive_beside_labels_without_pictures_is_named(tmp_path):

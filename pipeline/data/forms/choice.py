@@ -8,6 +8,7 @@ import re
 from micro_yolo.pipeline.data.splits import ORDER, is_whole, split_of_path, words_of
 from micro_yolo.pipeline.data.tree import Tree, child, folder_of, stem_of
 
+YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 SYNTHETIC_RECIPE = "recipe.json"
 _YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
 # Of one split, what has boxes for certain comes before what may have none.
@@ -23,6 +24,10 @@ def find(tree: Tree) -> dict[str, str] | None:
     if tree.only:
         files = [file for file in files if file in tree.only]
         return _given(files) if files else None
+    # Labels that a file of YOLO's names go before a JSON that is there too.
+    named = tree.forms.get("darknet") or any(name in tree.lower("") for name in YAML_NAMES)
+    if named and tree.forms.get("yolo") and not any(map(_by_name, files)):
+        return None
     # By its name it should be: what is wrong with it is told when it is read.
     unknown = [name for name in tree.files(".json") if _by_name(name) and name not in files]
     files += [name for name in unknown if not any(name in others for others in tree.forms.values())]

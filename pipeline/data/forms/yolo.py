@@ -20,6 +20,7 @@ import numpy as np
 
 from micro_yolo.pipeline.data.dataset import Dataset, Problems, Raw, Reader, build_split, clean_name, finish
 from micro_yolo.pipeline.data.files import Files, in_threads, relative, size_or_none
+from micro_yolo.pipeline.data.forms.choice import YAML_NAMES
 from micro_yolo.pipeline.data.forms.class_lists import class_list
 from micro_yolo.pipeline.data.forms.gather import Gathered
 from micro_yolo.pipeline.data.forms.label_lines import MOST_CLASSES, PIXELS, meaning_of
@@ -32,7 +33,6 @@ from micro_yolo.pipeline.data.whereabouts import key_of, plain_path
 # A YAML of a data set has the names of its classes; an alias repeats what an anchor named, and so on.
 _LARGEST = 1 << 22
 _ALIAS = re.compile(r"(?m)(?:^|[\s\[,:-])\*[A-Za-z0-9_]+\s*(?:[,\]}]|$)")
-_STRICT = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 # Words that a key of data.yaml may have beside the one for a split.
 _BESIDE = {"path", "paths", "dir", "folder", "images", "image", "img", "list", "file", "set", "data"}
 # Label files that are looked at for what lines mean; the share of pictures without one that is not worth a word.
@@ -69,9 +69,9 @@ def find(tree: Tree) -> Found | None:
         return None
     names = tree.lower("")
     endings = (".yaml", ".yml")
-    for name in (*_STRICT, *(lower for lower in names if lower.endswith(endings) and lower not in _STRICT)):
+    for name in (*YAML_NAMES, *(lower for lower in names if lower.endswith(endings) and lower not in YAML_NAMES)):
         if name in names:
-            found = _from_yaml(tree, names[name], strict=name in _STRICT)
+            found = _from_yaml(tree, names[name], strict=name in YAML_NAMES)
             if found is not None:
                 return found
     return _from_darknet(tree) or _from_folders(tree)
