@@ -88,6 +88,7 @@ def run(config: Config, show: Show = QUIET) -> Result:
     from micro_yolo.pipeline.data import load
     from micro_yolo.pipeline.data.beyond import beyond
     from micro_yolo.pipeline.data.fingerprint import check_content, content
+    from micro_yolo.pipeline.data.relabel import under
     from micro_yolo.pipeline.learn.initial import Initial, find_initial
     from micro_yolo.pipeline.learn.session import Session, finish, isolated, recorded_loss
 
@@ -116,7 +117,9 @@ def run(config: Config, show: Show = QUIET) -> Result:
     if too_many := beyond(dataset):
         show.warn(too_many)
     if begun is not None:
-        check_content(dataset, runs.read_json(begun / runs.CONFIG), str(begun))
+        recorded = runs.read_json(begun / runs.CONFIG)
+        dataset = under(dataset, recorded.get("names") or dataset.names)
+        check_content(dataset, recorded, str(begun))
     held = content(dataset)
     if config.train_images is not None:
         drawn = dataset.splits["train"].drawn(config.train_images, config.seed)

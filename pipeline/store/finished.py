@@ -134,10 +134,11 @@ class Trained:
 
         Raises:
             FileNotFoundError: it is not where it was.
-            ValueError: it cannot be read, or its classes are not those of the network, unless `by_name`.
+            ValueError: it cannot be read, or has a class that the network has not, unless `by_name`.
         """
         from micro_yolo.pipeline.data.fingerprint import changes
         from micro_yolo.pipeline.data.loader import is_there, load
+        from micro_yolo.pipeline.data.relabel import under
 
         if path is None and self.data is None:
             raise ValueError(f"{self.stage / runs.CONFIG}: names no data set; pass --data PATH")
@@ -147,6 +148,7 @@ class Trained:
         if warn is not None and path is None and (changed := changes(dataset, self.content)):
             warn(changed)
         if not by_name:
+            dataset = under(dataset, self.labels)
             check_names(dataset, self.labels, self.stage)
         return dataset
 

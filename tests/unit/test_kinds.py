@@ -12,6 +12,7 @@ from drawn_kinds import CAT, DOG, YOLO, check, coco, counts, labelme, pictures, 
 
 from micro_yolo.pipeline.data import load
 from micro_yolo.pipeline.data.export import export
+from micro_yolo.pipeline.data.relabel import under
 
 TWO = {"train": (2, 4), "val": (2, 4)}
 
@@ -362,3 +363,12 @@ def test_an_archive_beside_labels_without_pictures_is_named(tmp_path):
     write(tmp_path / "images.zip", "PK")
     with pytest.raises(ValueError, match=r"read as coco.* images.zip is an archive that is not looked into: unpack it"):
         load(tmp_path)
+
+
+def test_a_network_with_more_classes_goes_on_with_its_own(tmp_path):
+    write(tmp_path / "labels.json", json.dumps(coco(pictures(tmp_path))))
+    data = load(tmp_path)
+    more = under(data, ("parts", "dog", "cat", "dog"))
+    assert (more.names, more.category_ids) == (("parts", "dog", "cat", "dog"), (3, 2, 1, 4))
+    assert more.splits["val"].classes.tolist() == [2, 1] and data.splits["val"].classes.tolist() == [0, 1]
+    assert under(data, ("cat", "dog")) is data and under(data, ("cat", "hen")) is data
