@@ -121,3 +121,15 @@ def test_evaluate_says_that_the_data_of_the_training_has_changed(home, begun):
     next((home / "data" / "labels" / "val").iterdir()).unlink()
     evaluate.run(evaluate.Config(run=home / "run"), Told())
     assert "is not what the training had: val: 8 images, 16 boxes" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("case", "classes", "left_out", "missing"),
+    [("R01", {"nut": "nut"}, 1, []), ("R03", {"bolt": "bolt", "nut": "nut"}, 0, ["screw"])],
+)
+def test_a_test_set_with_fewer_or_more_classes_is_measured_by_name(
+    home, shared_cases, case, classes, left_out, missing
+):
+    resumed("--run", home / "run", "--data", home / "data")
+    metrics = evaluate.run(evaluate.Config(run=home / "run", data=shared_cases / case / "test")).metrics
+    assert metrics["compared"] == {"classes": classes, "left_out": left_out, "missing": missing}
