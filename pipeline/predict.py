@@ -88,7 +88,7 @@ def run(config: Config, show: Show = QUIET) -> Predicted:
     """
     from micro_yolo.pipeline.measure.tiles import looking
     from micro_yolo.pipeline.show.draw import FONTS, unwritable
-    from micro_yolo.pipeline.watch.look import Look
+    from micro_yolo.pipeline.watch.viewer import Viewer
     from micro_yolo.pipeline.watch.written import Forms, existing, results
 
     _check(config)
@@ -115,17 +115,17 @@ def run(config: Config, show: Show = QUIET) -> Predicted:
     videos: list[dict[str, Any]] = []
     unreadable: list[dict[str, str]] = []
     with results(config.out, forms) as written:
-        look = Look(opened, finder, threshold, config.track, config.frames, written, show)
-        for entry in look.pictures(named.pictures, [names[file] for file in named.pictures]):
+        viewer = Viewer(opened, finder, threshold, config.track, config.frames, written, show)
+        for entry in viewer.pictures(named.pictures, [names[file] for file in named.pictures]):
             (unreadable if "error" in entry else images).append(entry)
         for source in moving:
             try:
-                videos.append(look.video(source, names[source][0]))
+                videos.append(viewer.video(source, names[source][0]))
             except (ValueError, ModuleNotFoundError) as error:
                 if isinstance(error, ModuleNotFoundError) and not images:
                     raise
                 reason = str(error) if isinstance(error, ValueError) else f"{source}: {cli.lacking(error)}"
-                unreadable.append({"file": str(source), "error": reason})
+                unreadable.append({"file": sources.text(str(source)), "error": sources.text(reason)})
         for entry in unreadable:
             show.warn(f"skipped {entry['error']}")
         if not (images or videos):
@@ -180,7 +180,7 @@ def _names(named: sources.Named, out: Path) -> dict[Path | int, tuple[str, str]]
         if isinstance(source, int):
             stem, suffix = f"camera-{source}", ".mp4"
         else:
-            stem, suffix = source.stem, ".mp4" if source in named.videos else picture_suffix(source)
+            stem, suffix = sources.text(source.stem), ".mp4" if source in named.videos else picture_suffix(source)
         name, number = stem, 1
         # Lower case, since on some file systems A.jpg and a.jpg are one file.
         while name.lower() in taken or (out / f"{name}{suffix}").absolute() in originals:

@@ -35,7 +35,7 @@ class Config:
     page: Path | None = None
     """Write a page with what the doctor found, such as doctor.html: each finding with its pictures."""
     overwrite: bool = False
-    """Replace a picture of that name that is not this command's own."""
+    """Replace a picture or page of that name that is not this command's own."""
     val_fraction: float = 0.2
     """Share of the images that become val where the source has no splits."""
     seed: int = 0
@@ -68,6 +68,7 @@ def run(config: Config, show: Show = QUIET) -> Checked:
     from micro_yolo.pipeline.data import load
     from micro_yolo.pipeline.data.check import check_images
     from micro_yolo.pipeline.data.export import export
+    from micro_yolo.pipeline.doctor.html import is_ours, page
     from micro_yolo.pipeline.doctor.visit import examine
     from micro_yolo.pipeline.show.sheet import contact_sheet
     from micro_yolo.pipeline.store.runs import write_atomic
@@ -75,7 +76,7 @@ def run(config: Config, show: Show = QUIET) -> Checked:
     sheet = config.out / "contact_sheet.png"
     if sheet.exists() and not config.overwrite and not _is_ours(sheet):
         raise ValueError(f"{sheet}: is there already; choose another --out or add --overwrite")
-    if config.page is not None and config.page.exists() and not config.overwrite:
+    if config.page is not None and config.page.exists() and not (config.overwrite or is_ours(config.page)):
         raise ValueError(f"{config.page}: is there already; choose another --page or add --overwrite")
     dataset = load(config.path, val_fraction=config.val_fraction, seed=config.seed)
     dataset = replace(dataset, problems=dataset.problems + check_images(dataset))
@@ -84,8 +85,6 @@ def run(config: Config, show: Show = QUIET) -> Checked:
     contact_sheet(dataset, seed=config.seed).save(png, "PNG", pnginfo=mark)
     checkup = examine(dataset, show)
     if config.page is not None:
-        from micro_yolo.pipeline.doctor.html import page
-
         write_atomic(config.page, page(dataset, checkup))
     left_out = 0 if config.export is None else export(dataset, config.export, config.form)
     return Checked(dataset, write_atomic(sheet, png.getvalue()), checkup, config.page, left_out)

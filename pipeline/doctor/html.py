@@ -23,6 +23,8 @@ from micro_yolo.tflite.image import load_image
 
 TEMPLATES = Path(__file__).parents[1] / "page" / "templates"
 _TEMPLATE = "doctor.html.j2"
+# By which a page is known as this command's own.
+MARK = "micro-yolo pipeline.data"
 # Longer side of a picture on the page; of a box, what is shown around it when the picture is much larger.
 _SIDE, _AROUND = 360, 3.0
 
@@ -47,9 +49,19 @@ def page(dataset: Dataset, checkup: Checkup) -> str:
         findings=sections(dataset, checkup),
         cell=CELL_PX,
         small=SMALL_PX,
+        mark=MARK,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         versions=runs.provenance(),
     )
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file is a page of the doctor, which a new one may replace."""
+    try:
+        with open(path, "rb") as file:
+            return f'name="generator" content="{MARK}"'.encode() in file.read(1000)
+    except OSError:
+        return False
 
 
 def sections(dataset: Dataset, checkup: Checkup) -> list[dict[str, Any]]:

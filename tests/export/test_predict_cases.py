@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from micro_yolo.pipeline.data import load
+from micro_yolo.pipeline.show.draw import unwritable
 from micro_yolo.tflite.image import reads_heic
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -96,6 +98,27 @@ def test_r12_other_models_are_refused_by_what_they_are(
     done = command("pipeline.predict", "--model", cases / "R12" / "model" / f"{file}.tflite", photo, cwd=tmp_path)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert said in done.stderr
+
+
+def test_r15_names_in_other_scripts(
+    cases: Path, model_copy: Callable[[str], Path], command: Command, tmp_path: Path
+) -> None:
+    """Its classes, given to a file that finds something: what cannot be written here is a number, and said."""
+    names = load(cases / "R15" / "set").names
+    model = model_copy("int8")
+    contract = json.loads(model.with_suffix(".json").read_text())
+    contract["labels"] = [*names, *contract["labels"][len(names) :]]
+    model.with_suffix(".json").write_text(json.dumps(contract))
+    photo = cases / "R15" / "set" / "images" / "val" / "val000.jpg"
+    done = command("pipeline.predict", "--model", model, photo, "--score", 0.001, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    unknown = unwritable(names)
+    # An emoji has colours, which no font that is looked for has.
+    assert names[1] in unknown
+    said = f"warning: {', '.join(unknown)}: no font here has the letters, so boxes show class numbers; install one of"
+    assert said in done.stderr
+    record = json.loads((tmp_path / "out" / "detections.json").read_text())
+    assert record["labels"][:2] == list(names)
 
 
 def test_r12_somebody_elses_detector_looks_at_windows_and_videos_too(

@@ -74,6 +74,20 @@ def test_a_large_object_is_one_though_windows_cut_it() -> None:
     assert found.detections.boxes_xyxy.tolist() == [[20, 10, 100, 90]]
 
 
+def test_of_the_whole_counts_what_is_large() -> None:
+    class Sure(Dots):
+        def look(self, images: Iterable[np.ndarray]) -> Iterator[Found]:
+            for image in images:
+                boxes = np.array([[10, 10, 24, 24], [60, 10, 80, 50]], np.float32)[: 2 * (len(image) == 100)]
+                yield Found(Detections(boxes, np.full(len(boxes), 0.9, np.float32), np.zeros(len(boxes), int)), 1.0)
+
+    (found,) = Tiled(Sure()).look([picture()])
+    assert found.detections.boxes_xyxy.tolist() == [[60, 10, 80, 50]]
+    # Without windows the picture is all there is.
+    (found,) = Tiled(Sure(), (100, 150)).look([picture()])
+    assert len(found.detections) == 2
+
+
 def test_the_window_is_an_option_and_a_small_picture_is_looked_at_once() -> None:
     assert Tiled(Dots(), (100, 150)).window == (100, 150)
     (found,) = Tiled(Dots(), (100, 150)).look([picture((70, 40, 3))])
@@ -93,14 +107,15 @@ def test_files_are_looked_at_in_their_recorded_size(tmp_path: Path) -> None:
 
 def test_a_part_goes_and_neighbours_stay() -> None:
     found = Detections(
-        np.array([[0, 0, 10, 10], [0, 0, 10, 40], [5, 0, 15, 10], [0, 0, 10, 10], [0, 0, 10, 9]], np.float32),
-        np.array([0.6, 0.9, 0.8, 0.7, 0.5]),
-        np.array([0, 0, 0, 1, 0], np.int32),
+        np.array([[0, 0, 10, 10], [0, 0, 10, 40], [5, 0, 15, 10], [0, 0, 10, 10], [0, 0, 10, 9], [30, 0, 40, 9]]),
+        np.array([0.95, 0.9, 0.8, 0.7, 0.5, 0.5], np.float32),
+        np.array([0, 0, 0, 1, 0, 0], np.int32),
     )
-    cut = np.array([True, False, False, False, False])
-    kept = merged(found, cut, 0.5)
-    # The first is part of the second; the fourth is of another class; the last, not cut, is a smaller one in front.
-    assert kept.scores.tolist() == [0.9, 0.8, 0.7, 0.5]
-    assert merged(found, cut & False, 0.2).scores.tolist() == [0.9, 0.8, 0.7]
+    cut = np.array([True, False, False, False, False, True])
+    # The first is part of the second, however sure it is; the fourth is of another class; the fifth, not cut, is
+    # something smaller in front; the last is part of nothing that was found.
+    kept = merged(found, cut, 0.5).scores.tolist()
+    assert kept == [pytest.approx(score) for score in (0.9, 0.8, 0.7, 0.5, 0.25)]
+    assert len(merged(found, cut & False, 0.2)) == 3
     empty = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32))
     assert len(merged(empty, np.zeros(0, bool), 0.5)) == 0

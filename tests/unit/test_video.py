@@ -18,8 +18,8 @@ cv2 = pytest.importorskip("cv2", reason="no OpenCV: micro-yolo[video]")
 from micro_yolo.pipeline.measure.finders import Facts, Found  # noqa: E402
 from micro_yolo.pipeline.show.screen import Show  # noqa: E402
 from micro_yolo.pipeline.watch import video as videos  # noqa: E402
-from micro_yolo.pipeline.watch.look import Look  # noqa: E402
 from micro_yolo.pipeline.watch.video import Video, writing  # noqa: E402
+from micro_yolo.pipeline.watch.viewer import Viewer  # noqa: E402
 from micro_yolo.pipeline.watch.written import Forms, results  # noqa: E402
 from micro_yolo.tflite.decode import Detections  # noqa: E402
 
@@ -66,7 +66,7 @@ def look(source: Path | int, out: Path, *, track: bool = False, frames: int | No
 
     finder: Any = Red()
     with results(out, Forms(**forms)) as written:
-        entry = Look(finder, finder, 0.25, track, frames, written, Notes()).video(source, "clip")
+        entry = Viewer(finder, finder, 0.25, track, frames, written, Notes()).video(source, "clip")
     lines = [json.loads(line) for line in (out / "clip.jsonl").read_text().splitlines()]
     return entry, lines, notes
 
