@@ -125,8 +125,8 @@ def test_an_unknown_name_suggests_the_nearest(name: str, nearest: str) -> None:
         find(name)
     assert str(error.value) == (
         f"arch: unknown network {name!r}; nearest: {nearest}; allowed: yolov3_tiny, yolo_lite, yolo_nano, micro_yolo, "
-        "micro_yolo_pruned, micro_yolo_dsconv, micro_yolo_mbconv, or a FILE.json; `python -m pipeline.summary` "
-        "describes them"
+        "micro_yolo_pruned, micro_yolo_dsconv, micro_yolo_mbconv, micro_yolo_mobile, or a FILE.json; "
+        "`python -m pipeline.summary` describes them"
     )
 
 
