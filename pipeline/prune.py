@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from micro_yolo.model.printable import typed
 from micro_yolo.pipeline.learn import devices
 from micro_yolo.pipeline.learn.cuts import Cuts, Measured, goal, one_box_points, table
 from micro_yolo.pipeline.learn.options import Options
@@ -257,7 +258,7 @@ def tell(result: Result, show: Show) -> None:
             f"{network.AP50:.1f} of {whole.AP50:.1f}. The file keeps its size, though it packs better; only "
             "runtimes with 2:4 kernels gain speed"
         )
-    show.say(f"{result.run}; next: python -m pipeline.qat --run {result.run}, or pipeline.convert --int8")
+    show.say(f"{result.run}; next: python -m pipeline.qat --run {typed(result.run)}, or pipeline.convert --int8")
 
 
 def command(config: Config) -> None:
