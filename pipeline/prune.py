@@ -198,6 +198,7 @@ def _leave_two_of_four(config: Config, trained: Trained, session: Session, stage
     """Have tfmot's 2:4 sparsity in one training, in which the network keeps its shape."""
     from micro_yolo.model.build import build, weights_of
     from micro_yolo.model.sparsity import masks_of, strip_pruning, two_of_four
+    from micro_yolo.model.stored import restore
     from micro_yolo.model.tfmot import UpdatePruningStep
     from micro_yolo.pipeline.learn.loop import Task
 
@@ -231,7 +232,7 @@ def _leave_two_of_four(config: Config, trained: Trained, session: Session, stage
     )
     metrics = session.train(task, config.recipe, stage / "training").best
     strip_pruning(wrapped)
-    averaged.load_weights(str(stage / "training" / runs.WEIGHTS))
+    restore(averaged, stage / "training" / runs.WEIGHTS)
     weights = weights_of(averaged)
     sizes = [(np.count_nonzero(weights[name][0]), mask.size) for name, mask in masks_of(wrapped).items()]
     zeros = 1 - sum(n for n, _ in sizes) / sum(n for _, n in sizes)

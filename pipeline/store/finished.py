@@ -98,9 +98,11 @@ class Trained:
             raise ValueError(f"{self.stage / runs.CONFIG}: quantization: {error}; make the stage again") from None
 
     def _loaded(self, model: Any) -> Any:
+        from micro_yolo.model.stored import restore
+
         path = self.stage / runs.WEIGHTS
         try:
-            model.load_weights(str(path))
+            restore(model, path)
         # h5py and Keras raise OSError, KeyError, ValueError, AttributeError, ... for a file of something else.
         except Exception as error:
             reason = " ".join(str(error).split())[:160]
