@@ -217,9 +217,9 @@ class _Study:
 
     def train(self, cells: list[Cell], session: Session) -> None:
         """AP50 of a file of each cell once its shifts are trained."""
+        from micro_yolo.model.hdf5 import restore
         from micro_yolo.model.quantization import network as quantize
         from micro_yolo.model.quantization.wrap import Quantization
-        from micro_yolo.model.stored import restore
         from micro_yolo.pipeline.learn.loop import Task
 
         arch, model, recipe = self.trained.arch, self.trained.weighted(), _recipe(self.config)

@@ -197,8 +197,8 @@ def _warn_if_coarse(config: Config, session: Session) -> None:
 def _leave_two_of_four(config: Config, trained: Trained, session: Session, stage: Path) -> Result:
     """Have tfmot's 2:4 sparsity in one training, in which the network keeps its shape."""
     from micro_yolo.model.build import build, weights_of
+    from micro_yolo.model.hdf5 import restore
     from micro_yolo.model.sparsity import masks_of, strip_pruning, two_of_four
-    from micro_yolo.model.stored import restore
     from micro_yolo.model.tfmot import UpdatePruningStep
     from micro_yolo.pipeline.learn.loop import Task
 

@@ -40,7 +40,7 @@ class Interpreter:
         keep_tensors: bool = False,
         name: str | Path = "model",
     ) -> None:
-        """Load a model. A damaged one can crash the process: see tflite.child.
+        """Load a model. A damaged one can crash the process: see tflite.apart.
 
         Args:
             data: bytes of the .tflite.
@@ -58,8 +58,7 @@ class Interpreter:
 
         if threads < 1:
             raise ValueError(f"threads: must be at least 1, got {threads}")
-        self.model, self.name = inspect.read(data, name), name
-        self.output_tensors = {key: self.model.tensor(index) for key, index in self.model.signature_outputs.items()}
+        self._read(data, name)
         own_kernels = keep_tensors or backend != XNNPACK
         delegates = [] if backend in (XNNPACK, BUILTIN) else [load_delegate(backend, options or {})]
         start = time.perf_counter()
@@ -154,6 +153,10 @@ class Interpreter:
                     found[number] = True
                     open_tensors += ops[number].inputs
         return found
+
+    def _read(self, data: bytes, name: str | Path) -> None:
+        self.model, self.name = inspect.read(data, name), name
+        self.output_tensors = {key: self.model.tensor(index) for key, index in self.model.signature_outputs.items()}
 
     @property
     def _input(self) -> int:

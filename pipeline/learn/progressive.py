@@ -12,8 +12,8 @@ import numpy as np
 
 from micro_yolo.model.channels import channels_of, cut, importance
 from micro_yolo.model.count import count
+from micro_yolo.model.hdf5 import restore
 from micro_yolo.model.spec import Arch
-from micro_yolo.model.stored import restore
 from micro_yolo.pipeline.learn.cuts import CHANNELS, PICTURE, STEPS, Cuts, Measured, Step, draw
 from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.store import runs

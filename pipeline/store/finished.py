@@ -98,7 +98,7 @@ class Trained:
             raise ValueError(f"{self.stage / runs.CONFIG}: quantization: {error}; make the stage again") from None
 
     def _loaded(self, model: Any) -> Any:
-        from micro_yolo.model.stored import restore
+        from micro_yolo.model.hdf5 import restore
 
         path = self.stage / runs.WEIGHTS
         try:

@@ -43,7 +43,7 @@ def test_weights_saved_before_say_what_they_said(kind: str, tmp_path: Path) -> N
 def test_no_other_file_becomes_weights(tmp_path: Path) -> None:
     import h5py
 
-    from micro_yolo.model.stored import restore
+    from micro_yolo.model.hdf5 import restore
 
     path, other = tmp_path / "model.weights.h5", tmp_path / "private.bin"
     path.write_bytes(gzip.decompress((GOLDEN / "float.weights.h5.gz").read_bytes()))

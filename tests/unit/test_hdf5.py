@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import micro_yolo
-from micro_yolo.model.stored import check
+from micro_yolo.model.hdf5 import check
 
 ROOT = Path(micro_yolo.__file__).resolve().parents[1]
 
@@ -81,4 +81,4 @@ def test_weights_are_loaded_in_one_place():
     folders = [ROOT / name for name in ("model", "pipeline", "tflite", "micro_yolo", "benchmarks")]
     files = {path.resolve() for folder in folders for path in folder.rglob("*.py")}
     found = [path for path in files if re.search(r"load_weights\(|h5py\.File\(|load_model\(", path.read_text())]
-    assert found == [ROOT / "model" / "stored.py"]
+    assert found == [ROOT / "model" / "hdf5.py"]
