@@ -7,8 +7,9 @@ See docs/convert.md.
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -21,7 +22,7 @@ from micro_yolo.model.printable import typed
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import listing, points
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
-from micro_yolo.pipeline.store import runs
+from micro_yolo.pipeline.store import killed, runs
 from micro_yolo.pipeline.store.finished import From, Trained, find
 from micro_yolo.tflite import contract as contracts
 from micro_yolo.tflite.contract import Contract
@@ -154,9 +155,13 @@ def run(config: Config, show: Show = QUIET) -> Converted:
         for variant in variants
         for name in target.names(trained.run.name, variant, config.head)
     ]
+    runs.sweep(trained.run)
+    killed.sweep(export)
+    half_written = killed.half_written(export)
     if not config.overwrite:
         for path in (*planned, *(export / file_name(variant, config.head) for variant in variants)):
-            _refuse_existing(path, parents)
+            if os.path.abspath(path) not in half_written:
+                _refuse_existing(path, parents)
     runs.check_writable(export)
 
     from micro_yolo.pipeline.data.beyond import beyond
@@ -177,7 +182,8 @@ def run(config: Config, show: Show = QUIET) -> Converted:
 
     coding = head_of(trained.arch).coding
     weighted, models = trained.weighted(), {}
-    files = []
+    files: list[File] = []
+    contents: dict[Path, bytes] = {}
     for variant in variants:
         start = time.perf_counter()
         kind = variant in aware
@@ -211,26 +217,30 @@ def run(config: Config, show: Show = QUIET) -> Converted:
             thresholds = measured_on(detector, dataset, config.score_samples, show)
             contract = contract.measured(thresholds) if thresholds else contract
         data, contract = seal(data, contract, _about(trained, config))
-        path = write(export, data, contract, _for_targets(targets, export, trained.run.name, data, contract))
+        path = export / file_name(variant, config.head)
+        contents |= _files(path, data, contract)
+        contents |= _for_targets(targets, export, trained.run.name, data, contract)
         files.append(File(path, contract, len(data), differences, time.perf_counter() - start))
+    runs.write_together(contents, record=export)
     return Converted(trained.stage, trained.arch.name, export, tuple(files))
 
 
-def write(export: Path, data: bytes, contract: Contract, more: Mapping[Path, bytes] | None = None) -> Path:
-    """Write a .tflite, its contract and labels.txt into `export`, and `more` elsewhere, all of them or none.
+def write(export: Path, data: bytes, contract: Contract) -> Path:
+    """Write a .tflite, its contract and labels.txt into `export`, all of them or none.
 
     Raises OSError, such as for a full disk.
     """
     path = export / file_name(contract.variant, contract.head)
-    runs.write_together(
-        {
-            path: data,
-            contracts.path_of(path): contract.to_json().encode(),
-            export / LABELS: label_file(contract.labels),
-            **(more or {}),
-        }
-    )
+    runs.write_together(_files(path, data, contract))
     return path
+
+
+def _files(path: Path, data: bytes, contract: Contract) -> dict[Path, bytes]:
+    return {
+        path: data,
+        contracts.path_of(path): contract.to_json().encode(),
+        path.with_name(LABELS): label_file(contract.labels),
+    }
 
 
 def _targets(config: Config) -> list[Target]:
