@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import itertools
 import json
 import shutil
 import sys
@@ -41,6 +42,8 @@ class Config:
     """Damaged copies."""
     first: int = 0
     """Number of the first."""
+    kind: str = ""
+    """Copies with this kind of damage alone, such as "no input, hash renewed"."""
 
 
 def run(config: Config) -> Counter[str]:
@@ -48,13 +51,16 @@ def run(config: Config) -> Counter[str]:
 
     Raises ValueError for the first that ends in anything but an answer or a clear error, or takes too long.
     """
+    if config.kind and config.kind not in KINDS:
+        raise ValueError(f"kind: unknown, got {config.kind!r}; allowed: {'; '.join(dict.fromkeys(KINDS))}")
     data = config.model.read_bytes()
     ends: Counter[str] = Counter()
     slowest = 0.0
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         draw(folder / "picture.png")
-        for number in range(config.first, config.first + config.mutations):
+        asked = (number for number in itertools.count(config.first) if config.kind in ("", KINDS[number % len(KINDS)]))
+        for number in itertools.islice(asked, config.mutations):
             kind, damaged = mutate(data, number)
             for name in ("model.tflite", "alone.tflite"):
                 (folder / name).write_bytes(damaged)
