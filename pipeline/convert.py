@@ -148,7 +148,7 @@ def run(config: Config, show: Show = QUIET) -> Converted:
         target.folder(export) / name
         for target in targets
         for variant in variants
-        for name in target.names(trained.run.name, variant, config.head)
+        for name in target.names(trained.run.name, variant, target.head or config.head)
     ]
     if not config.overwrite:
         for path in (*planned, *(export / file_name(variant, config.head) for variant in variants)):
@@ -175,28 +175,19 @@ def run(config: Config, show: Show = QUIET) -> Converted:
         data = converting.convert(model, variant, samples if variant in converting.CALIBRATED else (), aware=kind)
         data = squeeze.pooled(data) if config.squeeze == "pool" else data
         differences = converting.check(data, variant, model, samples[:COMPARED])
+        made = {"raw": data}
         if config.head == "detections":
             rows, n_classes = trained.arch.detections, len(trained.labels)
-            data = with_detections(data, rows, n_classes, samples[:COMPARED], coding=coding)
-        contract = contracts.describe(
-            data,
-            head=config.head,
-            name=trained.run.name,
-            arch=trained.arch.name,
-            variant=variant,
-            rows=trained.arch.detections,
-            coding=coding,
-            labels=trained.labels,
-            resize=trained.resize,
-            parents=parents,
-            data=contracts.Data(str(trained.data) if trained.data else None, trained.val_fraction, trained.seed),
-            versions=runs.provenance(),
-        )
-        contract = replace(contract, start=trained.start or {})
-        thresholds = _thresholds(data, contract, dataset, config.score_samples, show)
-        contract = contract.measured(thresholds) if thresholds else contract
-        data, contract = seal(data, contract, _about(trained, config))
-        path = write(export, data, contract, _for_targets(targets, export, trained.run.name, data, contract))
+            made["detections"] = with_detections(data, rows, n_classes, samples[:COMPARED], coding=coding)
+        wanted: dict[str, None] = dict.fromkeys((config.head, *(target.head or config.head for target in targets)))
+        said = {head: _described(made[head], head, variant, trained, coding, parents) for head in wanted}
+        thresholds = _thresholds(made[config.head], said[config.head], dataset, config.score_samples, show)
+        sealed = {
+            head: seal(made[head], each.measured(thresholds) if thresholds else each, _about(trained, config))
+            for head, each in said.items()
+        }
+        data, contract = sealed[config.head]
+        path = write(export, data, contract, _for_targets(targets, export, trained.run.name, sealed, config.head))
         files.append(File(path, contract, len(data), differences, time.perf_counter() - start))
     return Converted(trained.stage, trained.arch.name, export, tuple(files))
 
@@ -218,6 +209,27 @@ def write(export: Path, data: bytes, contract: Contract, more: Mapping[Path, byt
     return path
 
 
+def _described(
+    data: bytes, head: str, variant: str, trained: Trained, coding: str, parents: Mapping[str, str]
+) -> Contract:
+    """The contract of a file that was just made."""
+    contract = contracts.describe(
+        data,
+        head=head,
+        name=trained.run.name,
+        arch=trained.arch.name,
+        variant=variant,
+        rows=trained.arch.detections,
+        coding=coding,
+        labels=trained.labels,
+        resize=trained.resize,
+        parents=parents,
+        data=contracts.Data(str(trained.data) if trained.data else None, trained.val_fraction, trained.seed),
+        versions=runs.provenance(),
+    )
+    return replace(contract, start=trained.start or {})
+
+
 def _targets(config: Config) -> list[Target]:
     asked = [name.strip() for text in config.target for name in text.split(",")]
     asked += ["android"] if config.android else []
@@ -228,11 +240,12 @@ def _targets(config: Config) -> list[Target]:
 
 
 def _for_targets(
-    targets: Sequence[Target], export: Path, name: str, data: bytes, contract: Contract
+    targets: Sequence[Target], export: Path, name: str, sealed: Mapping[str, tuple[bytes, Contract]], head: str
 ) -> dict[Path, bytes]:
-    """What the targets make of a file, and where it goes. ValueError if one refuses it."""
+    """What the targets make of a file, by head, and where it goes. ValueError if one refuses it."""
     contents: dict[Path, bytes] = {}
     for target in targets:
+        data, contract = sealed[target.head or head]
         reason = target.refuses(contract)
         if reason:
             raise ValueError(f"target {target.name}: cannot take this file: {reason}")
