@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -61,8 +62,10 @@ int main(int argc, char **argv) {
 
 
 def compiler(name: str = "gcc") -> str:
-    """Where it is; the test is left out where it is missing."""
+    """Where it is; skip, in CI fail, where it is missing."""
     found = shutil.which(name)
+    if found is None and os.environ.get("CI"):
+        pytest.fail(f"the C compiler {name} must be installed (.ci/run does)")
     if found is None:
         pytest.skip(f"the C compiler {name} is not on the PATH")
     return found
