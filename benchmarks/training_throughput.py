@@ -61,7 +61,7 @@ def run(config: Config) -> None:
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             Task(build(arch), build(arch), loss_of(arch), dict),
-            Recipe(),
+            Recipe(epochs=1),
             batches,
             Path(folder),
             strategy=tf.distribute.get_strategy(),

@@ -15,17 +15,18 @@ COMMANDS = {
     "qat": "Train a network on as the integers it will be, so that rounding costs little.",
     "convert": "Convert a trained run to .tflite; without a variant, to float32.",
     "evaluate": "Measure average precision on labelled images.",
-    "predict": "Find objects in pictures; write the pictures with boxes, labels and scores, and detections.json.",
+    "predict": "Find objects in pictures and videos; write them with boxes, labels and scores, and detections.json.",
     "browser": "Serve a page on this computer that finds objects with a model, in the browser.",
     "inspect": "Show what is in a .tflite.",
     "benchmark": "Compare the speed of .tflite files.",
     "edge": "What edge accelerators make of .tflite files.",
     "stages": "Convert every stage of a run, and measure and time the files.",
     "debug": "Compare the int8 file of a run with its float32 file, layer by layer.",
+    "curve": "Train on ever more of a run's images, and show what more images bring.",
     "report": "Write one self-contained HTML page about a run.",
     "search": "Train every combination of kernel sizes briefly and rank them by AP50 on validation.",
     "summary": "Show each network's layers with output shape, parameters and multiply-accumulates (MACs).",
-    "demo": "Draw images, train on them, prune, quantize, convert, and measure the files of each stage.",
+    "demo": "Train on photographs, prune, quantize, convert, and measure the files of each stage.",
 }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -25,6 +26,7 @@ from micro_yolo.pipeline.store.finished import From, Trained, find
 from micro_yolo.tflite import contract as contracts
 from micro_yolo.tflite.contract import Contract
 from micro_yolo.tflite.convert import VARIANTS
+from micro_yolo.tflite.decode import enough
 from micro_yolo.tflite.metadata import About
 from micro_yolo.tflite.package import label_file, seal
 from micro_yolo.tflite.targets import TARGETS, Target
@@ -32,13 +34,11 @@ from micro_yolo.tflite.targets import TARGETS, Target
 if TYPE_CHECKING:
     from micro_yolo.pipeline.data import Dataset
     from micro_yolo.tflite.heads import GridLike
-    from micro_yolo.tflite.thresholds import Thresholds
 
 PROG = "python -m pipeline.convert"
 LABELS = "labels.txt"
 # Images the finished file and Keras are compared on; more only cost time.
 COMPARED = 8
-_UNMEASURED = f"the score threshold stays at {contracts.Nms.score_threshold}, not measured: {{}}"
 _TARGET_HELP = (
     f"Also make what others need, several by commas: {'; '.join(f'{n}, {t.help}' for n, t in TARGETS.items())}."
 )
@@ -70,6 +70,8 @@ class Config:
     """Training images to calibrate int8 and int16x8 on."""
     score_samples: int = 500
     """Validation images to measure on, with each file, from which score on to show detections; 0 leaves it at 0.25."""
+    max_detections: int = 100
+    """Objects in a picture that the file finds at most."""
     author: str = ""
     """Who made the model, for the metadata in the file."""
     licence: str = ""
@@ -135,6 +137,8 @@ def run(config: Config, show: Show = QUIET) -> Converted:
     """
     if config.samples < 1:
         raise ValueError(f"samples: must be at least 1, got {config.samples}")
+    if config.max_detections < 1:
+        raise ValueError(f"max_detections: must be at least 1, got {config.max_detections}")
     if config.score_samples < 0:
         raise ValueError(f"score_samples: must not be negative, got {config.score_samples}")
     targets = _targets(config)
@@ -154,16 +158,37 @@ def run(config: Config, show: Show = QUIET) -> Converted:
         for path in (*planned, *(export / file_name(variant, config.head) for variant in variants)):
             _refuse_existing(path, parents)
     runs.check_writable(export)
+
+    from micro_yolo.pipeline.data.beyond import beyond
+
     aware = {"int8"} if trained.quantization is not None else set()
     calibrated = bool(({"int8", "int16x8"} - aware) & set(variants))
     dataset = _dataset(trained, config, show, needed=calibrated)
+    if dataset is not None and (too_many := beyond(dataset, config.max_detections)):
+        show.warn(too_many)
+    nms = contracts.Nms(max_detections=config.max_detections, pre_nms=enough(config.max_detections))
     samples = _samples(trained, dataset, config.samples if calibrated else COMPARED, show)
 
     from micro_yolo.model.heads import head_of
+    from micro_yolo.pipeline.measure.f1 import measured_on
     from micro_yolo.tflite import convert as converting
     from micro_yolo.tflite import squeeze
+    from micro_yolo.tflite.detector import Detector
 
     coding = head_of(trained.arch).coding
+    described = partial(
+        contracts.describe,
+        name=trained.run.name,
+        arch=trained.arch.name,
+        rows=trained.arch.detections,
+        coding=coding,
+        nms=nms,
+        labels=trained.labels,
+        resize=trained.resize,
+        parents=parents,
+        data=contracts.Data(str(trained.data) if trained.data else None, trained.val_fraction, trained.seed),
+        versions=runs.provenance(),
+    )
     weighted, models = trained.weighted(), {}
     files = []
     for variant in variants:
@@ -178,14 +203,19 @@ def run(config: Config, show: Show = QUIET) -> Converted:
         made = {"raw": data}
         if config.head == "detections":
             rows, n_classes = trained.arch.detections, len(trained.labels)
-            made["detections"] = with_detections(data, rows, n_classes, samples[:COMPARED], coding=coding)
+            made["detections"] = with_detections(data, rows, n_classes, samples[:COMPARED], coding=coding, nms=nms)
         wanted: dict[str, None] = dict.fromkeys((config.head, *(target.head or config.head for target in targets)))
-        said = {head: _described(made[head], head, variant, trained, coding, parents) for head in wanted}
-        thresholds = _thresholds(made[config.head], said[config.head], dataset, config.score_samples, show)
-        sealed = {
-            head: seal(made[head], each.measured(thresholds) if thresholds else each, _about(trained, config))
-            for head, each in said.items()
+        contracted = {
+            head: replace(described(made[head], head=head, variant=variant), start=trained.start or {})
+            for head in wanted
         }
+        if dataset is not None and config.score_samples:
+            own = contracted[config.head]
+            detector = Detector(file_name(variant, config.head), contract=own, data=made[config.head])
+            thresholds = measured_on(detector, dataset, config.score_samples, show)
+            if thresholds:
+                contracted = {head: each.measured(thresholds) for head, each in contracted.items()}
+        sealed = {head: seal(made[head], each, _about(trained, config)) for head, each in contracted.items()}
         data, contract = sealed[config.head]
         path = write(export, data, contract, _for_targets(targets, export, trained.run.name, sealed, config.head))
         files.append(File(path, contract, len(data), differences, time.perf_counter() - start))
@@ -207,27 +237,6 @@ def write(export: Path, data: bytes, contract: Contract, more: Mapping[Path, byt
         }
     )
     return path
-
-
-def _described(
-    data: bytes, head: str, variant: str, trained: Trained, coding: str, parents: Mapping[str, str]
-) -> Contract:
-    """The contract of a file that was just made."""
-    contract = contracts.describe(
-        data,
-        head=head,
-        name=trained.run.name,
-        arch=trained.arch.name,
-        variant=variant,
-        rows=trained.arch.detections,
-        coding=coding,
-        labels=trained.labels,
-        resize=trained.resize,
-        parents=parents,
-        data=contracts.Data(str(trained.data) if trained.data else None, trained.val_fraction, trained.seed),
-        versions=runs.provenance(),
-    )
-    return replace(contract, start=trained.start or {})
 
 
 def _targets(config: Config) -> list[Target]:
@@ -260,7 +269,13 @@ def file_name(variant: str, head: str) -> str:
 
 
 def with_detections(
-    data: bytes, rows: Sequence[GridLike], n_classes: int, samples: Sequence[np.ndarray], *, coding: str
+    data: bytes,
+    rows: Sequence[GridLike],
+    n_classes: int,
+    samples: Sequence[np.ndarray],
+    *,
+    coding: str,
+    nms: contracts.Nms | None = None,
 ) -> bytes:
     """A raw .tflite -> the same with the detections head, which was run on `samples` and says what the grids say.
 
@@ -269,7 +284,7 @@ def with_detections(
     from micro_yolo.tflite.convert import check_detections
     from micro_yolo.tflite.suppression import attach
 
-    nms = contracts.Nms()
+    nms = nms or contracts.Nms()
     made = attach(
         data,
         rows,
@@ -304,7 +319,9 @@ def _dataset(trained: Trained, config: Config, show: Show, *, needed: bool) -> D
         if needed or config.data is not None:
             raise
         if config.score_samples:
-            show.warn(_UNMEASURED.format(error))
+            from micro_yolo.pipeline.measure.f1 import UNMEASURED
+
+            show.warn(UNMEASURED.format(error))
         return None
 
 
@@ -320,32 +337,6 @@ def _samples(trained: Trained, dataset: Dataset | None, count: int, show: Show) 
         show.warn(f"not used for calibration: {fault}")
 
     return sample_images(dataset.splits["train"], count, trained.arch.size, trained.resize, unreadable=unreadable)
-
-
-def _thresholds(data: bytes, contract: Contract, dataset: Dataset | None, count: int, show: Show) -> Thresholds | None:
-    """From which scores on the detections of a file are worth showing, by what it finds on validation images."""
-    if dataset is None or not count:
-        return None
-    from micro_yolo.pipeline.measure.f1 import thresholds
-    from micro_yolo.pipeline.measure.finders import OurFile
-    from micro_yolo.pipeline.measure.matching import lay
-    from micro_yolo.pipeline.measure.metrics import SCORE_THRESHOLD, look
-    from micro_yolo.tflite.detector import Detector
-
-    split = dataset.splits["val"]
-    split = split.subset(np.sort(np.random.default_rng(0).permutation(len(split))[:count]))
-    detector = Detector(file_name(contract.variant, contract.head), contract=contract, data=data)
-    try:
-        with show.bar(f"measuring scores, {contract.variant}", len(split)) as advance:
-            seen = look(OurFile(detector, SCORE_THRESHOLD), split, dataset, advance=advance)
-    except ValueError as error:
-        show.warn(_UNMEASURED.format(error))
-        return None
-    found = thresholds(lay(seen.split, dataset.category_ids, seen.results), len(contract.labels))
-    if found is None:
-        nothing = f"the {contract.variant} file finds nothing on {len(split)} validation images"
-        show.warn(_UNMEASURED.format(nothing))
-    return found
 
 
 def _about(trained: Trained, config: Config) -> About:

@@ -50,6 +50,8 @@ class Config:
     """Threads of the .tflite interpreter."""
     iou: float | None = None
     """Of two boxes of a class that overlap more than this the weaker goes; by default the contract's."""
+    max_detections: int | None = None
+    """Detections of a picture that count, the best; by default the contract's, else 100."""
     tiles: bool = False
     """Look at overlapping windows of each picture too, as pipeline.predict --tiles."""
     tile_side: int | None = None
@@ -119,10 +121,14 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
         raise ValueError(f"iou: must be in 0..1, got {config.iou}")
     if config.model is not None and (config.run is not None or config.from_stage is not None):
         raise ValueError("--model measures a file, --run a Keras model: allowed is one of them")
+    if config.max_detections is not None and config.max_detections < 1:
+        raise ValueError(f"max_detections: must be at least 1, got {config.max_detections}")
     subject = _keras(config) if config.model is None else _file(config, config.model)
     dataset, facts = subject.dataset, subject.predictor.facts
     if config.split not in dataset.splits:
         raise ValueError(f"split: {dataset.root} has no {config.split!r}; allowed: {', '.join(dataset.splits)}")
+    from micro_yolo.pipeline.data.beyond import beyond
+
     classes, compared = _compared(subject)
     # What a run keeps is of its own classes.
     out = subject.out if compared is None else config.out
@@ -130,6 +136,8 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
         runs.check_writable(out)
     if warning := dataset.warning():
         show.warn(warning)
+    if too_many := beyond(dataset, facts.max_detections):
+        show.warn(too_many)
     if compared and compared["missing"]:
         missing = compared["missing"]
         more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
@@ -163,9 +171,10 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
         "size": facts.size,
         "resize": facts.resize,
         "iou_threshold": facts.iou_threshold,
+        "max_detections": facts.max_detections,
         **({"window": window} if window else {}),
         **_said(subject, compared),
-        **(measures := measured(seen, dataset)),
+        **(measures := measured(seen, dataset, facts.max_detections)),
         **(_known(measures, compared["missing"]) if compared else {}),
         **analysis.metrics(),
         "versions": runs.provenance(),
@@ -191,7 +200,8 @@ def _keras(config: Config) -> _Subject:
     from micro_yolo.tflite.contract import Nms
 
     iou = Nms().iou_threshold if config.iou is None else config.iou
-    arch, facts = trained.arch, Facts(trained.arch.size, trained.resize, SCORE_THRESHOLD, iou)
+    arch, most = trained.arch, config.max_detections or Nms.max_detections
+    facts = Facts(arch.size, trained.resize, SCORE_THRESHOLD, iou, most)
     predict = keras_predict(trained.weighted())
     return _Subject(
         name=trained.stage.name,
@@ -208,7 +218,9 @@ def _file(config: Config, path: Path) -> _Subject:
     from micro_yolo.pipeline.measure.finders import OurFile, open_file
     from micro_yolo.pipeline.measure.metrics import SCORE_THRESHOLD
 
-    predictor = open_file(path, score=SCORE_THRESHOLD, iou=config.iou, threads=config.threads)
+    predictor = open_file(
+        path, score=SCORE_THRESHOLD, iou=config.iou, threads=config.threads, most=config.max_detections
+    )
     return _ours(config, path, predictor) if isinstance(predictor, OurFile) else _theirs(config, path, predictor)
 
 

@@ -125,7 +125,7 @@ def run(config: Config, show: Show = QUIET) -> Predicted:
                 if isinstance(error, ModuleNotFoundError) and not images:
                     raise
                 reason = str(error) if isinstance(error, ValueError) else f"{source}: {cli.lacking(error)}"
-                unreadable.append({"file": str(source), "error": reason})
+                unreadable.append({"file": sources.text(str(source)), "error": sources.text(reason)})
         for entry in unreadable:
             show.warn(f"skipped {entry['error']}")
         if not (images or videos):
@@ -180,7 +180,7 @@ def _names(named: sources.Named, out: Path) -> dict[Path | int, tuple[str, str]]
         if isinstance(source, int):
             stem, suffix = f"camera-{source}", ".mp4"
         else:
-            stem, suffix = source.stem, ".mp4" if source in named.videos else picture_suffix(source)
+            stem, suffix = sources.text(source.stem), ".mp4" if source in named.videos else picture_suffix(source)
         name, number = stem, 1
         # Lower case, since on some file systems A.jpg and a.jpg are one file.
         while name.lower() in taken or (out / f"{name}{suffix}").absolute() in originals:

@@ -130,9 +130,9 @@ def _check(config: Config) -> None:
         raise ValueError(f"samples: must be at least 1, got {config.samples}")
     if not (config.distill >= 0 and math.isfinite(config.distill)):
         raise ValueError(f"distill: must not be negative, got {config.distill}")
-    if config.freeze_epochs is not None and not 0 <= config.freeze_epochs <= config.recipe.epochs:
+    if config.freeze_epochs is not None and not 0 <= config.freeze_epochs <= config.recipe.passes:
         raise ValueError(
-            f"freeze_epochs: must be 0 to the {config.recipe.epochs} epochs there are, got {config.freeze_epochs}"
+            f"freeze_epochs: must be 0 to the {config.recipe.passes} epochs there are, got {config.freeze_epochs}"
         )
 
 
@@ -161,13 +161,13 @@ def _train(config: Config, trained: Trained, how: Quantization, session: Session
         unreadable=lambda fault: session.show.warn(f"not used for calibration: {fault}"),
     )
     quantize.calibrate(model, source, [np.stack(images[i : i + 8]) for i in range(0, len(images), 8)])
-    last = math.ceil(config.recipe.epochs / 4) if config.freeze_epochs is None else config.freeze_epochs
+    last = math.ceil(config.recipe.passes / 4) if config.freeze_epochs is None else config.freeze_epochs
     task = Task(
         model,
         averaged,
         session.losses,
         session.measure(averaged),
-        callbacks=[quantize.Freeze(model, config.recipe.epochs - last + 1)],
+        callbacks=[quantize.Freeze(model, config.recipe.passes - last + 1)],
         penalty=session.taught(trained, config.distill),
         rank_by=config.rank_by,
     )

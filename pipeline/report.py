@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from micro_yolo.pipeline import curve
 from micro_yolo.pipeline.measure.classes import distinct
-from micro_yolo.pipeline.page import charts, findings, mistakes
+from micro_yolo.pipeline.page import charts, findings, mistakes, trainings
 from micro_yolo.pipeline.page import scores as shown_scores
 from micro_yolo.pipeline.page.charts import Series
 from micro_yolo.pipeline.page.findings import File
@@ -27,7 +28,7 @@ from micro_yolo.pipeline.page.pictures import samples as drawn_samples
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import decibels, points
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
-from micro_yolo.pipeline.store import history, runs
+from micro_yolo.pipeline.store import runs
 
 if TYPE_CHECKING:
     from micro_yolo.pipeline.data import Dataset
@@ -58,6 +59,8 @@ class Config:
     """Labels to show that the detector doubts most."""
     out: Path | None = None
     """The page; by default report.html in the run."""
+    learning_curve: bool = False
+    """Train on ever more of the images first, as pipeline.curve does, to show what more of them would bring."""
     overwrite: bool = False
     """Replace a page that is at --out already."""
 
@@ -85,6 +88,8 @@ def run(config: Config, show: Show = QUIET) -> Reported:
     trained = find(config.run)
     out = config.out or trained.run / PAGE
     runs.check_writable(out.parent)
+    if config.learning_curve:
+        curve.run(curve.Config(run=trained.run), show)
     html = page(trained, config, show)
     return Reported(runs.write_atomic(out, html), len(html.encode()))
 
@@ -131,7 +136,8 @@ def page(trained: Trained, config: Config, show: Show = QUIET) -> str:
         worst=measured.get("worst", []),
         suspects=measured.get("suspects", {}),
         doctor=_doctor(dataset, trained.arch.size, show) if dataset else None,
-        training=_training(directory),
+        training=trainings.stages(directory),
+        learning=trainings.learning(directory),
         pruning=_pruning(directory),
         layers=_layers(errors),
         stale=stale,
@@ -240,14 +246,19 @@ def _measured(best: dict[str, File], dataset: Dataset, config: Config, show: Sho
 
 def _curves(best: dict[str, File], laid: dict[str, Laid], dataset: Dataset, classes: tuple[str, ...]) -> dict[str, Any]:
     """A precision-recall chart per class, and a row of the table per class and file."""
-    from micro_yolo.pipeline.measure.metrics import precision_curves
+    from micro_yolo.pipeline.measure.metrics import MOST, precision_curves
     from micro_yolo.pipeline.measure.results import read_results
 
     drawn: dict[str, list[Series]] = {name: [] for name in classes}
     doubts = []
     for colour, (variant, file) in enumerate(best.items()):
         metrics, split = file.metrics or {}, laid[variant].split
-        recall, precision = precision_curves(split, dataset.category_ids, read_results(Path(str(file.detections))))
+        recall, precision = precision_curves(
+            split,
+            dataset.category_ids,
+            read_results(Path(str(file.detections))),
+            max(MOST, metrics.get("max_detections", MOST)),
+        )
         for number, name in enumerate(classes):
             own, said = precision[:, number], metrics["per_class"].get(name, {}).get("AP50")
             if np.isnan(own).all():
@@ -281,41 +292,6 @@ def _curves(best: dict[str, File], laid: dict[str, Laid], dataset: Dataset, clas
 
 def _classes(file: File) -> dict[str, Any]:
     return (file.metrics or {}).get("per_class", {})
-
-
-def _training(directory: Path) -> list[dict[str, Any]]:
-    """Losses and APs of each stage that has a history."""
-    found = []
-    for name, stage in findings.stages(directory).items():
-        rows = history.read(stage.path / runs.HISTORY)
-        if not rows:
-            continue
-        epochs = [float(row["epoch"] or 0) for row in rows]
-        losses = [
-            Series(loss, epochs, [row[loss] if (row[loss] or 0) > 0 else None for row in rows], colour)
-            for colour, loss in enumerate(name for name in history.losses_of(rows[0]) if name != "total")
-            if any((row.get(loss) or 0) > 0 for row in rows)
-        ]
-        measured = [(row["epoch"] or 0.0, row) for row in rows if row.get("AP") is not None]
-        reached = runs.read_json(stage.path / runs.METRICS)
-        aps = [
-            Series(
-                label,
-                [epoch for epoch, _ in measured],
-                [row[key] for _, row in measured],
-                colour,
-                "dots",
-                [f"epoch {epoch:g}: {points(row[key])}" for epoch, row in measured],
-            )
-            for colour, (key, label) in enumerate((("AP50", "AP50"), ("AP", "AP")))
-        ]
-        what = f"stage {name}, {len(rows)} epochs"
-        figures = [charts.lines(losses, f"Training losses, {what}", x="epoch", y="loss", log=True)] if losses else []
-        if measured:
-            alt = f"AP and AP50 on validation, {what}"
-            figures.append(charts.lines(aps, alt, x="epoch", y="points on validation", y_limits=(0, 100)))
-        found.append({"stage": name, "epochs": len(rows), "reached": reached, "charts": figures})
-    return found
 
 
 def _pruning(directory: Path) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from micro_yolo.pipeline.data.strength import Strength
 from micro_yolo.pipeline.learn import devices, quick
-from micro_yolo.pipeline.learn.options import Options, parse_size
+from micro_yolo.pipeline.learn.options import NONE, Options, parse_size
 from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
@@ -49,7 +49,7 @@ class Config(Options):
     init: str = "auto"
     """What the network begins with: auto (its start weights, if it has some), none, or a run or its weights file."""
     freeze: str | None = None
-    """Row of the network down to which nothing is trained: no gradient is computed there, batch norm stands still."""
+    """Row of the network down to which nothing is trained, batch norm included, or none; by default as a start asks."""
     val_fraction: float = 0.2
     """Share of the images held back where the data set has no validation split of its own."""
     train_images: int | None = None
@@ -86,6 +86,7 @@ def run(config: Config, show: Show = QUIET) -> Result:
     """
     from micro_yolo.model import zoo
     from micro_yolo.pipeline.data import load
+    from micro_yolo.pipeline.data.beyond import beyond
     from micro_yolo.pipeline.data.fingerprint import check_content
     from micro_yolo.pipeline.learn.initial import Initial, find_initial
     from micro_yolo.pipeline.learn.session import Session, finish, isolated, recorded_loss
@@ -102,24 +103,29 @@ def run(config: Config, show: Show = QUIET) -> Result:
     if config.size is not None:
         arch = arch.resized(parse_size(config.size))
     config.check()
-    if config.freeze is not None:
-        arch.check_freeze(config.freeze)
+    # What a checkpoint holds began with it already.
+    is_under_way = begun is not None and any((begun / "checkpoint").glob("*.index"))
+    initial = Initial() if is_under_way else find_initial(config.init, arch)
+    config = dataclasses.replace(config, freeze=initial.frozen(config.freeze, arch))
     _check_place(config)
     data = config.data or quick.drawn(quick.IMAGES, arch.size, config.seed)
     dataset = load(data, val_fraction=config.val_fraction, seed=config.seed)
     warning = dataset.warning()
     if warning:
         show.warn(warning)
+    if too_many := beyond(dataset):
+        show.warn(too_many)
     if config.train_images is not None:
         drawn = dataset.splits["train"].drawn(config.train_images, config.seed)
         dataset = dataclasses.replace(dataset, splits={**dataset.splits, "train": drawn})
     if begun is not None:
         check_content(dataset, runs.read_json(begun / runs.CONFIG), str(begun))
-    config.check_batch(len(dataset.splits["train"]))
+    images = len(dataset.splits["train"])
+    config.check_batch(images)
+    if config.recipe.epochs is None:
+        config = dataclasses.replace(config, recipe=config.recipe.settled(images))
+        show.say(f"{config.recipe.epochs} epochs of {images} images; --epochs says otherwise")
     arch = arch.with_classes(len(dataset.names))
-    # What a checkpoint holds began with it already.
-    is_under_way = begun is not None and any((begun / "checkpoint").glob("*.index"))
-    initial = Initial() if is_under_way else find_initial(config.init, arch)
     if config.anchors == "fit" and begun is None:
         arch = _fit_anchors(arch, dataset, config, show)
     loss = None if begun is None else recorded_loss(begun)
@@ -179,7 +185,8 @@ def _train(config: Config, session: Session, stage: Path, initial: Initial) -> O
         initial.begin(model, session)
     averaged = build(session.arch)
     task = Task(model, averaged, session.losses, session.measure(averaged))
-    outcome = session.train(task, config.recipe, stage, freeze=config.freeze)
+    freeze = None if config.freeze == NONE else config.freeze
+    outcome = session.train(task, config.recipe, stage, freeze=freeze)
     worker, workers = devices.cluster()
     if workers > 1:
         session.show.say(f"machine {worker} of {workers}: weights {weights_digest(averaged)}")

@@ -37,6 +37,11 @@ class Detections:
         return len(self.scores)
 
 
+def enough(max_detections: int) -> int:
+    """How many candidates must reach the suppression for so many detections to be left: `pre_nms` of `decode`."""
+    return max(1000, 10 * max_detections)
+
+
 def decode(
     outputs: Outputs,
     rows: Sequence[GridLike],

@@ -11,7 +11,7 @@ import numpy as np
 from micro_yolo.tflite import contract as contracts
 from micro_yolo.tflite import inspect, suppression
 from micro_yolo.tflite.contract import Contract
-from micro_yolo.tflite.decode import Detections, decode
+from micro_yolo.tflite.decode import Detections, decode, enough
 from micro_yolo.tflite.image import resize
 from micro_yolo.tflite.interpreter import Interpreter
 
@@ -84,17 +84,24 @@ class Detector:
         return Detections(fit.boxes_to_image(found.boxes_xyxy), found.scores, found.classes)
 
     def found(
-        self, pixels: np.ndarray, score_threshold: float | None = None, iou_threshold: float | None = None
+        self,
+        pixels: np.ndarray,
+        score_threshold: float | None = None,
+        iou_threshold: float | None = None,
+        max_detections: int | None = None,
     ) -> Detections:
         """Objects in uint8 (height, width, 3) of the model's size, boxes in its pixels, from either head.
 
-        Raises ValueError for an `iou_threshold` other than the one that the detections head has in its file.
+        Raises ValueError for an `iou_threshold` other than the one that the detections head has in its file, and for
+        more `max_detections` than it has there.
         """
         nms = self.contract.nms
+        most = nms.max_detections if max_detections is None else max_detections
         least = nms.score_threshold if score_threshold is None else score_threshold
         if self.contract.head == "detections":
             self.check_iou(iou_threshold)
-            return self._detections(pixels, least)
+            self.check_most(most)
+            return self._detections(pixels, least, most)
         return decode(
             self.raw(pixels),
             self.contract.grids,
@@ -102,8 +109,8 @@ class Detector:
             coding=self.contract.coding,
             score_threshold=least,
             iou_threshold=nms.iou_threshold if iou_threshold is None else iou_threshold,
-            max_detections=nms.max_detections,
-            pre_nms=nms.pre_nms,
+            max_detections=most,
+            pre_nms=max(nms.pre_nms, enough(most)) if most > nms.max_detections else nms.pre_nms,
         )
 
     def check_iou(self, iou_threshold: float | None) -> None:
@@ -115,7 +122,16 @@ class Detector:
                 "`python -m pipeline.convert --head raw` makes a file that leaves it open"
             )
 
-    def _detections(self, pixels: np.ndarray, score_threshold: float) -> Detections:
+    def check_most(self, max_detections: int | None) -> None:
+        """Raise ValueError if the file cannot give so many of a picture."""
+        own = self.contract.nms.max_detections
+        if self.contract.head == "detections" and max_detections is not None and max_detections > own:
+            raise ValueError(
+                f"max_detections: {self.path} gives at most {own} of a picture, got {max_detections}; "
+                f"`python -m pipeline.convert --max-detections {max_detections}` makes a file that gives more"
+            )
+
+    def _detections(self, pixels: np.ndarray, score_threshold: float, most: int) -> Detections:
         self._interpreter.look(pixels)
         boxes, classes, scores, count = (self._interpreter.value(output.name)[0] for output in self.contract.outputs)
         height, width = self.size
@@ -123,7 +139,8 @@ class Detector:
         boxes_xyxy = np.clip(boxes[:, [1, 0, 3, 2]] * sides, 0, sides)
         keep = (np.arange(len(scores)) < count) & (scores > score_threshold)
         keep &= ((boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) > 0).all(axis=1)
-        return Detections(boxes_xyxy[keep], scores[keep], classes[keep].astype(np.int32))
+        best = np.flatnonzero(keep)[:most]
+        return Detections(boxes_xyxy[best], scores[best], classes[best].astype(np.int32))
 
 
 def _compare(contract: Contract, interpreter: Interpreter, path: str | Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from PIL import Image
 RULES = ("stretch", "letterbox", "mediapipe")
 LETTERBOX_FILL = 114
 MAX_PIXELS = 178_956_970
+# More than MAX_PIXELS need without any compression, at 16 bits and with transparency.
+MAX_BYTES = 2 << 30
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".mpo"),
     *(".avif", ".heic", ".heif"),
@@ -244,6 +247,12 @@ def decode_image(data: bytes, name: str | Path, expected_size: tuple[int, int] |
 
 def _read(path: Path) -> bytes:
     try:
+        found = path.stat()
+        # A pipe or a device has no end, or none soon.
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError(f"{path}: image cannot be read (not a regular file)")
+        if found.st_size > MAX_BYTES:
+            raise ValueError(f"{path}: image file has {found.st_size} bytes; allowed: {MAX_BYTES}")
         data = path.read_bytes()
     except OSError as error:
         raise ValueError(f"{path}: image cannot be read ({error.strerror or error})") from None

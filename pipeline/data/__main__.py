@@ -103,6 +103,7 @@ def _is_ours(sheet: Path) -> bool:
 
 def command(config: Config) -> None:
     """Read it, and tell people."""
+    from micro_yolo.pipeline.data.beyond import beyond
     from micro_yolo.pipeline.data.dataset import UnusableError
     from micro_yolo.pipeline.doctor.visit import lines
     from micro_yolo.pipeline.show.contents import print_problems, print_report
@@ -117,6 +118,8 @@ def command(config: Config) -> None:
     print_report(checked.dataset, console)
     print_problems(checked.dataset.problems, console)
     told = lines(checked.checkup)
+    if too_many := beyond(checked.dataset):
+        told.append(too_many)
     if checked.page:
         told.append(f"page: {checked.page}")
     told.append(f"contact sheet: {checked.sheet}")

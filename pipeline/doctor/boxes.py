@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from micro_yolo.tflite.decode import iou
 
 # Boxes that overlap more are one object.
 _ONE_OBJECT = 0.9
+_BLOCK = 1 << 20
 # A side that no labeller draws on purpose, in pixels of the picture.
 _SLIVER_PX = 2.0
 # Of a class's spread (half the distance that holds the middle half): what lies further out is unlike its class.
@@ -32,14 +33,12 @@ def _doubled(dataset: Dataset) -> list[Finding]:
         for index in np.flatnonzero(np.diff(split.starts) > 1).tolist():
             rows = np.arange(split.starts[index], split.starts[index + 1])
             rows = rows[~split.crowd[rows]]
-            overlaps = np.triu(iou(split.boxes_xyxy[rows], split.boxes_xyxy[rows]), 1)
-            for first, second in zip(*np.nonzero(overlaps > _ONE_OBJECT), strict=True):
-                pair = (int(rows[first]), int(rows[second]))
-                names = [dataset.names[number] for number in split.classes[list(pair)].tolist()]
+            for overlap, *pair in _pairs(split.boxes_xyxy[rows], rows):
+                names = [dataset.names[number] for number in split.classes[pair].tolist()]
                 twice += names[0] == names[1]
                 note = f"{names[0]} twice" if names[0] == names[1] else " and ".join(names)
                 # One object with two classes comes first: a double is only counted twice.
-                groups.append((overlaps[first, second] + (names[0] != names[1]), Spot(split.name, index, pair, note)))
+                groups.append((overlap + (names[0] != names[1]), Spot(split.name, index, (pair[0], pair[1]), note)))
     if not groups:
         return []
     other = len(groups) - twice
@@ -54,6 +53,15 @@ def _doubled(dataset: Dataset) -> list[Finding]:
             count=len(groups),
         )
     ]
+
+
+def _pairs(boxes_xyxy: np.ndarray, rows: np.ndarray) -> Iterator[tuple[float, int, int]]:
+    """Overlap and `rows` of two boxes that are one object; some at a time, as a picture may have any number of them."""
+    step = max(_BLOCK // max(len(rows), 1), 1)
+    for start in range(0, len(rows), step):
+        overlaps = np.triu(iou(boxes_xyxy[start : start + step], boxes_xyxy[start:]), 1)
+        for first, second in zip(*np.nonzero(overlaps > _ONE_OBJECT), strict=True):
+            yield float(overlaps[first, second]), int(rows[start + first]), int(rows[start + second])
 
 
 def _slivers(dataset: Dataset) -> list[Finding]:

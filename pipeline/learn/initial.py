@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from micro_yolo.model.start.record import STARTS, Start
+from micro_yolo.pipeline.learn.options import NONE
 from micro_yolo.pipeline.store import finished, runs
 from micro_yolo.pipeline.store.finished import Trained
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from micro_yolo.model.spec import Arch
     from micro_yolo.pipeline.learn.session import Session
 
-AUTO, NONE = "auto", "none"
+AUTO = "auto"
 # Enough for the statistics of a batch norm: each picture has hundreds of cells.
 PICTURES = 128
 
@@ -33,6 +34,16 @@ class Initial:
     start: Start | None = None
     trained: Trained | None = None
     facts: dict[str, str] | None = None
+
+    def frozen(self, asked: str | None, arch: Arch) -> str | None:
+        """The row down to which nothing is trained, or `NONE`: as asked for, else the start's, else None.
+
+        Raises ValueError as `Arch.check_freeze` does.
+        """
+        row = self.start.freeze if asked is None and self.start is not None else asked
+        if row is not None and row != NONE:
+            arch.check_freeze(row)
+        return row
 
     def begin(self, model: keras.Model, session: Session) -> None:
         """Give `model`, of the session's table, what it begins with, and say so."""

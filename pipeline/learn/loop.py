@@ -46,9 +46,9 @@ class DivergedError(ValueError):
 
 def evaluation_epochs(recipe: Recipe) -> set[int]:
     """The epochs (from 1) after which the model is evaluated; the last always is."""
-    every = recipe.evaluate_every or max(1, recipe.epochs // 20)
-    late = range(recipe.epochs - recipe.epochs // 5, recipe.epochs) if recipe.evaluate_every is None else ()
-    return {*range(every, recipe.epochs + 1, every), *list(late)[:: max(1, every // 2)], recipe.epochs}
+    every = recipe.evaluate_every or max(1, recipe.passes // 20)
+    late = range(recipe.passes - recipe.passes // 5, recipe.passes) if recipe.evaluate_every is None else ()
+    return {*range(every, recipe.passes + 1, every), *list(late)[:: max(1, every // 2)], recipe.passes}
 
 
 @dataclass(frozen=True)
@@ -168,8 +168,8 @@ class Trainer:
         Raises DivergedError when the loss is no longer a number; the best weights so far are kept.
         """
         done = self.resume()
-        plain = self.recipe.epochs - (
-            max(1, self.recipe.epochs // 4) if self.recipe.plain_epochs is None else self.recipe.plain_epochs
+        plain = self.recipe.passes - (
+            max(1, self.recipe.passes // 4) if self.recipe.plain_epochs is None else self.recipe.plain_epochs
         )
         datasets = {
             kind: self.strategy.distribute_datasets_from_function(lambda _, k=kind: self.batches.dataset(augmented=k))
@@ -184,7 +184,7 @@ class Trainer:
             else tf.summary.create_noop_writer()
         )
         self._tell("on_train_begin")
-        for epoch in range(done + 1, self.recipe.epochs + 1):
+        for epoch in range(done + 1, self.recipe.passes + 1):
             if self._is_stale(epoch - 1):
                 break
             row = self._epoch(epoch, datasets[epoch <= plain])
@@ -192,7 +192,7 @@ class Trainer:
             if epoch in evaluated and self.is_chief:
                 self._keep_if_best(row, self.task.evaluate())
             self._save(row, writer)
-            self.show.epoch(row, self.recipe.epochs)
+            self.show.epoch(row, self.recipe.passes)
         return Outcome(self.best(), self.history)
 
     def best(self) -> Metrics:

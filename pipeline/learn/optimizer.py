@@ -13,7 +13,7 @@ def make_optimizer(recipe: Recipe, variables: Sequence[tf.Variable], steps: int)
     rate, decay = OPTIMIZERS[recipe.optimizer]
     rate = rate if recipe.learning_rate is None else recipe.learning_rate
     decay = decay if recipe.weight_decay is None else recipe.weight_decay
-    total = recipe.epochs * steps
+    total = recipe.passes * steps
     warmup = min(round(recipe.warmup_epochs * steps), total // 3)
     if warmup:
         schedule = keras.optimizers.schedules.CosineDecay(

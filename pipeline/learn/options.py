@@ -8,6 +8,8 @@ from pathlib import Path
 from micro_yolo.pipeline.data.strength import Strength
 from micro_yolo.pipeline.learn.recipe import Recipe
 
+NONE = "none"
+
 
 @dataclass(frozen=True)
 class Options:

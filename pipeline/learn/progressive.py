@@ -166,7 +166,7 @@ class Progressive:
         numbers = channels_of(self.arch).units[unit][doomed]
         with self.session.scope():
             plain = with_weights(self.arch, self.weights)
-            wrapped = dooming(plain, self.arch, numbers, self.plan.recipe.epochs * self.session.steps)
+            wrapped = dooming(plain, self.arch, numbers, self.plan.recipe.passes * self.session.steps)
         averaged, without = build(self.arch), build(smaller)
         measure = self.session.measure(without)
 

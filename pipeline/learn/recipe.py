@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
 # Learning rate and weight decay of each optimizer.
 OPTIMIZERS = {"adamw": (0.002, 0.05), "sgd": (0.01, 0.0005)}
 
+# Pictures that a training shows unless told otherwise, and the fewest and most epochs it takes for that: what one
+# learns of 300 images in a quarter of an hour on two cores (docs/train.md).
+SHOWN, FEWEST, MOST = 12_000, 10, 300
+
 
 @dataclass(frozen=True)
 class Recipe:
     """How weights are trained."""
 
-    epochs: int = 40
-    """Passes over the training images."""
+    epochs: int | None = None
+    """Passes over the training images; by default as many as show them 12,000 pictures, from 10 to 300."""
     optimizer: str = "adamw"
     """adamw or sgd (Nesterov momentum 0.937)."""
     learning_rate: float | None = None
@@ -34,10 +39,24 @@ class Recipe:
     patience: int | None = None
     """Training ends when so many epochs have brought no better AP; by default none is left out."""
 
+    @property
+    def passes(self) -> int:
+        """`epochs`. Raises ValueError if they were neither told nor `settled`."""
+        if self.epochs is None:
+            raise ValueError("epochs: must be told, got none; allowed: 1 or more")
+        return self.epochs
+
+    def settled(self, images: int) -> Recipe:
+        """The recipe for so many training images: with `epochs`, if they were not told."""
+        if self.epochs is not None:
+            return self
+        return dataclasses.replace(self, epochs=min(max(round(SHOWN / images), FEWEST), MOST))
+
     def __post_init__(self) -> None:
         for name in ("epochs", "clip_norm"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name}: must be above 0, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name}: must be above 0, got {value}")
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer: must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
         if not 0 <= self.ema < 1:

@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from micro_yolo.pipeline.measure.matching import IN_CROWD, IOU, Laid, matched
+from micro_yolo.pipeline.measure.matching import IN_CROWD, IOU, Laid, lay, matched
+from micro_yolo.pipeline.show.screen import Show
+from micro_yolo.tflite.contract import Nms
 from micro_yolo.tflite.thresholds import STEPS, Cut, Thresholds
+
+if TYPE_CHECKING:
+    from micro_yolo.pipeline.data import Dataset
+    from micro_yolo.tflite.detector import Detector
+
+UNMEASURED = f"the score threshold stays at {Nms.score_threshold}, not measured: {{}}"
+
+
+def measured_on(detector: Detector, dataset: Dataset, count: int, show: Show) -> Thresholds | None:
+    """`thresholds` of what a file finds on at most `count` validation images, drawn by a seed; None is warned of."""
+    from micro_yolo.pipeline.measure.finders import OurFile
+    from micro_yolo.pipeline.measure.metrics import SCORE_THRESHOLD, look
+
+    variant, split = detector.contract.variant, dataset.splits["val"]
+    split = split.subset(np.sort(np.random.default_rng(0).permutation(len(split))[:count]))
+    try:
+        with show.bar(f"measuring scores, {variant}", len(split)) as advance:
+            seen = look(OurFile(detector, SCORE_THRESHOLD), split, dataset, advance=advance)
+    except ValueError as error:
+        show.warn(UNMEASURED.format(error))
+        return None
+    found = thresholds(lay(seen.split, dataset.category_ids, seen.results), len(detector.labels))
+    if found is None:
+        show.warn(UNMEASURED.format(f"the {variant} file finds nothing on {len(split)} validation images"))
+    return found
 
 
 def thresholds(laid: Laid, n_classes: int) -> Thresholds | None:

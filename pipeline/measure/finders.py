@@ -18,7 +18,7 @@ from PIL import Image
 
 from micro_yolo.pipeline.store import runs
 from micro_yolo.tflite.contract import Nms
-from micro_yolo.tflite.decode import Detections, Outputs, decode
+from micro_yolo.tflite.decode import Detections, Outputs, decode, enough
 from micro_yolo.tflite.heads import GridLike
 from micro_yolo.tflite.image import Fit, load_image, resize
 
@@ -72,12 +72,14 @@ class Facts:
         resize: rule of tflite.image.RULES by which pictures get there.
         score_threshold: detections score more than this.
         iou_threshold: of two boxes of a class that overlap more than this the weaker goes; None: the file has its own.
+        max_detections: the most of a picture.
     """
 
     size: tuple[int, int]
     resize: str
     score_threshold: float
     iou_threshold: float | None
+    max_detections: int = Nms.max_detections
 
 
 class Predictor(Protocol):
@@ -143,7 +145,8 @@ class GridPredictor:
                 coding=self._coding,
                 score_threshold=self.facts.score_threshold,
                 iou_threshold=Nms.iou_threshold if self.facts.iou_threshold is None else self.facts.iou_threshold,
-                max_detections=Nms.max_detections,
+                max_detections=self.facts.max_detections,
+                pre_nms=enough(self.facts.max_detections),
             )
             for image in range(len(pixels))
         ]
@@ -152,9 +155,15 @@ class GridPredictor:
 class OurFile:
     """A file with a contract; `sha256` is the contract's."""
 
-    def __init__(self, detector: Detector, score: float | None = None, iou: float | None = None) -> None:
-        """Thresholds are the contract's unless given. Raises ValueError for an `iou` that the file cannot have."""
+    def __init__(
+        self, detector: Detector, score: float | None = None, iou: float | None = None, most: int | None = None
+    ) -> None:
+        """Thresholds and the `most` of a picture are the contract's unless given.
+
+        Raises ValueError for an `iou` or a `most` that the file cannot have.
+        """
         detector.check_iou(iou)
+        detector.check_most(most)
         nms = detector.contract.nms
         self.detector, self.labels, self.sha256 = detector, detector.labels, detector.contract.model_sha256
         self.facts = Facts(
@@ -162,6 +171,7 @@ class OurFile:
             detector.contract.input.resize,
             nms.score_threshold if score is None else score,
             nms.iou_threshold if iou is None else iou,
+            nms.max_detections if most is None else most,
         )
 
     def detect(self, pictures: Sequence[Picture], advance: Advance = _nothing) -> Iterator[Found | str]:
@@ -173,18 +183,27 @@ class OurFile:
         return _looked(self._found, images, self.facts, 1)
 
     def _found(self, pixels: np.ndarray) -> list[Detections]:
-        return [self.detector.found(image, self.facts.score_threshold, self.facts.iou_threshold) for image in pixels]
+        facts = self.facts
+        how = (facts.score_threshold, facts.iou_threshold, facts.max_detections)
+        return [self.detector.found(image, *how) for image in pixels]
 
 
 class ForeignFile:
     """A detector of somebody else, which looks at all pictures in a process of its own; `sha256` is the file's."""
 
-    def __init__(self, path: Path, foreign: Foreign, score: float | None = None, threads: int = 1) -> None:
-        """`score` is tflite.foreign's unless given."""
+    def __init__(
+        self,
+        path: Path,
+        foreign: Foreign,
+        score: float | None = None,
+        threads: int = 1,
+        most: int = Nms.max_detections,
+    ) -> None:
+        """`score` is tflite.foreign's unless given; `most` is what is measured of a picture."""
         from micro_yolo.tflite.foreign import SCORE_THRESHOLD
 
         self.path, self.foreign, self.sha256 = path, foreign, runs.sha256(path)
-        self.facts = Facts(foreign.size, "stretch", SCORE_THRESHOLD if score is None else score, None)
+        self.facts = Facts(foreign.size, "stretch", SCORE_THRESHOLD if score is None else score, None, most)
         self._labels, self._threads = foreign.labels, threads
 
     @property
@@ -223,19 +242,24 @@ class ForeignFile:
 
 
 def open_file(
-    path: Path, *, score: float | None = None, iou: float | None = None, threads: int = 1
+    path: Path,
+    *,
+    score: float | None = None,
+    iou: float | None = None,
+    threads: int = 1,
+    most: int | None = None,
 ) -> OurFile | ForeignFile:
     """The predictor of a .tflite: ours if it has a contract, else by what the file says itself.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is damaged, is no detector, or cannot have the thresholds.
+        ValueError: it is damaged, is no detector, or cannot have the thresholds or the `most` of a picture.
     """
     from micro_yolo.tflite import foreign, inspect
     from micro_yolo.tflite.detector import Detector
 
     try:
-        return OurFile(Detector(path, threads=threads), score, iou)
+        return OurFile(Detector(path, threads=threads), score, iou, most)
     except FileNotFoundError:
         if not path.is_file():
             raise
@@ -249,7 +273,7 @@ def open_file(
         ) from None
     if iou is not None:
         raise ValueError(f"iou: {path} suppresses by itself; allowed: leave --iou out")
-    return ForeignFile(path, found, score, threads)
+    return ForeignFile(path, found, score, threads, Nms.max_detections if most is None else most)
 
 
 def _looked(

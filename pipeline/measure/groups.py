@@ -67,9 +67,9 @@ def groups(laid: Laid, n_classes: int, size: tuple[int, int], least: float) -> l
         name = f"under {high} px" if not low else f"{low} px and more" if high == np.inf else f"{low} to {high} px"
         said += group("size in the input", name, real & (sides >= low) & (sides < high))
     said += group("overlap with another", "none", real & (close == 0))
-    for low, high in zip(_OVERLAPS, (*_OVERLAPS[1:], np.inf), strict=True):
-        name = f"IoU above {low:g}" if high == np.inf else f"IoU {low:g} to {high:g}"
-        said += group("overlap with another", name, real & (close > low) & (close <= high))
+    for apart, near in zip(_OVERLAPS, (*_OVERLAPS[1:], np.inf), strict=True):
+        name = f"IoU above {apart:g}" if near == np.inf else f"IoU {apart:g} to {near:g}"
+        said += group("overlap with another", name, real & (close > apart) & (close <= near))
     rows_at = [matched(laid, at) for at in _IOUS]
     solid = np.bincount(owner[real], minlength=len(split))
     for fewest, most in crowds(solid):

@@ -20,6 +20,8 @@ from micro_yolo.tflite.contract import Nms
 from micro_yolo.tflite.heads import GridLike
 
 SCORE_THRESHOLD = 0.001
+# Detections of a picture that COCO counts.
+MOST = 100
 _SIZES = ("all", "small", "medium", "large")
 
 
@@ -81,7 +83,7 @@ def measure_split(
         ValueError: no image of the split can be read, or the model cannot be run.
     """
     seen = look(predictor, split, dataset, classes=classes, advance=advance)
-    return measured(seen, dataset), seen.results
+    return measured(seen, dataset, predictor.facts.max_detections), seen.results
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,12 +149,14 @@ def look(
     )
 
 
-def measured(seen: Seen, dataset: Dataset) -> dict[str, Any]:
+def measured(seen: Seen, dataset: Dataset, most: int = MOST) -> dict[str, Any]:
     """The metrics of `coco_metrics` and images, images_per_second, model_ms and skipped, as Seen has them.
+
+    `most` detections of a picture count, but no fewer than COCO's 100.
 
     Where classes could be left out, detections_left_out too.
     """
-    metrics = coco_metrics(seen.split, dataset.category_ids, seen.results, dataset.names)
+    metrics = coco_metrics(seen.split, dataset.category_ids, seen.results, dataset.names, max(most, MOST))
     metrics |= {
         "images": len(seen.split),
         "images_per_second": len(seen.split) / seen.seconds,
@@ -182,6 +186,7 @@ def coco_metrics(
     category_ids: Sequence[int],
     results: Sequence[Mapping[str, Any]],
     names: Sequence[str] | None = None,
+    most: int = MOST,
 ) -> dict[str, Any]:
     """COCO's average precision of `results` against the boxes of `split`, in points (0..100).
 
@@ -190,19 +195,23 @@ def coco_metrics(
         category_ids: the source's id of each class.
         results: detections, or records in COCO's results format.
         names: of the classes, told apart by the category ids where they repeat; default: the category ids.
+        most: detections of a class in a picture, the best, that count.
 
     Returns:
         AP (mean over IoU 0.50:0.95), AP50, AP75, AP_small, AP_medium, AP_large (areas below 32² and 96² pixels, and
-        above), AR100, and per_class: name -> {AP, AP50, boxes}. NaN where there is no ground truth.
+        above), AR100 (or whatever `most` is), and per_class: name -> {AP, AP50, boxes}. NaN where there is no ground
+        truth.
     """
     names = [str(i) for i in category_ids] if names is None else distinct(names, category_ids)
-    precision, recall = _accumulate(split, category_ids, results)  # (IoU, recall, class, area), (IoU, class, area)
+    precision, recall = _accumulate(
+        split, category_ids, results, most
+    )  # (IoU, recall, class, area), (IoU, class, area)
     metrics: dict[str, Any] = {
         "AP": _mean(precision[..., 0]),
         "AP50": _mean(precision[0, :, :, 0]),
         "AP75": _mean(precision[5, :, :, 0]),
         **{f"AP_{area}": _mean(precision[..., i]) for i, area in enumerate(_SIZES) if i},
-        "AR100": _mean(recall[..., 0]),
+        f"AR{most}": _mean(recall[..., 0]),
     }
     counts = np.bincount(split.classes[~split.crowd], minlength=len(category_ids))
     metrics["per_class"] = {
@@ -217,7 +226,7 @@ def coco_metrics(
 
 
 def precision_curves(
-    split: Split, category_ids: Sequence[int], results: Sequence[Mapping[str, Any]]
+    split: Split, category_ids: Sequence[int], results: Sequence[Mapping[str, Any]], most: int = MOST
 ) -> tuple[np.ndarray, np.ndarray]:
     """Precision over recall at IoU 0.50 for each class, as pycocotools interpolates it; its mean is the class's AP50.
 
@@ -225,11 +234,12 @@ def precision_curves(
         split: the ground truth.
         category_ids: the source's id of each class.
         results: detections, or records in COCO's results format.
+        most: as of `coco_metrics`.
 
     Returns:
         recall (101,) and precision (101, classes), both 0..1; precision is NaN for a class without ground truth.
     """
-    precision = _accumulate(split, category_ids, results, levels=1, areas=1)[0][0, :, :, 0]
+    precision = _accumulate(split, category_ids, results, most, levels=1, areas=1)[0][0, :, :, 0]
     return np.linspace(0, 1, len(precision)), np.where(precision < 0, np.nan, precision)
 
 
@@ -237,11 +247,12 @@ def _accumulate(
     split: Split,
     category_ids: Sequence[int],
     results: Sequence[Mapping[str, Any]],
+    most: int,
     *,
     levels: int | None = None,
     areas: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pycocotools' precision (IoU, recall, class, area) and recall (IoU, class, area) at 100 detections an image.
+    """Pycocotools' precision (IoU, recall, class, area) and recall (IoU, class, area) at `most` detections an image.
 
     With `levels` and `areas` only at the first so many IoUs (0.50 is the first) and areas (all is the first).
 
@@ -252,7 +263,7 @@ def _accumulate(
 
     asked = Params(iouType="bbox")
     asked.iouThrs, asked.areaRng = asked.iouThrs[:levels], asked.areaRng[:areas]
-    asked.maxDets = asked.maxDets[-1:]
+    asked.maxDets = [most]
     shape = (len(asked.iouThrs), len(category_ids), len(asked.areaRng))
     recall = np.full(shape, -1.0)
     precision = np.full((shape[0], len(asked.recThrs), *shape[1:]), -1.0)

@@ -13,14 +13,15 @@ from micro_yolo.pipeline.show.listing import listing, points
 if TYPE_CHECKING:
     from rich.table import Table
 
-_TOTALS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR100")
+_TOTALS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
 _MISTAKES = 5
 
 
 def totals(metrics: Mapping[str, Any]) -> Table:
     """AP of all classes together."""
-    table = listing(*(name.removeprefix("AP_") for name in _TOTALS), "images/s", words=())
-    table.add_row(*(points(metrics[name]) for name in _TOTALS), f"{metrics['images_per_second']:.1f}")
+    names = (*_TOTALS, *(name for name in metrics if name.startswith("AR")))
+    table = listing(*(name.removeprefix("AP_") for name in names), "images/s", words=())
+    table.add_row(*(points(metrics[name]) for name in names), f"{metrics['images_per_second']:.1f}")
     return table
 
 

@@ -42,6 +42,23 @@ def draw_history(history: Sequence[dict[str, Any]], path: Path) -> Path:
     return save(figure, path)
 
 
+def draw_curve(curve: Sequence[dict[str, Any]], path: Path) -> Path:
+    """AP and AP50 against the number of training images, each twice the one before, as a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    images = [point["images"] for point in curve]
+    for name, label in (("AP50", "AP50"), ("AP", "AP50:95")):
+        axes.plot(images, [point[name] for point in curve], marker="o", label=label)
+    axes.set(xlabel="training images", ylabel="points on validation, int8 file", xscale="log", ylim=(0, 100))
+    axes.set_xticks(images, [str(count) for count in images], minor=False)
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return save(figure, path)
+
+
 def draw_search(candidates: Sequence[dict[str, Any]], path: Path) -> Path:
     """AP50 of each combination of kernel sizes (Micro-YOLO's figure 4) over its parameters and MACs, as a PNG.
 

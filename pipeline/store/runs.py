@@ -32,10 +32,12 @@ WEIGHTS = "model.weights.h5"
 CONFIG = "config.json"
 METRICS = "metrics.json"
 HISTORY = "history.csv"
-# What commands leave in a run beside its stages: the table of its files, layer by layer, edge compilers.
+# What commands leave in a run beside its stages: the table of its files, layer by layer, edge compilers, AP by the
+# number of images.
 COMPARED = "stages.json"
 DEBUG, DEBUGGED = "debug", "debug.json"
 EDGE = "edge.json"
+CURVE = Path("curve") / "curve.json"
 _RECORDED = (
     "micro-yolo",
     "tensorflow",

@@ -13,6 +13,8 @@ from micro_yolo.tflite.image import SUFFIXES, walk
 RECORD = "detections.json"
 CROPS = "crops"
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".mts", ".m2ts")
+# A camera as Linux names it.
+_CAMERA = re.compile(r"^/dev/video(\d+)$")
 # A scheme of one letter is a drive of Windows. A Path has lost one of the two slashes.
 _URL = re.compile(r"(?i)^([a-z][a-z0-9+.-]+):/+")
 _STREAMS = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "tcp", "srt", "mms")
@@ -48,11 +50,12 @@ def find(paths: tuple[Path, ...], out: Path) -> Named:
     cameras: dict[int, None] = {}
     own = 0
     for path in paths:
+        device = _CAMERA.match(str(path))
+        if device or (path.name.isdecimal() and str(path) == path.name and not path.exists()):
+            cameras[int(device[1] if device else path.name)] = None
+            continue
         if path.exists():
             matches = [path]
-        elif path.name.isdecimal() and str(path) == path.name:
-            cameras[int(path.name)] = None
-            continue
         else:
             _refuse_address(path)
             matches = _matches(path)
@@ -112,6 +115,11 @@ def _in_folder(folder: Path, out: Path) -> tuple[list[Path], int]:
         left_out = f" but {own} that predictions wrote" if own else f"; looked for {known}"
         raise ValueError(f"{folder}: no pictures in this folder{left_out}")
     return sorted(found), own
+
+
+def text(path: Path | str) -> str:
+    r"""A path as text that can be written and shown: what is not UTF-8 in it as ``\udcff``."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def written_names(folder: Path) -> set[str] | None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from micro_yolo.pipeline.store import runs
+from micro_yolo.pipeline.watch.sources import text
 
 # Where a video or camera does not say.
 USUAL_FPS = 30.0
@@ -42,9 +43,9 @@ class Video:
         """Open it. Raises ValueError if it cannot be read, ModuleNotFoundError without OpenCV."""
         cv2 = _cv2()
         self.is_live = isinstance(source, int)
-        self.name = f"camera {source}" if isinstance(source, int) else str(source)
+        self.name = f"camera {source}" if isinstance(source, int) else text(source)
         if isinstance(source, Path) and not source.stat().st_size:
-            raise ValueError(f"{source}: video file is empty")
+            raise ValueError(f"{self.name}: video file is empty")
         self._capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
         if not self._capture.isOpened():
             self._capture.release()

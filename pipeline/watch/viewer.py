@@ -14,6 +14,7 @@ import numpy as np
 
 from micro_yolo.pipeline.measure.finders import ForeignFile, OurFile, Picture, Predictor
 from micro_yolo.pipeline.show.screen import Show
+from micro_yolo.pipeline.watch.sources import text
 from micro_yolo.pipeline.watch.written import Results, Seen, drawn, entries
 from micro_yolo.tflite.decode import Detections
 from micro_yolo.tflite.image import load_image
@@ -53,9 +54,9 @@ class Viewer:
             looked_at = self.finder.detect([Picture(file) for file in files], advance)
             for file, (stem, suffix), found in zip(files, names, looked_at, strict=True):
                 if isinstance(found, str):
-                    yield {"file": str(file), "error": found}
+                    yield {"file": text(file), "error": text(found)}
                     continue
-                seen = Seen(str(file), stem, load_image(file), self._shown(found.detections))
+                seen = Seen(text(file), stem, load_image(file), self._shown(found.detections))
                 yield self.written.picture(seen, suffix, self.opened.labels)
 
     def video(self, source: Path | int, stem: str) -> dict[str, Any]:

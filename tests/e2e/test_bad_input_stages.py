@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from micro_yolo.pipeline.show.draw import unwritable
+
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
@@ -148,8 +150,10 @@ def test_class_names_of_every_kind_come_out_as_they_went_in(messy, trained, expo
     assert Image.open(out / turned["picture"]).size == (48, 64)
     unreadable = {item["file"].rsplit("/", 1)[-1] for item in found["unreadable"]}
     assert unreadable == {"cut.jpg", "cut.png", "empty.jpg", "text.jpg", "val cut.jpg"}
-    warnings = done.stderr.splitlines()
+    # Whether a font here can write them all is the system's business; what it cannot is said.
+    warnings = [line for line in done.stderr.splitlines() if "no font here has the letters" not in line]
     assert len(warnings) == len(unreadable)
+    assert ("no font here has the letters" in done.stderr) == bool(unwritable(NAMES))
     assert all(line.startswith("warning: skipped ") for line in warnings)
 
 
@@ -206,7 +210,7 @@ def test_no_picture_is_left_half_written(exported, messy, tmp_path):
         text=True,
     )
     assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
+    (line,) = [line for line in done.stderr.splitlines() if "no font here has the letters" not in line]
     assert "File too large" in line
     assert not list((tmp_path / "o").iterdir())
 

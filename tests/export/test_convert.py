@@ -333,6 +333,41 @@ def test_the_threshold_is_measured_on_the_file(own_run: Path, believed: Path) ->
         assert len(predict.run(more).images[0]["detections"]) > len(scores)
 
 
+@pytest.mark.parametrize("head", ["detections", "raw"])
+def test_more_than_a_hundred_objects(
+    own_run: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], head: Any
+) -> None:
+    from micro_yolo.pipeline import evaluate
+
+    config = Config(run=own_run, float32=True, head=head, score_samples=0, out=tmp_path)
+    (usual,) = stage.run(config).files
+    (more,) = stage.run(replace(config, max_detections=300, overwrite=True, out=tmp_path / "more")).files
+    assert (usual.contract.nms.max_detections, usual.contract.nms.pre_nms) == (100, 1000)
+    assert (more.contract.nms.max_detections, more.contract.nms.pre_nms) == (300, 3000)
+    picture = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    counts = [len(Detector(file.path).detect(picture, 0.001)) for file in (usual, more)]
+    assert counts[0] == 100 < counts[1] <= 300
+    asked = evaluate.Config(model=more.path, data=tiny_data, out=tmp_path / "out")
+    found = evaluate.run(asked).metrics
+    assert found["max_detections"] == 300 and "AR300" in found and "AR100" not in found
+    fewer = evaluate.run(replace(asked, max_detections=20)).metrics
+    records = runs.read_json(next((tmp_path / "out").glob("coco_*.json")))
+    assert fewer["max_detections"] == 20 and len(records) <= 4 * 20 and "AR100" in fewer
+    asked = replace(asked, model=usual.path, max_detections=300)
+    if head == "raw":
+        assert evaluate.run(asked).metrics["max_detections"] == 300
+    else:
+        with pytest.raises(
+            ValueError, match=r"gives at most 100 of a picture, got 300; `.*--max-detections 300` makes"
+        ):
+            evaluate.run(asked)
+    evaluate.command(evaluate.Config(run=own_run, max_detections=300, out=tmp_path / "out"))
+    assert "AR300" in capsys.readouterr().out
+    for bad in (Config(run=own_run, max_detections=0), evaluate.Config(run=own_run, max_detections=0)):
+        with pytest.raises(ValueError, match=r"^max_detections: must be at least 1, got 0$"):
+            (stage if isinstance(bad, Config) else evaluate).run(bad)
+
+
 def test_a_threshold_that_cannot_be_measured_is_told(own_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = Config(run=own_run, float32=True, overwrite=True)
     (file,) = stage.run(replace(config, score_samples=0)).files

@@ -154,16 +154,6 @@ def test_classes_are_compared_by_name(
     assert "of the 4 classes that it knows: AP " in said.out and "not kept; --out FOLDER keeps the results" in said.out
 
 
-def test_classes_of_one_name_have_lines_of_their_own(exported: Path, believed: Path, tmp_path: Path) -> None:
-    where = believed_as(believed, tmp_path / "same", lambda names: [names[1], names[1], *names[2:]])
-    model = exported / "export" / "model_float32.tflite"
-    found = stage.run(Config(model=model, data=where, split="train", out=tmp_path / "out")).metrics
-    same = [name for name in found["per_class"] if name.endswith(")")]
-    assert len(found["per_class"]) == 5 and len(same) == 2 and same[0][:-3] == same[1][:-3]
-    usual = stage.run(Config(model=model, data=believed, split="train", out=tmp_path / "usual")).metrics["per_class"]
-    assert [row["boxes"] for row in found["per_class"].values()] == [row["boxes"] for row in usual.values()]
-
-
 def believed_as(believed: Path, root: Path, renamed: Callable[[list[str]], list[str]]) -> Path:
     """The set with other names of its classes, and their ids by the place of the old names among the new."""
     shutil.copytree(believed, root)

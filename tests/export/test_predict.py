@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -73,6 +74,23 @@ def test_unreadable_pictures_are_named_and_counted(
     said = capsys.readouterr()
     assert "broken.jpg: not an image" in said.err
     assert "3 pictures, 1 skipped" in said.out
+
+
+def test_one_odd_entry_costs_no_other(model: Path, pictures: Path, tmp_path: Path) -> None:
+    """A name that is no UTF-8, a link to itself, a pipe."""
+    try:
+        shutil.copy(next(pictures.iterdir()), os.fsencode(pictures) + b"/odd\xff.jpg")
+    except OSError:
+        pytest.skip("a file system of names in UTF-8")
+    (pictures / "round").symlink_to("round")
+    os.mkfifo(pictures / "pipe.jpg")
+    config = Config(images=(pictures,), model=model, out=tmp_path / "out", csv=True, txt=True, save_crops=True)
+    predicted = stage.run(config)
+    assert len(predicted.images) == 4 and not predicted.unreadable
+    record = json.loads(predicted.detections.read_text(encoding="utf-8"))
+    assert "odd\\udcff.jpg" in [image["picture"] for image in record["images"]]
+    with pytest.raises(ValueError, match=r"pipe\.jpg: image cannot be read \(not a regular file\)"):
+        stage.run(Config(images=(pictures / "pipe.jpg",), model=model, out=tmp_path / "none"))
 
 
 def test_nothing_readable(model: Path, tmp_path: Path) -> None:

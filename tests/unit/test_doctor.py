@@ -126,6 +126,15 @@ def test_doubled_boxes_and_objects_of_two_classes() -> None:
     assert finding.spots == ((Spot("val", 0, (0, 1), "bolt and nut"),), (Spot("train", 0, (0, 1), "bolt twice"),))
 
 
+@pytest.mark.parametrize("block", [1, 7, 1 << 20])
+def test_pairs_are_found_whatever_the_number_of_boxes(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boxes, "_BLOCK", block)
+    row = [(0, 10 * n, 10, 10 * n + 9, 19) for n in range(9)]
+    train = split("train", [[*row, row[2], row[8]]])
+    (finding,) = boxes.doubtful(dataset(train))
+    assert {group[0].rows for group in finding.spots} == {(2, 9), (8, 10)}
+
+
 def test_slivers() -> None:
     (finding,) = boxes.doubtful(dataset(split("train", [[(0, 10, 10, 11.5, 60), (0, 10, 10, 60, 60)]])))
     assert finding.says.startswith("1 box less than 2 pixels wide or high")

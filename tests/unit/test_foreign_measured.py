@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scenes import IDS, at, results_of, split_of
 from ssd_file import ssd
 
 from micro_yolo.pipeline import evaluate
-from micro_yolo.pipeline.measure.classes import matched
+from micro_yolo.pipeline.measure.classes import distinct, matched
+from micro_yolo.pipeline.measure.metrics import coco_metrics
 from micro_yolo.pipeline.store import runs
 
 # What the file of ssd_file finds in a picture of 200 x 100: a person at the upper left, a cat in the lower half.
@@ -161,3 +163,15 @@ def test_scores_that_the_file_drops_by_itself_are_told_of(tmp_path: Path, capsys
     evaluate.command(evaluate.Config(model=model, data=data))
     told = capsys.readouterr().err
     assert told == f"warning: {model} drops what scores below 0.3 by itself, which lowers its average precision\n"
+
+
+def test_classes_of_one_name_have_lines_of_their_own() -> None:
+    split = split_of([(0, at(0, 0)), (1, at(50, 0)), (2, at(0, 50))])
+    results = results_of([(0, at(0, 0), 0.9), (2, at(0, 50), 0.9)])
+    found = coco_metrics(split, IDS, results, ("door", "door", "car"))["per_class"]
+    assert {name: row["AP50"] for name, row in found.items()} == {
+        "door (5)": pytest.approx(100),
+        "door (9)": 0,
+        "car": pytest.approx(100),
+    }
+    assert distinct(("a", "b", "a")) == ("a (0)", "b", "a (2)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -157,3 +158,13 @@ def test_a_resized_image_is_bytes_and_says_how(rule: str) -> None:
     assert (small.dtype, small.shape, fit.rule) == (np.uint8, (16, 17, 3), rule)
     with pytest.raises(ValueError, match=r"sizes must be positive \(height, width\), got \(9, 31\) -> \(16, 0\)$"):
         resize(np.full((9, 31, 3), 7, np.uint8), (16, 0), rule)
+
+
+def test_only_files_are_read_and_none_that_fills_the_memory(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(ValueError, match=r"pipe\.jpg: image cannot be read \(not a regular file\)$"):
+        load_image(tmp_path / "pipe.jpg")
+    with open(tmp_path / "huge.jpg", "wb") as file:
+        file.truncate(images.MAX_BYTES + 1)
+    with pytest.raises(ValueError, match=r"huge\.jpg: image file has 2147483649 bytes; allowed: 2147483648$"):
+        load_image(tmp_path / "huge.jpg")

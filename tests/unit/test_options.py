@@ -48,7 +48,7 @@ def test_defaults_are_the_commands(stage: Any) -> None:
 
 def test_the_signature_has_the_defaults_of_its_stage() -> None:
     epochs = [inspect.signature(f).parameters["epochs"].default for f in (micro_yolo.train, micro_yolo.Run.prune)]
-    assert epochs == [40, 20]
+    assert epochs == [None, 20]
 
 
 def test_options_in_groups() -> None:
@@ -131,3 +131,14 @@ def test_a_screen_is_closed_also_after_an_error(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(KeyboardInterrupt):
         call(types.SimpleNamespace(Config=train.Config, run=run), {}, {}, micro_yolo.Screen())
     assert closed
+
+
+@pytest.mark.parametrize(("images", "epochs"), [(1, 300), (40, 300), (292, 41), (1200, 10), (100_000, 10)])
+def test_few_images_are_shown_more_often(images: int, epochs: int) -> None:
+    assert Recipe().settled(images).passes == epochs
+    assert Recipe(epochs=7).settled(images).passes == 7
+
+
+def test_a_recipe_without_epochs_trains_nothing() -> None:
+    with pytest.raises(ValueError, match="epochs: must be told"):
+        _ = Recipe().passes

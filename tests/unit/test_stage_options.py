@@ -10,7 +10,7 @@ from micro_yolo.pipeline import prune, qat, search, train
 from micro_yolo.pipeline.learn.options import Options, parse_size
 
 SHARED = {"run", "data", "batch", "recipe", "augment", "cache_gib", "cache", "xla", "seed", "resume", "overwrite"}
-TRAIN = {"arch", "size", "anchors", "resize", "precision", "freeze", "val_fraction"}
+TRAIN = {"arch", "size", "anchors", "resize", "precision", "init", "freeze", "val_fraction", "train_images"}
 
 
 @pytest.mark.parametrize(

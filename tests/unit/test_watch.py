@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 
 from micro_yolo.pipeline.data import load
 from micro_yolo.pipeline.watch import written
-from micro_yolo.pipeline.watch.sources import find
+from micro_yolo.pipeline.watch.sources import find, text
 from micro_yolo.pipeline.watch.written import Forms, Seen, entries, folder_name, results
 from micro_yolo.tflite.decode import Detections
 
@@ -64,6 +65,25 @@ def test_a_number_is_a_camera_unless_a_file_has_it_for_a_name(tmp_path: Path, mo
     Path("0").touch()
     named = find((Path("0"),), tmp_path / "out")
     assert (names(named.pictures), named.cameras) == (["0"], ())
+
+
+def test_a_camera_by_its_device(tmp_path: Path) -> None:
+    assert find((Path("/dev/video2"),), tmp_path).cameras == (2,)
+
+
+def test_what_is_no_file_is_not_in_a_folder(folder: Path, tmp_path: Path) -> None:
+    """A pipe, which would be waited for for ever, and a link to itself."""
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "loop.jpg").symlink_to("loop.jpg")
+    (folder / "round").symlink_to("round")
+    assert names(find((folder,), tmp_path / "out").pictures) == ["a.PNG", "b.jpg", "c.heic"]
+    with pytest.raises(FileNotFoundError, match=r"loop\.jpg: no such picture or folder$"):
+        find((folder / "loop.jpg",), tmp_path / "out")
+
+
+def test_names_that_are_no_text_can_be_written_and_shown() -> None:
+    assert text(Path("a\udcff.jpg")) == "a\\udcff.jpg"
+    assert text("ü 猫") == "ü 猫"
 
 
 @pytest.mark.parametrize(
