@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from c_decoder import SANITIZED, STRICT, CDecoder, build, compiler
 
-from micro_yolo.pipeline import convert
+from micro_yolo.model.spec import Arch
+from micro_yolo.pipeline import convert, edge
 from micro_yolo.tflite import contract as contracts
-from micro_yolo.tflite import inspect, tflm
+from micro_yolo.tflite import edit, inspect, tflm
+from micro_yolo.tflite.budget import Budget, n_bytes
 from micro_yolo.tflite.decode import Detections, decode
 from micro_yolo.tflite.interpreter import REFERENCE, Interpreter
+from micro_yolo.tflite.resized import at_size
 from micro_yolo.tflite.slim import slim
 
 pytest.importorskip("tflite_micro", reason="tflite-micro is not installed: pip install 'micro-yolo[mcu]'")
@@ -240,10 +245,10 @@ def test_cross_compilers_take_it(made: Path, target: str, tmp_path: Path, capsys
         build([gcc, *STRICT, "-Os", "-ffunction-sections", *options, "-c", file], work)
         size = build([gcc.replace("gcc", "size"), "-A", file.replace(".c", ".o")], work)
         sums: dict[str, int] = {}
-        for section, n_bytes in re.findall(r"^(\.\S+)\s+(\d+)", size, re.M):
+        for section, taken in re.findall(r"^(\.\S+)\s+(\d+)", size, re.M):
             kind = next((kind for kind in (".text", ".rodata", ".data", ".bss") if section.startswith(kind)), None)
             if kind:
-                sums[kind] = sums.get(kind, 0) + int(n_bytes)
+                sums[kind] = sums.get(kind, 0) + int(taken)
         with capsys.disabled():
             print(f"\n{target:11} {file:16} {', '.join(f'{kind} {n}' for kind, n in sums.items() if n)}", end="")
         if file == "micro_yolo.c":
@@ -295,3 +300,82 @@ def test_the_arena_is_the_least(raw: bytes) -> None:
     tflm.Micro(raw, arena_bytes=used.arena_bytes)
     with pytest.raises(ValueError, match=r"an arena of [\d,]+ bytes is too small; `python -m pipeline\.edge"):
         tflm.Micro(raw, arena_bytes=used.arena_bytes - 16)
+
+
+def test_at_another_size_it_takes_what_a_file_of_that_size_takes(raw: bytes, tiny: Arch, weighted: Any) -> None:
+    from micro_yolo.model.build import build, deployable
+    from micro_yolo.tflite.convert import convert as converted
+
+    size = (128, 192)
+    bigger = build(tiny.resized(size))
+    bigger.set_weights(weighted.get_weights())
+    noise = list(np.random.default_rng(0).integers(0, 256, (4, *size, 3), np.uint8))
+    whole = converted(deployable(tiny.resized(size), bigger), "int8", noise)
+    grown = at_size(raw, size)
+    shapes = [[each.shape for each in inspect.read(data).tensors if not each.constant] for data in (grown, whole)]
+    assert sorted(shapes[0]) == sorted(shapes[1])
+    one, other = tflm.measure(grown), tflm.measure(whole)
+    assert one.activation_bytes == other.activation_bytes and abs(one.arena_bytes - other.arena_bytes) <= 64
+    pixels = noise[0]
+    micro, litert = tflm.Micro(grown), Interpreter(grown, backend=REFERENCE)
+    micro.look(pixels)
+    litert.look(pixels)
+    np.testing.assert_array_equal(micro.stored(0), litert.tensor(litert.model.outputs[0]))
+
+
+def test_sizes_that_do_not_go(exported: Path, raw: bytes) -> None:
+    with pytest.raises(ValueError, match=r"has no whole counterpart at \[65, 96\]; allowed: multiples"):
+        at_size(raw, (65, 96))
+    with pytest.raises(ValueError, match="makes no picture"):
+        at_size((exported / "export/model_int8.tflite").read_bytes(), (128, 192))
+
+
+def test_the_command_measures_and_draws(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = made / "tiny.tflite", tmp_path / "edge.json"
+    config = edge.Config((path,), target="tflm", arena="100K", flash="20K", json=out)
+    found = edge.run(config).found[str(path)]["tflm"]
+    assert capsys.readouterr() == ("", "")
+    assert isinstance(found, Budget) and found.flash_bytes == len(slim(path.read_bytes()))
+    assert sum(share.n_bytes for share in found.peak) == max(found.profile) <= found.arena.activation_bytes
+    assert found.fitting is not None and found.fitting_arena <= 100 << 10
+    height, width = found.fitting
+    assert height * 96 == width * 64
+    above = at_size(path.read_bytes(), (height + 32, (height + 32) * 96 // 64))
+    assert tflm.measure(above).arena_bytes > 100 << 10
+    edge.command(replace(config, overwrite=True))
+    shown = capsys.readouterr().out
+    assert "measured by TensorFlow Lite for Microcontrollers" in shown and "█" in shown
+    assert f"fits an arena of 102,400 bytes: {height}x{width} (height x width)" in shown
+    assert "flash: needs 25," in shown and "more than the 20,480 given" in shown
+    assert json.loads(out.read_text())["edge"][str(path)]["tflm"]["arena"]["arena_bytes"] == found.arena.arena_bytes
+    edge.command(replace(config, arena="10K", flash=None, json=None))
+    shown = capsys.readouterr().out
+    assert "no input size fits an arena of 10,240 bytes" in shown and "more than the 10,240 given" in shown
+
+
+@pytest.mark.parametrize("text", ["", "256", "0", "-1", "1G", "x", "1.5M"])
+def test_memory_in_words(text: str) -> None:
+    if text == "256":
+        assert (n_bytes("256", "arena"), n_bytes("256K", "arena"), n_bytes("1 MiB", "arena")) == (256, 1 << 18, 1 << 20)
+        return
+    with pytest.raises(ValueError, match=r"arena: must be bytes, got .*; allowed: 256K, 1M, 300000"):
+        n_bytes(text, "arena")
+
+
+def test_a_shape_that_changes_is_told_by_its_tensor(raw: bytes) -> None:
+    graph = edit.Graph.of(raw)
+    op = graph.main.operators[3]
+    tensor = graph.main.tensors[op.outputs[0]]
+    tensor.shapeSignature = np.array([-1, *tensor.shape[1:]], np.int32)
+    with pytest.raises(
+        ValueError, match=f"shapes that change: .* of {graph.op_name(op)} has one; convert it with a fixed"
+    ):
+        tflm.measure(graph.pack())
+
+
+def test_an_operator_it_does_not_have_is_told_by_name_and_tensor(raw: bytes) -> None:
+    graph = edit.Graph.of(raw)
+    op = next(op for op in graph.main.operators if graph.op_name(op) == "LOGISTIC")
+    op.opcodeIndex = graph.code("GELU")
+    with pytest.raises(ValueError, match=r"TFLM .*GELU, which makes \S+ \(int8 \["):
+        tflm.measure(graph.pack())
