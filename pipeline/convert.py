@@ -39,6 +39,8 @@ PROG = "python -m pipeline.convert"
 LABELS = "labels.txt"
 # Images the finished file and Keras are compared on; more only cost time.
 COMPARED = 8
+# Bits of a weight that fit twice in a byte.
+FEW = 4
 _TARGET_HELP = (
     f"Also make what others need, several by commas: {'; '.join(f'{n}, {t.help}' for n, t in TARGETS.items())}."
 )
@@ -66,6 +68,8 @@ class Config:
     """What comes out: detections, decoded and suppressed in the file, or raw grids, for accelerators."""
     squeeze: Literal["mean", "pool"] = "mean"
     """How gates average over the picture: by a mean, or by a pool, which accelerators run faster."""
+    pack: Literal["none", "int4"] = "none"
+    """Kernels of 4 bits or fewer in int8 files: a byte each, or two in a byte, which halves them."""
     samples: int = 200
     """Training images to calibrate int8 and int16x8 on."""
     score_samples: int = 500
@@ -146,6 +150,11 @@ def run(config: Config, show: Show = QUIET) -> Converted:
     if config.squeeze == "pool" and not any(row.se for row in trained.arch.rows):
         raise ValueError(f"squeeze: pool is for networks with gates, {trained.arch.name} has none; allowed: mean")
     variants = config.variants
+    bits = (trained.quantization or {}).get("bits", 8)
+    if config.pack == "int4" and ("int8" not in variants or bits > FEW):
+        raise ValueError(
+            f"pack: int4 is for --int8 after `python -m pipeline.qat --bits {FEW}` or fewer, got {bits}; allowed: none"
+        )
     export = trained.run / runs.EXPORT if config.out is None else config.out
     parents = {f"{trained.stage.name}/{name}": runs.sha256(trained.stage / name) for name in (runs.ARCH, runs.WEIGHTS)}
     planned = [
@@ -172,7 +181,7 @@ def run(config: Config, show: Show = QUIET) -> Converted:
     from micro_yolo.model.heads import head_of
     from micro_yolo.pipeline.measure.f1 import measured_on
     from micro_yolo.tflite import convert as converting
-    from micro_yolo.tflite import squeeze
+    from micro_yolo.tflite import nibbles, squeeze
     from micro_yolo.tflite.detector import Detector
 
     coding = head_of(trained.arch).coding
@@ -200,6 +209,9 @@ def run(config: Config, show: Show = QUIET) -> Converted:
         data = converting.convert(model, variant, samples if variant in converting.CALIBRATED else (), aware=kind)
         data = squeeze.pooled(data) if config.squeeze == "pool" else data
         differences = converting.check(data, variant, model, samples[:COMPARED])
+        if config.pack == "int4" and variant == "int8":
+            whole, data = data, nibbles.packed(data)
+            nibbles.check_same(data, whole, samples[:COMPARED])
         made = {"raw": data}
         if config.head == "detections":
             rows, n_classes = trained.arch.detections, len(trained.labels)

@@ -5,12 +5,13 @@ TFLite's type for it is int4, -8 to 7; the first of two is the lower half of a b
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from micro_yolo.tflite import edit
 from micro_yolo.tflite.edit import Graph
+from micro_yolo.tflite.interpreter import BUILTIN, Interpreter
 
 # Operators whose kernels may be int4 beside int8 activations -> the version that says so.
 VERSIONS = {"CONV_2D": 7, "DEPTHWISE_CONV_2D": 7}
@@ -43,7 +44,21 @@ def packed(data: bytes) -> bytes:
         raise ValueError(
             "pack: the file has no kernel of 4 bits or fewer; `python -m pipeline.qat --bits 4` makes them"
         )
-    return without_orphans(graphs[0].tree)
+    return edit.pack_without_orphans(graphs[0].tree)
+
+
+def check_same(made: bytes, before: bytes, samples: Sequence[np.ndarray]) -> None:
+    """Raise ValueError unless both files say the same of each uint8 (h, w, 3) image, by TFLite's own kernels.
+
+    XNNPACK leaves int4 kernels to them, so that with it the numbers may be those that it has when it is off.
+    """
+    one, other = (Interpreter(data, backend=BUILTIN) for data in (made, before))
+    for sample in samples:
+        for interpreter in (one, other):
+            interpreter.look(sample)
+        for name in other.output_tensors:
+            if not np.array_equal(one.stored(name), other.stored(name)):
+                raise ValueError(f"pack: output {name} is not what it was")
 
 
 def _fits(values: np.ndarray) -> bool:
@@ -60,20 +75,6 @@ def unpacked(values: np.ndarray, n: int) -> np.ndarray:
     """uint8 (ceil(n / 2),) -> int8 (n,): the inverse."""
     nibbles = np.stack([values & 15, values >> 4], axis=-1).reshape(-1)[:n].astype(np.int8)
     return np.where(nibbles > _HIGH, nibbles - 16, nibbles).astype(np.int8)
-
-
-def without_orphans(tree: Any) -> bytes:
-    """The bytes of a tree without the constants that nothing reads."""
-    used = {0, *(entry.buffer for entry in tree.metadata or [])}
-    used |= {tensor.buffer for graph in tree.subgraphs for tensor in graph.tensors}
-    numbers = {old: new for new, old in enumerate(sorted(used))}
-    tree.buffers = [tree.buffers[old] for old in numbers]
-    for entry in tree.metadata or []:
-        entry.buffer = numbers[entry.buffer]
-    for graph in tree.subgraphs:
-        for tensor in graph.tensors:
-            tensor.buffer = numbers[tensor.buffer]
-    return edit.pack(tree)
 
 
 def _int4() -> int:

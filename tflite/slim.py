@@ -14,20 +14,12 @@ def slim(data: bytes) -> bytes:
     """
     tree = edit.graph_of(metadata.split(data)[0])
     tree.metadata, tree.metadataBuffer, tree.signatureDefs, tree.description = None, None, None, None
-    used = {0}
     for graph in tree.subgraphs:
         graph.name = None
-        used |= {tensor.buffer for tensor in graph.tensors}
         for tensor in graph.tensors:
             tensor.name = None
             _forget_ranges(tensor)
-    kept = sorted(used)
-    numbers = {old: new for new, old in enumerate(kept)}
-    tree.buffers = [tree.buffers[old] for old in kept]
-    for graph in tree.subgraphs:
-        for tensor in graph.tensors:
-            tensor.buffer = numbers[tensor.buffer]
-    return edit.pack(tree)
+    return edit.pack_without_orphans(tree)
 
 
 def _forget_ranges(tensor: Any) -> None:
