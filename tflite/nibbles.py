@@ -36,7 +36,7 @@ def packed(data: bytes) -> bytes:
                 if graph.dtype(index) != "int8" or stored is None or not _fits(stored.view(np.int8)):
                     continue
                 tensor = graph.main.tensors[index]
-                tensor.type, tensor.buffer = _int4(), graph.buffer(_halves(stored.view(np.int8)))
+                tensor.type, tensor.buffer = _int4(), graph.buffer(halves(stored.view(np.int8)))
                 done.add(index)
                 places += 1
             op.opcodeIndex = graph.code(name, VERSIONS[name])
@@ -65,7 +65,7 @@ def _fits(values: np.ndarray) -> bool:
     return bool(len(values)) and int(values.min()) >= _LOW and int(values.max()) <= _HIGH
 
 
-def _halves(values: np.ndarray) -> np.ndarray:
+def halves(values: np.ndarray) -> np.ndarray:
     """int8 (n,) in -8..7 -> uint8 (ceil(n / 2),)."""
     nibbles = np.pad(values.astype(np.uint8) & 15, (0, len(values) % 2))
     return nibbles[0::2] | nibbles[1::2] << 4

@@ -379,3 +379,20 @@ def test_an_operator_it_does_not_have_is_told_by_name_and_tensor(raw: bytes) -> 
     op.opcodeIndex = graph.code("GELU")
     with pytest.raises(ValueError, match=r"TFLM .*GELU, which makes \S+ \(int8 \["):
         tflm.measure(graph.pack())
+
+
+def test_the_zoos_network_fits_what_its_page_says() -> None:
+    from micro_yolo.model.build import build, deployable
+    from micro_yolo.model.zoo import ARCHS
+    from micro_yolo.tflite.convert import convert as converted
+
+    arch = ARCHS["micro_yolo_mcu"].with_classes(10)
+    noise = list(np.random.default_rng(0).integers(0, 256, (4, *arch.size, 3), np.uint8))
+    model = build(arch)
+    # Statistics of the batch, so that no activation dies.
+    for layer in model.layers:
+        if hasattr(layer, "momentum"):
+            layer.momentum = 0.0
+    model(np.stack(noise).astype(np.float32), training=True)
+    data = converted(deployable(arch, model), "int8", noise)
+    assert tflm.measure(slim(data)).arena_bytes <= 256 << 10 and len(slim(data)) <= 400 << 10
