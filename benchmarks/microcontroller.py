@@ -70,7 +70,14 @@ def run(config: Config) -> None:
             found.append([stored(number).copy() for number in range(n_outputs)])
         return found
 
-    micro = tflm.Micro(slim(data))
+    small = slim(data)
+    used = tflm.measure(small, config.model)
+    print(
+        f"{contract.arch} at {size[0]}x{size[1]}: {len(small):,} bytes of flash, an arena of {used.arena_bytes:,} "
+        f"({used.activation_bytes:,} of activations); {len(split)} photographs",
+        flush=True,
+    )
+    micro = tflm.Micro(small)
     outputs = {"TFLM": through(micro.look, micro.stored)}
     for backend in (REFERENCE, BUILTIN, XNNPACK):
         litert = Interpreter(data, backend=backend)

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from micro_yolo.pipeline import convert
-from micro_yolo.tflite import edit, inspect, nibbles, tflm
+from micro_yolo.tflite import advice, edgetpu, edit, inspect, nibbles, tflm
 from micro_yolo.tflite.interpreter import BUILTIN, REFERENCE, Interpreter
 from micro_yolo.tflite.ranges import WEIGHTED
+from micro_yolo.tflite.vela import compile_for
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +99,17 @@ def test_kernels_of_eight_bits_are_refused(exported: Path, tmp_path: Path) -> No
     with pytest.raises(ValueError, match=r"pack: int4 is for --int8 after `.*--bits 4` or fewer, got 8; allowed: none"):
         convert.run(asked)
     assert not (tmp_path / "out").exists()
+
+
+def test_accelerators_do_not_take_them_and_say_so(coarse: bytes, tmp_path: Path) -> None:
+    packed = inspect.read(nibbles.packed(coarse))
+    found = edgetpu.predict(packed)
+    assert found.ends_at is not None and "weights must be 8-bit integers, got int4; `python -m" in found.ends_at.reason
+    tensors = list(packed.tensors)
+    halved = [op for op in packed.ops if op.name in WEIGHTED and tensors[op.inputs[1]].dtype == "int4"]
+    assert halved and not any(advice.takes_ethos_u(op, tensors) for op in halved)
+    pytest.importorskip("ethosu")
+    path = tmp_path / "packed.tflite"
+    path.write_bytes(nibbles.packed(coarse))
+    with pytest.raises(ValueError, match=r"Vela refuses it for ethos-u55-256: it crashes on int4 weights .*--pack none"):
+        compile_for(path, "ethos-u55-256")
