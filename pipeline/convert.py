@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -38,6 +39,8 @@ PROG = "python -m pipeline.convert"
 LABELS = "labels.txt"
 # Images the finished file and Keras are compared on; more only cost time.
 COMPARED = 8
+# Bits of a weight that fit twice in a byte.
+FEW = 4
 _TARGET_HELP = (
     f"Also make what others need, several by commas: {'; '.join(f'{n}, {t.help}' for n, t in TARGETS.items())}."
 )
@@ -65,6 +68,8 @@ class Config:
     """What comes out: detections, decoded and suppressed in the file, or raw grids, for accelerators."""
     squeeze: Literal["mean", "pool"] = "mean"
     """How gates average over the picture: by a mean, or by a pool, which accelerators run faster."""
+    pack: Literal["none", "int4"] = "none"
+    """Kernels of 4 bits or fewer in int8 files: a byte each, or two in a byte, which halves them."""
     samples: int = 200
     """Training images to calibrate int8 and int16x8 on."""
     score_samples: int = 500
@@ -145,13 +150,18 @@ def run(config: Config, show: Show = QUIET) -> Converted:
     if config.squeeze == "pool" and not any(row.se for row in trained.arch.rows):
         raise ValueError(f"squeeze: pool is for networks with gates, {trained.arch.name} has none; allowed: mean")
     variants = config.variants
+    bits = (trained.quantization or {}).get("bits", 8)
+    if config.pack == "int4" and ("int8" not in variants or bits > FEW):
+        raise ValueError(
+            f"pack: int4 is for --int8 after `python -m pipeline.qat --bits {FEW}` or fewer, got {bits}; allowed: none"
+        )
     export = trained.run / runs.EXPORT if config.out is None else config.out
     parents = {f"{trained.stage.name}/{name}": runs.sha256(trained.stage / name) for name in (runs.ARCH, runs.WEIGHTS)}
     planned = [
         target.folder(export) / name
         for target in targets
         for variant in variants
-        for name in target.names(trained.run.name, variant, config.head)
+        for name in target.names(trained.run.name, variant, target.head or config.head)
     ]
     if not config.overwrite:
         for path in (*planned, *(export / file_name(variant, config.head) for variant in variants)):
@@ -171,10 +181,23 @@ def run(config: Config, show: Show = QUIET) -> Converted:
     from micro_yolo.model.heads import head_of
     from micro_yolo.pipeline.measure.f1 import measured_on
     from micro_yolo.tflite import convert as converting
-    from micro_yolo.tflite import squeeze
+    from micro_yolo.tflite import nibbles, squeeze
     from micro_yolo.tflite.detector import Detector
 
     coding = head_of(trained.arch).coding
+    described = partial(
+        contracts.describe,
+        name=trained.run.name,
+        arch=trained.arch.name,
+        rows=trained.arch.detections,
+        coding=coding,
+        nms=nms,
+        labels=trained.labels,
+        resize=trained.resize,
+        parents=parents,
+        data=contracts.Data(str(trained.data) if trained.data else None, trained.val_fraction, trained.seed),
+        versions=runs.provenance(),
+    )
     weighted, models = trained.weighted(), {}
     files = []
     for variant in variants:
@@ -186,31 +209,27 @@ def run(config: Config, show: Show = QUIET) -> Converted:
         data = converting.convert(model, variant, samples if variant in converting.CALIBRATED else (), aware=kind)
         data = squeeze.pooled(data) if config.squeeze == "pool" else data
         differences = converting.check(data, variant, model, samples[:COMPARED])
+        if config.pack == "int4" and variant == "int8":
+            whole, data = data, nibbles.packed(data)
+            nibbles.check_same(data, whole, samples[:COMPARED])
+        made = {"raw": data}
         if config.head == "detections":
             rows, n_classes = trained.arch.detections, len(trained.labels)
-            data = with_detections(data, rows, n_classes, samples[:COMPARED], coding=coding, nms=nms)
-        contract = contracts.describe(
-            data,
-            head=config.head,
-            name=trained.run.name,
-            arch=trained.arch.name,
-            variant=variant,
-            rows=trained.arch.detections,
-            coding=coding,
-            nms=nms,
-            labels=trained.labels,
-            resize=trained.resize,
-            parents=parents,
-            data=contracts.Data(str(trained.data) if trained.data else None, trained.val_fraction, trained.seed),
-            versions=runs.provenance(),
-        )
-        contract = replace(contract, start=trained.start or {})
+            made["detections"] = with_detections(data, rows, n_classes, samples[:COMPARED], coding=coding, nms=nms)
+        wanted: dict[str, None] = dict.fromkeys((config.head, *(target.head or config.head for target in targets)))
+        contracted = {
+            head: replace(described(made[head], head=head, variant=variant), start=trained.start or {})
+            for head in wanted
+        }
         if dataset is not None and config.score_samples:
-            detector = Detector(file_name(variant, config.head), contract=contract, data=data)
+            own = contracted[config.head]
+            detector = Detector(file_name(variant, config.head), contract=own, data=made[config.head])
             thresholds = measured_on(detector, dataset, config.score_samples, show)
-            contract = contract.measured(thresholds) if thresholds else contract
-        data, contract = seal(data, contract, _about(trained, config))
-        path = write(export, data, contract, _for_targets(targets, export, trained.run.name, data, contract))
+            if thresholds:
+                contracted = {head: each.measured(thresholds) for head, each in contracted.items()}
+        sealed = {head: seal(made[head], each, _about(trained, config)) for head, each in contracted.items()}
+        data, contract = sealed[config.head]
+        path = write(export, data, contract, _for_targets(targets, export, trained.run.name, sealed, config.head))
         files.append(File(path, contract, len(data), differences, time.perf_counter() - start))
     return Converted(trained.stage, trained.arch.name, export, tuple(files))
 
@@ -242,11 +261,12 @@ def _targets(config: Config) -> list[Target]:
 
 
 def _for_targets(
-    targets: Sequence[Target], export: Path, name: str, data: bytes, contract: Contract
+    targets: Sequence[Target], export: Path, name: str, sealed: Mapping[str, tuple[bytes, Contract]], head: str
 ) -> dict[Path, bytes]:
-    """What the targets make of a file, and where it goes. ValueError if one refuses it."""
+    """What the targets make of a file, by head, and where it goes. ValueError if one refuses it."""
     contents: dict[Path, bytes] = {}
     for target in targets:
+        data, contract = sealed[target.head or head]
         reason = target.refuses(contract)
         if reason:
             raise ValueError(f"target {target.name}: cannot take this file: {reason}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Literal
 
 from micro_yolo.tflite.contract import Contract
 
@@ -14,10 +15,12 @@ class Target(ABC):
     Attributes:
         name: what users call it.
         help: what it makes, in a line.
+        head: "raw" if it wants the file with grids, whichever the conversion was asked for; None: that one.
     """
 
     name: str
     help: str
+    head: Literal["raw"] | None = None
 
     def folder(self, export: Path) -> Path:
         """Where its files go by default, `export` being where the .tflite goes.
