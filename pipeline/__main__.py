@@ -8,8 +8,7 @@ from collections.abc import Sequence
 
 # What each is for, as its own help says it; here too, so that the list costs no import.
 COMMANDS = {
-    "data": "Print what a data set (COCO, Pascal VOC, YOLO or CSV) holds and what is wrong with it; "
-    "draw a contact sheet.",
+    "data": "Print what a data set holds and what is wrong with it; draw a contact sheet; write it in another form.",
     "train": "Train a detector from labelled images.",
     "prune": "Make a trained network narrower, a few channels at a time, as long as its accuracy holds.",
     "qat": "Train a network on as the integers it will be, so that rounding costs little.",

@@ -326,7 +326,7 @@ def _refuse_existing(path: Path, parents: dict[str, str]) -> None:
 def _dataset(trained: Trained, config: Config, show: Show, *, needed: bool) -> Dataset | None:
     """The labelled images; None if they are gone and only float variants are made, which can do without."""
     try:
-        return trained.dataset(config.data)
+        return trained.dataset(config.data, warn=show.warn)
     except (ValueError, OSError) as error:
         if needed or config.data is not None:
             raise

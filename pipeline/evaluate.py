@@ -123,7 +123,7 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
         raise ValueError("--model measures a file, --run a Keras model: allowed is one of them")
     if config.max_detections is not None and config.max_detections < 1:
         raise ValueError(f"max_detections: must be at least 1, got {config.max_detections}")
-    subject = _keras(config) if config.model is None else _file(config, config.model)
+    subject = _keras(config, show) if config.model is None else _file(config, config.model)
     dataset, facts = subject.dataset, subject.predictor.facts
     if config.split not in dataset.splits:
         raise ValueError(f"split: {dataset.root} has no {config.split!r}; allowed: {', '.join(dataset.splits)}")
@@ -190,9 +190,9 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
     return Evaluation(metrics, tuple(written), analysis)
 
 
-def _keras(config: Config) -> _Subject:
+def _keras(config: Config, show: Show) -> _Subject:
     trained = find(config.run, config.from_stage)
-    dataset = trained.dataset(config.data, by_name=True)
+    dataset = trained.dataset(config.data, by_name=True, warn=show.warn)
     from micro_yolo.model.heads import head_of
     from micro_yolo.pipeline.learn.loop import keras_predict
     from micro_yolo.pipeline.measure.finders import Facts, GridPredictor

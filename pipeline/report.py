@@ -20,7 +20,7 @@ import numpy as np
 
 from micro_yolo.pipeline import curve
 from micro_yolo.pipeline.measure.classes import distinct
-from micro_yolo.pipeline.page import charts, findings, mistakes, trainings
+from micro_yolo.pipeline.page import charts, epochs, findings, mistakes
 from micro_yolo.pipeline.page import scores as shown_scores
 from micro_yolo.pipeline.page.charts import Series
 from micro_yolo.pipeline.page.findings import File
@@ -136,8 +136,8 @@ def page(trained: Trained, config: Config, show: Show = QUIET) -> str:
         worst=measured.get("worst", []),
         suspects=measured.get("suspects", {}),
         doctor=_doctor(dataset, trained.arch.size, show) if dataset else None,
-        training=trainings.stages(directory),
-        learning=trainings.learning(directory),
+        training=epochs.stages(directory),
+        learning=epochs.learning(directory),
         pruning=_pruning(directory),
         layers=_layers(errors),
         stale=stale,

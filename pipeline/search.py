@@ -43,6 +43,8 @@ STUDY, BEGINNING = "study", 60.0
 class Config(train.Config):
     """Train every combination of kernel sizes briefly and rank them by AP50 on validation."""
 
+    arch: str = "micro_yolo"
+    """Network: a name that `python -m pipeline.summary` lists, or a table in a .json file."""
     rows: tuple[str, ...] = ("l3", "l5", "l7", "l9", "l11")
     """Rows of the network whose kernel size is searched."""
     kernels: tuple[int, ...] = (3, 5)

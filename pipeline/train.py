@@ -1,4 +1,4 @@
-"""Train a detector from labelled images: ``python -m pipeline.train --data PATH --arch micro_yolo --size 320``.
+"""Train a detector from labelled images: ``python -m pipeline.train --data PATH --run runs/mine``.
 
 Without --data it draws a small synthetic set and trains quickly on that. See docs/train.md.
 """
@@ -36,7 +36,7 @@ class Config(Options):
     """Directory of the run; by default a new one in runs/."""
     data: Path | None = None
     """Labelled images in any form that `python -m pipeline.data` reads; without it a synthetic set is drawn."""
-    arch: str = "micro_yolo"
+    arch: str = "micro_yolo_mobile"
     """Network: a name that `python -m pipeline.summary` lists, or a table in a .json file."""
     size: str | None = None
     """Input size in pixels: 320, or 256x320 (height x width); by default the network's own."""
@@ -87,7 +87,8 @@ def run(config: Config, show: Show = QUIET) -> Result:
     from micro_yolo.model import zoo
     from micro_yolo.pipeline.data import load
     from micro_yolo.pipeline.data.beyond import beyond
-    from micro_yolo.pipeline.data.fingerprint import check_content
+    from micro_yolo.pipeline.data.fingerprint import check_content, content
+    from micro_yolo.pipeline.data.relabel import under
     from micro_yolo.pipeline.learn.initial import Initial, find_initial
     from micro_yolo.pipeline.learn.session import Session, finish, isolated, recorded_loss
 
@@ -115,11 +116,14 @@ def run(config: Config, show: Show = QUIET) -> Result:
         show.warn(warning)
     if too_many := beyond(dataset):
         show.warn(too_many)
+    if begun is not None:
+        recorded = runs.read_json(begun / runs.CONFIG)
+        dataset = under(dataset, recorded.get("names") or dataset.names)
+        check_content(dataset, recorded, str(begun))
+    held = content(dataset)
     if config.train_images is not None:
         drawn = dataset.splits["train"].drawn(config.train_images, config.seed)
         dataset = dataclasses.replace(dataset, splits={**dataset.splits, "train": drawn})
-    if begun is not None:
-        check_content(dataset, runs.read_json(begun / runs.CONFIG), str(begun))
     images = len(dataset.splits["train"])
     config.check_batch(images)
     if config.recipe.epochs is None:
@@ -132,7 +136,7 @@ def run(config: Config, show: Show = QUIET) -> Result:
     with isolated(config.seed, config.precision):
         session = Session(arch, dataset, config.resize, config, show, loss=loss)
         # Nothing that a user can have done wrong is left: only now is there a new run, or the old one gone.
-        stage = _begin(config, session, initial)
+        stage = _begin(config, session, initial, held)
         outcome = _train(config, session, stage, initial)
         # The others wait for it, as they may go on with the next stage.
         session.of_chief(lambda: finish(stage, outcome))
@@ -150,10 +154,8 @@ def _check_place(config: Config) -> None:
         runs.check_new_run(config.run, overwrite=config.overwrite)
 
 
-def _begin(config: Config, session: Session, initial: Initial) -> Path:
+def _begin(config: Config, session: Session, initial: Initial, held: dict[str, Any]) -> Path:
     """Make what this machine writes to, with the table and the settings in it."""
-    from micro_yolo.pipeline.data.fingerprint import content
-
     if config.resume:
         stage = devices.own(config.run or Path(), "train")
     else:
@@ -167,7 +169,7 @@ def _begin(config: Config, session: Session, initial: Initial) -> Path:
             names=dataset.names,
             category_ids=dataset.category_ids,
             images={name: len(split) for name, split in dataset.splits.items()},
-            content=content(dataset),
+            content=held,
             loss=session.loss,
             start=initial.facts,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -124,7 +125,9 @@ def command(config: Config) -> None:
         told.append(f"page: {checked.page}")
     told.append(f"contact sheet: {checked.sheet}")
     if config.export is not None:
-        told.append(f"{config.form}: {config.export}; next: python -m pipeline.train --data {config.export}")
+        told.append(
+            f"{config.form}: {config.export}; next: python -m pipeline.train --data {shlex.quote(str(config.export))}"
+        )
     if checked.left_out:
         told.append(f"{checked.left_out} boxes are crowds, which YOLO's form cannot say, and were left out of it")
     for line in told:

@@ -8,6 +8,8 @@ import shutil
 import zipfile
 from pathlib import Path
 
+from micro_yolo.pipeline.data import making
+
 
 def unpacked(path: Path) -> Path:
     """The folder with what is in a .zip: beside it, named after it and its contents, made when it is first asked for.
@@ -35,17 +37,13 @@ def _unpack(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo], path: Path, 
     wanted, free = sum(info.file_size for info in infos), shutil.disk_usage(path.parent).free
     if wanted > free:
         raise ValueError(f"{path}: needs {wanted:,} bytes unpacked, and the disk has {free:,}")
-    part = target.with_name(f"{target.name}.part{os.getpid()}")
     try:
-        part.mkdir()
-        for info in infos:
-            archive.extract(info, part)
-        part.rename(target)
+        with making.folder(target) as part:
+            for info in infos:
+                archive.extract(info, part)
     except OSError as error:
         hint = f"unpack it yourself: unzip {path} -d FOLDER"
         raise OSError(f"{path}: cannot be unpacked beside it ({error.strerror or error}); {hint}") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _inmost(folder: Path) -> Path:

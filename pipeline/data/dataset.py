@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from micro_yolo.pipeline.data.files import Files, file_bytes, in_threads, relative, size_or_none
 from micro_yolo.pipeline.data.repairs import alike_names, are_shares, doubled, merged_names
 from micro_yolo.pipeline.data.splits import ORDER
+from micro_yolo.pipeline.data.text import harmless
 from micro_yolo.pipeline.data.tree import Tree
 from micro_yolo.tflite.image import Fit, load_image, resize
 
@@ -39,7 +41,7 @@ class Problems:
 
     def add(self, file: str, what: str, count: int = 1) -> None:
         """Notes `count` more of a fault."""
-        key = (file, what)
+        key = (harmless(file), harmless(what))
         self._counts[key] = self._counts.get(key, 0) + count
 
     def freeze(self) -> tuple[Problem, ...]:
@@ -156,7 +158,7 @@ def _summary(problems: tuple[Problem, ...], root: Path) -> str:
             shown = "; ".join(f"{p.file}: {p.what}" + (f" ({p.count})" if p.count > 1 else "") for p in some[:3])
             more = f"; and {len(some) - 3} more" if len(some) > 3 else ""
             said.append(f"{sum(p.count for p in some)} {noun}: {shown}{more}")
-    return "; ".join([*said, f"`python -m pipeline.data {root}` lists all"])
+    return "; ".join([*said, f"`python -m pipeline.data {shlex.quote(str(root))}` lists all"])
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,9 @@ class Raw:
 
 def clean_name(name: object) -> str:
     """A class name as one line of text; empty if there is none."""
-    return " ".join(str(name).split()) if isinstance(name, str | int | float) and not isinstance(name, bool) else ""
+    if not isinstance(name, str | int | float) or isinstance(name, bool):
+        return ""
+    return harmless(" ".join(str(name).split()))
 
 
 def build_split(raw: Raw, root: Path, problems: Problems) -> Split:
@@ -336,6 +340,7 @@ def finish(
     UnusableError (a ValueError) if train or val has no images, or no boxes but crowds.
     """
     found = {split.name: split for split in splits}
+    read = f"{root} (read as {format})"
     if not names:
         raise UnusableError(f"{root}: a data set needs at least one class with a box, got 0", root, problems.freeze())
     if "val" not in found and "test" in found and "train" in found:
@@ -344,22 +349,31 @@ def finish(
         problems.add("test", "no usable image; the split is left out")
         del found["test"]
     for split in found.values():
+        twice = len(split) - len(set(Files.of(split.files).texts))
+        if twice:
+            problems.add(split.name, "image that is listed twice, each time with boxes of its own", twice)
         if not len(split):
-            raise UnusableError(f"{root}: split '{split.name}' needs usable images, got 0", root, problems.freeze())
+            raise UnusableError(f"{read}: split '{split.name}' needs usable images, got 0", root, problems.freeze())
     if not found:
         raise UnusableError(f"{root}: a data set needs usable images, got 0", root, problems.freeze())
     if "all" in found and len(found) > 1:
         rest = found.pop("all")
         if "train" in found:
-            problems.add("images", "in no split that has a name, left out", len(rest))
+            known = {text for split in found.values() for text in Files.of(split.files).texts}
+            alone = sum(text not in known for text in Files.of(rest.files).texts)
+            what = "of labels that name no split, left out"
+            problems.add("images", what if alone else f"{what}; those of train or val name them too", len(rest))
         else:
             found["train"] = replace(rest, name="train")
     if "train" not in found or "val" not in found:
-        whole = found.pop("train", None) or found.pop(next(iter(found)))
+        first = next(name for name in ("train", "all", *ORDER) if name in found)
+        if first in ("val", "test"):
+            problems.add(first, "there is no train; it is divided into train and val", len(found[first]))
+        whole = found.pop(first)
         found.update(split_by_seed(whole, val_fraction, seed))
     for name in ("train", "val"):
         if found[name].crowd.all():
-            raise UnusableError(f"{root}: split '{name}' needs usable boxes, got 0", root, problems.freeze())
+            raise UnusableError(f"{read}: split '{name}' needs usable boxes, got 0", root, problems.freeze())
     if "test" in found and found["test"].crowd.all():
         problems.add("test", "no boxes in this split: nothing can be measured on it")
     shared = set(Files.of(found["train"].files).texts) & set(Files.of(found["val"].files).texts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 from PIL import Image
 
+from micro_yolo.pipeline.data import making
 from micro_yolo.pipeline.data.dataset import Dataset, Split
 from micro_yolo.pipeline.data.files import size_or_none
 from micro_yolo.tflite.image import load_image
@@ -37,16 +37,8 @@ def export(dataset: Dataset, folder: Path, form: str) -> int:
         raise ValueError(f"form: must be one of {', '.join(FORMS)}, got {form!r}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder}: something is there already; choose another --export")
-    part = folder.with_name(f"{folder.name}.part{os.getpid()}")
-    try:
-        part.mkdir(parents=True)
-        left_out = FORMS[form](dataset, part)
-        if folder.exists():
-            folder.rmdir()
-        part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return left_out
+    with making.folder(folder) as part:
+        return FORMS[form](dataset, part)
 
 
 def _pictures(split: Split, place: Path, taken: set[str]) -> Iterator[tuple[int, str]]:

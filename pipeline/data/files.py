@@ -128,7 +128,8 @@ def image_size(path: str | Path) -> tuple[int, int]:
         reads_heic()
     with Image.open(path) as image:
         width, height = image.size
-        turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+        # A PNG's own would read the whole picture first, as what it asks for may stand at the end.
+        turned = Image.Image.getexif(image).get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
     return (width, height) if turned else (height, width)
 
 

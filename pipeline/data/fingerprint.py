@@ -45,6 +45,16 @@ def check_content(dataset: Dataset, recorded: dict[str, Any], where: str) -> Non
             raise _other(dataset, where, name, _said(before), _said(now))
 
 
+def changes(dataset: Dataset, had: dict[str, Any] | None) -> str | None:
+    """What a data set holds that is other than it was when a stage was made from it; None if nothing, or not known."""
+    now = content(dataset)
+    other = [name for name in now if had is not None and had.get(name) != now[name]]
+    if had is None or not other:
+        return None
+    said = "; ".join(f"{name}: {_said(had.get(name))}, now {_said(now[name])}" for name in other)
+    return f"{dataset.root}: is not what the training had: {said}"
+
+
 def _said(facts: dict[str, Any] | None) -> str:
     return "nothing" if facts is None else f"{facts['images']} images, {facts['boxes']} boxes ({facts['sha256']})"
 

@@ -8,6 +8,7 @@ from collections import defaultdict
 from micro_yolo.pipeline.data.dataset import Dataset, Problem
 from micro_yolo.pipeline.data.files import Files
 from micro_yolo.pipeline.data.forms.sniff import SAYS
+from micro_yolo.pipeline.data.text import harmless
 from micro_yolo.pipeline.data.tree import HEIC, Tree, child, folder_of, stem_of
 
 # What may be meant as a picture, and is none that is read.
@@ -40,7 +41,7 @@ def leftovers(tree: Tree, dataset: Dataset) -> tuple[Problem, ...]:
             if reason is not None:
                 found[folder, reason].append(file)
     return tuple(
-        Problem(files[0] if len(files) == 1 else folder or ".", reason, len(files), unused=True)
+        Problem(harmless(files[0] if len(files) == 1 else folder or "."), reason, len(files), unused=True)
         for (folder, reason), files in found.items()
     )
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from micro_yolo.pipeline.data.archive import unpacked
-from micro_yolo.pipeline.data.dataset import Dataset
+from micro_yolo.pipeline.data.dataset import Dataset, UnusableError
 from micro_yolo.pipeline.data.forms import coco, csv_boxes, others, sniff, tfrecord, voc, yolo
 from micro_yolo.pipeline.data.forms.places import LABELS, PICTURES
 from micro_yolo.pipeline.data.leftovers import leftovers
@@ -49,8 +49,15 @@ def load(path: str | Path, *, val_fraction: float = 0.2, seed: int = 0) -> Datas
     for reader in READERS if inner is None else ():
         found = reader.find(tree)
         if found is not None:
-            dataset = reader.read(tree, found, val_fraction=val_fraction, seed=seed)
-            more = () if tree.only else leftovers(tree, dataset)
+            try:
+                dataset = reader.read(tree, found, val_fraction=val_fraction, seed=seed)
+            except UnusableError as error:
+                # Pictures that are not there may be in it.
+                for archive in tree.forms.get("archive", ()):
+                    error.args = (f"{error}; {archive} is an archive that is not looked into: unpack it",)
+                raise
+            # Of files that the user chose the others are not meant; a YAML stands for its folder.
+            more = () if tree.only and not _is_yaml(tree) else leftovers(tree, dataset)
             return replace(dataset, problems=dataset.problems + more, source=whole(path))
     raise ValueError(_nothing(tree, inner))
 
@@ -80,7 +87,7 @@ def _open(text: str) -> Tree:
                 raise ValueError(f"{path}: no labelled images found; allowed: {allowed}")
         tree = _beside(paths)
     tree.forms = sniff.forms(tree)
-    if tree.only:
+    if tree.only and not _is_yaml(tree):
         tree.forms = {form: [n for n in tree.only if n in files] for form, files in tree.forms.items()}
         tree.forms = {form: files for form, files in tree.forms.items() if files}
     return tree
@@ -92,6 +99,10 @@ def _named(text: str) -> list[Path]:
         return [Path(text)]
     first, *others = (Path(each.strip()) for each in text.split(","))
     return [first, *(each if each.exists() else first.parent / each.name for each in others)]
+
+
+def _is_yaml(tree: Tree) -> bool:
+    return len(tree.only) == 1 and tree.only[0].lower().endswith((".yaml", ".yml"))
 
 
 def _beside(paths: list[Path]) -> Tree:
@@ -137,6 +148,8 @@ def _nothing(tree: Tree, inner: str | None) -> str:
     hint = f"; {files[0]} is {sniff.SAYS[form][0]}: {sniff.SAYS[form][1]}" if files else ""
     pictures = sum(map(len, tree.pictures.values()))
     looked_for = "; ".join(reader.looked_for for reader in READERS if reader.looked_for)
-    there = f"; there are {pictures} pictures, and no labels of a form that is known" if pictures else ""
+    files = [*tree.files(".csv", ".tsv", ".json", ".xml")][:2]
+    unknown = f" ({' and '.join(files)} say nothing of boxes in a way that is known)" if files else ""
+    there = f"; there are {pictures} pictures and no labels of a form that is known{unknown}" if pictures else ""
     place = tree.full(tree.only[0]) if tree.only else tree.root
     return f"{place}: no labelled images found; looked for {looked_for}{hint or there}"

@@ -122,6 +122,16 @@ class Tree:
         folder, _, last = name.rpartition("/")
         return last in self._sets.get(folder, ())
 
+    def places(self) -> Iterator[str]:
+        """All folders there are, also those that hold folders alone, and all files but pictures."""
+        seen: set[str] = set()
+        for folder in self.folders:
+            parts = folder.split("/") if folder else []
+            seen.update("/".join(parts[:i]) for i in range(1, len(parts) + 1))
+        yield from sorted(seen)
+        for folder, names in self.others.items():
+            yield from (child(folder, name) for name in names)
+
     def is_folder(self, name: str) -> bool:
         """Whether there are files in such a folder or below it."""
         return any(folder == name or folder.startswith(name + "/") for folder in self.folders)

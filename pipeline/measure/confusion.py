@@ -102,7 +102,8 @@ def draw(confusion: Confusion, title: str, path: Path) -> Path:
     for true, found in np.argwhere(shown.matrix).tolist():
         dark = shares[true, found] > (0.6 if true == found else 0.8)
         count = f"{shown.matrix[true, found]}"
-        axis.text(found, true, count, ha="center", va="center", fontsize=size, color="white" if dark else "black")
+        text = axis.text(found, true, count, ha="center", va="center", fontsize=size)
+        text.set(color="white" if dark else "black", in_layout=False)
     labels = [_short(label) for label in shown.labels]
     axis.set_xticks(right, labels, rotation=90, fontsize=size + 1)
     axis.set_yticks(right, labels, fontsize=size + 1)

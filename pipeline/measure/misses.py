@@ -160,13 +160,14 @@ def average(scores: np.ndarray, hits: np.ndarray, classes: np.ndarray, boxes: np
         boxes: (classes,) that there are to find; where none is left, all that there were are found.
         had: (classes,) whether there was a box.
     """
-    order = np.argsort(-scores, kind="stable")
+    order = np.lexsort((-scores, classes))
+    ends = np.searchsorted(classes[order], np.arange(len(boxes) + 1))
     values = []
     for number in np.flatnonzero(had).tolist():
         if not boxes[number]:
             values.append(1.0)
             continue
-        right = hits[order][classes[order] == number].cumsum()
+        right = hits[order[ends[number] : ends[number + 1]]].cumsum()
         precision = np.append(right / np.arange(1, len(right) + 1), 0.0)
         best = np.maximum.accumulate(precision[::-1])[::-1]
         values.append(float(best[np.searchsorted(right / boxes[number], _RECALLS, side="left")].mean()))

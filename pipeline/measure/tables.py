@@ -43,13 +43,14 @@ def classes(metrics: Mapping[str, Any]) -> Table:
 
 def mistakes(confusion: Confusion) -> str:
     """The most frequent mistakes in a line, "" if there are none."""
-    said = []
-    for there, found, count in confusion.mistakes()[:_MISTAKES]:
-        if found == BACKGROUND:
-            said.append(f"{there} missed {count} times")
-        else:
-            said.append(f"{found} found where {'nothing' if there == BACKGROUND else there} is {count} times")
-    return ", ".join(said)
+    return ", ".join(in_words(*each) for each in confusion.mistakes()[:_MISTAKES])
+
+
+def in_words(there: str, found: str, count: int) -> str:
+    """A mistake of `Confusion.mistakes`."""
+    if found == BACKGROUND:
+        return f"{count:,} {there} missed"
+    return f"{count:,} {found} too many" if there == BACKGROUND else f"{count:,} {there} taken for {found}"
 
 
 def misses(found: Misses) -> Table:

@@ -11,6 +11,7 @@ from micro_yolo.pipeline.measure.confusion import MOST_CLASSES
 from micro_yolo.pipeline.measure.matching import Laid, lay
 from micro_yolo.pipeline.measure.misses import KINDS
 from micro_yolo.pipeline.measure.results import read_results
+from micro_yolo.pipeline.measure.tables import in_words
 from micro_yolo.pipeline.page.findings import File
 from micro_yolo.tflite.thresholds import moved, said
 
@@ -98,5 +99,5 @@ def _matrix(file: File, found: Analysis) -> dict[str, Any]:
         # By the root, as most mistakes are a small share of a class.
         "tints": (100 * shown.shares**0.5).round().astype(int).tolist(),
         "left_out": len(whole.names) - len(shown.names),
-        "mistakes": whole.mistakes()[:_MISTAKES],
+        "mistakes": ", ".join(in_words(*each) for each in whole.mistakes()[:_MISTAKES]),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -31,6 +32,7 @@ class Trained:
         quantization: of a qat stage, as its config.json says it: the fields of model.quantization.wrap.Quantization.
         loss: settings of the loss it was trained with; None of a stage that does not say.
         start: facts of the start weights it descends from, see `model.start`; None of one that began fresh.
+        content: of the data, see `pipeline.data.fingerprint`; None of a stage that does not say.
     """
 
     run: Path
@@ -44,6 +46,7 @@ class Trained:
     quantization: dict[str, Any] | None = None
     loss: dict[str, Any] | None = None
     start: dict[str, str] | None = None
+    content: dict[str, Any] | None = None
 
     def weighted(self) -> Any:
         """The Keras model with the stage's weights; its outputs are logits. ValueError if they do not fit the table.
@@ -119,21 +122,33 @@ class Trained:
             "start": self.start,
         }
 
-    def dataset(self, path: Path | None = None, *, by_name: bool = False) -> Dataset:
+    def dataset(
+        self, path: Path | None = None, *, by_name: bool = False, warn: Callable[[str], None] | None = None
+    ) -> Dataset:
         """The data set at `path`, else the one of the training, split as in training.
+
+        Args:
+            path: of another one.
+            by_name: its classes may be others than those of the network.
+            warn: told where the one of the training has changed since.
 
         Raises:
             FileNotFoundError: it is not where it was.
-            ValueError: it cannot be read, or its classes are not those of the network, unless `by_name`.
+            ValueError: it cannot be read, or has a class that the network has not, unless `by_name`.
         """
+        from micro_yolo.pipeline.data.fingerprint import changes
         from micro_yolo.pipeline.data.loader import is_there, load
+        from micro_yolo.pipeline.data.relabel import under
 
         if path is None and self.data is None:
             raise ValueError(f"{self.stage / runs.CONFIG}: names no data set; pass --data PATH")
         if path is None and self.data is not None and not is_there(self.data):
             raise FileNotFoundError(f"{self.data}: the training data is no longer there; pass --data PATH")
         dataset = load(path or self.data or "", val_fraction=self.val_fraction, seed=self.seed)
+        if warn is not None and path is None and (changed := changes(dataset, self.content)):
+            warn(changed)
         if not by_name:
+            dataset = under(dataset, self.labels)
             check_names(dataset, self.labels, self.stage)
         return dataset
 
@@ -176,6 +191,7 @@ def find(run: Path | None = None, from_stage: From | None = None, *, before: Fro
         quantization=_quantization(path, stage.config),
         loss=stage.config.get("loss"),
         start=_start(where, stage.config.get("start")),
+        content=stage.config.get("content"),
     )
 
 

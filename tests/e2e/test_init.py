@@ -51,17 +51,8 @@ def place(tmp_path_factory):
 
 def trained(place, name, *options):
     heard = Heard()
-    arguments = (
-        "--data",
-        place / "set",
-        "--arch",
-        place / "begun.json",
-        "--run",
-        place / name,
-        "--epochs",
-        1,
-        *options,
-    )
+    begun = ("--data", place / "set", "--arch", place / "begun.json", "--epochs", 1)
+    arguments = (*begun, "--run", place / name, *options)
     train.run(cli.parse(train.Config, prog=train.PROG, args=[str(arg) for arg in arguments]), heard)
     return place / name, [line for line in heard.lines if line.startswith("begins with")]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from micro_yolo.pipeline import train
+from micro_yolo.pipeline import evaluate, train
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.screen import Show
 from micro_yolo.pipeline.store import runs
@@ -104,3 +104,32 @@ def test_a_run_of_before_that_recorded_no_content_compares_classes_and_images(ho
     file.write_text(json.dumps(config | {"names": ["bolt", "screw"]}))
     with pytest.raises(ValueError, match="classes: bolt, screw, got bolt, nut"):
         resumed("--run", home / "run", "--data", home / "data")
+
+
+def test_evaluate_says_that_the_data_of_the_training_has_changed(home, begun):
+    resumed("--run", home / "run", "--data", home / "data")
+    file = home / "run" / "train" / runs.CONFIG
+    file.write_text(file.read_text().replace(str(begun / "data"), str(home / "data")))
+    told = []
+
+    class Told(Show):
+        def warn(self, text):
+            told.append(text)
+
+    evaluate.run(evaluate.Config(run=home / "run"), Told())
+    assert not told
+    next((home / "data" / "labels" / "val").iterdir()).unlink()
+    evaluate.run(evaluate.Config(run=home / "run"), Told())
+    assert "is not what the training had: val: 8 images, 16 boxes" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("case", "classes", "left_out", "missing"),
+    [("R01", {"nut": "nut"}, 1, []), ("R03", {"bolt": "bolt", "nut": "nut"}, 0, ["screw"])],
+)
+def test_a_test_set_with_fewer_or_more_classes_is_measured_by_name(
+    home, shared_cases, case, classes, left_out, missing
+):
+    resumed("--run", home / "run", "--data", home / "data")
+    metrics = evaluate.run(evaluate.Config(run=home / "run", data=shared_cases / case / "test")).metrics
+    assert metrics["compared"] == {"classes": classes, "left_out": left_out, "missing": missing}

@@ -129,11 +129,11 @@ CASES = {
 }
 # Of other commands than `pipeline.data`, and the test that tries them.
 ELSEWHERE = {
-    "R01": "tests/export/test_evaluate.py",
-    "R03": "tests/export/test_evaluate.py",
+    "R01": "tests/e2e/test_moved.py",
+    "R03": "tests/e2e/test_moved.py",
     "R04": "tests/e2e/test_moved.py",
     "R06": "tests/e2e/test_moved.py",
-    "R07": "tests/export/test_evaluate.py",
+    "R07": "tests/unit/test_cases.py",
     "R09": "tests/export/test_predict_cases.py",
     "R10": "tests/export/test_predict_cases.py",
     "R12": "tests/export/test_predict_cases.py",

@@ -9,6 +9,7 @@ import pytest
 from case_table import CASES, ELSEWHERE
 
 from micro_yolo.pipeline.data import load, tree
+from micro_yolo.pipeline.data.beyond import beyond
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,6 +23,7 @@ def test_none_is_left_out(shared_cases):
     assert len(ids) == 90 and set(ids) == {*CASES, *ELSEWHERE} and not {*CASES} & {*ELSEWHERE}
     told = (ROOT / "docs" / "cases.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| ([A-Z]\d\d) \|", told, re.M)) == set(ids)
+    assert all((ROOT / test).is_file() for test in ELSEWHERE.values())
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -48,6 +50,12 @@ def test_case(case, shared_cases, monkeypatch):
                 boxes = split.boxes_xyxy[split.rows(index)].tolist()
                 np.testing.assert_allclose(sorted(boxes), sorted(right.first), atol=1.01, err_msg=file.name)
     assert bool(met) == bool(right.first)
+
+
+def test_more_boxes_than_a_file_finds_are_told(shared_cases):
+    """R07: 192 boxes on each picture."""
+    told = beyond(load(shared_cases / "R07" / "set"))
+    assert told and "192" in told and "--max-detections" in told
 
 
 def test_make_setup_names_the_python_that_is_missing(tmp_path):

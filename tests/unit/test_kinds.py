@@ -6,13 +6,13 @@ import unicodedata
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 from data_folders import coco_record, voc_xml, write_image, write_voc, write_yolo
 from drawn_kinds import CAT, DOG, YOLO, check, coco, counts, labelme, pictures, write
 
 from micro_yolo.pipeline.data import load
 from micro_yolo.pipeline.data.export import export
+from micro_yolo.pipeline.data.relabel import under
 
 TWO = {"train": (2, 4), "val": (2, 4)}
 
@@ -179,59 +179,6 @@ def test_labels_that_a_split_partly_lacks_are_named(tmp_path):
     assert problem.what == "images without a label file, taken as images without objects" and problem.count == 4
 
 
-@pytest.mark.parametrize("each", [2, 3])
-def test_key_points_are_no_polygon(tmp_path, each):
-    points = "0.2 0.2 0.3 0.25" if each == 2 else "0.2 0.2 2 0.3 0.25 1"
-    line = f"0 0.21875 0.22916667 0.3125 0.20833333 {points}\n"
-    write_yolo(tmp_path, "images", dict.fromkeys("abcd", line))
-    data = load(tmp_path)
-    assert {tuple(box) for split in data.splits.values() for box in split.boxes_xyxy.round().tolist()} == {tuple(CAT)}
-    assert [(p.what[:22], p.count) for p in data.problems] == [("Ultralytics pose label", 4)]
-
-
-def test_turned_boxes_stand_for_the_boxes_around_them(tmp_path):
-    line = "0 0.0625 0.125 0.375 0.125 0.375 0.33333 0.0625 0.33333\n"
-    line += "1 0.46875 0.125 0.625 0.125 0.625 0.33333 0.46875 0.33333\n"
-    write_yolo(tmp_path, "images", dict.fromkeys("abcd", line))
-    check(load(tmp_path), "yolo", names=("0", "1"))
-
-
-def test_yolo_lines_in_pixels_are_named(tmp_path):
-    write_yolo(tmp_path, "images", dict.fromkeys("ab", "0 14 11 20 10\n"))
-    with pytest.raises(ValueError, match="in pixels, not in shares of the picture"):
-        load(tmp_path)
-
-
-def test_corners_in_place_of_sides_are_seen(tmp_path):
-    record = coco(pictures(tmp_path))
-    for each in record["annotations"]:
-        x, y, w, h = each["bbox"]
-        each["bbox"] = [x + 20, y + 20, x + w + 20, y + h + 20]
-    write(tmp_path / "labels.json", json.dumps(record))
-    data = load(tmp_path)
-    assert data.splits["train"].boxes_xyxy[:2].tolist() == [[24, 26, 44, 36], [50, 26, 60, 36]]
-    assert ["corners (x1, y1, x2, y2)" in problem.what for problem in data.problems] == [True]
-
-
-def test_runs_of_pixels_have_the_box_that_pycocotools_finds(tmp_path):
-    mask = pytest.importorskip("pycocotools.mask")
-    from micro_yolo.pipeline.data.forms.outlines import outline_box
-
-    rng = np.random.default_rng(0)
-    for _ in range(30):
-        drawn = np.zeros((48, 64), np.uint8, order="F")
-        y, x = rng.integers(0, 40), rng.integers(0, 50)
-        drawn[y : y + rng.integers(1, 20), x : x + rng.integers(1, 20)] = rng.integers(0, 2)
-        drawn[rng.integers(0, 48), rng.integers(0, 64)] = 1
-        packed = mask.encode(drawn)
-        expected = mask.toBbox(packed).tolist()
-        assert outline_box({"counts": packed["counts"].decode(), "size": [48, 64]}) == tuple(expected)
-        flat = drawn.ravel(order="F").astype(int)
-        ends = np.flatnonzero(np.diff(flat, prepend=0)).tolist()
-        runs = np.diff([0, *ends, flat.size]).tolist()
-        assert outline_box({"counts": runs, "size": [48, 64]}) == tuple(expected)
-
-
 def test_what_is_found_and_not_used_is_named(tmp_path):
     write_voc(tmp_path, ["a0", "a1", "a2"])
     (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
@@ -261,15 +208,6 @@ def test_names_that_are_nearly_alike_are_named(tmp_path):
     xml.write_text(xml.read_text().replace("<name>cat", "<name>Cat"))
     (problem,) = load(tmp_path).problems
     assert problem.what == "names that differ in letter case or spaces alone: Cat, cat"
-
-
-@pytest.mark.parametrize("encoding", ["gb18030", "cp1252", "utf-16", "utf-8-sig"])
-def test_text_of_other_programs(tmp_path, encoding):
-    name = "Schräubchen" if encoding == "cp1252" else "螺栓"
-    for each in pictures(tmp_path / "images"):
-        write(tmp_path / "labels" / f"{each[0]}.txt", YOLO, encoding)
-    write(tmp_path / "classes.txt", f"{name}\n{name}2\n", encoding)
-    check(load(tmp_path), "yolo", names=(name, f"{name}2"))
 
 
 def test_a_picture_is_found_whose_name_differs_in_its_ending(tmp_path):
@@ -345,3 +283,92 @@ def test_nothing_is_opened_more_often_than_a_few_times_for_many_files_of_one_for
     load(tmp_path)
     assert sum(path.endswith(".txt") for path in opened) <= 40 + 8
     assert os.path.isdir(Path(tmp_path))
+
+
+def images_of(root, **splits):
+    """YOLO pictures and labels in images/ and labels/ of each split."""
+    for split, names in splits.items():
+        write_yolo(root, f"images/{split}", dict.fromkeys(names, YOLO))
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ("images/TRAIN", "IMAGES/val"),
+        ("/content/datasets/x/images/train", "C:\\Users\\me\\x\\images\\val"),
+        ("../x/images/train", ".\\images\\val"),
+    ],
+)
+def test_paths_of_a_yaml_are_found(tmp_path, paths):
+    images_of(tmp_path, train="ab", val="cd")
+    write(tmp_path / "data.yaml", f"path: /content/datasets/x\ntrain: {paths[0]}\nval: {paths[1]}\nnames: [cat, dog]\n")
+    check(load(tmp_path), "yolo", splits=TWO)
+
+
+def test_val_and_test_without_train_lose_nothing(tmp_path):
+    images_of(tmp_path, val="abcd", test="ef")
+    splits = {"train": (3, 6), "val": (1, 2), "test": (2, 4)}
+    said = ("val: there is no train; it is divided into train and val",)
+    check(load(tmp_path), "yolo", splits=splits, names=("0", "1"), said=said)
+
+
+def test_category_ids_of_another_file_are_matched_by_name(tmp_path):
+    names = pictures(tmp_path / "images")
+    turned = json.loads(json.dumps(coco(names[2:], 9)))
+    turned["categories"] = [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}]
+    for each in turned["annotations"]:
+        each["category_id"] = 3 - each["category_id"]
+    write(tmp_path / "train.json", json.dumps(coco(names[:2])))
+    write(tmp_path / "val.json", json.dumps(turned))
+    data = load(tmp_path)
+    check(data, "coco", splits=TWO, said=("category ids that are other names' in train.json; matched by name",))
+    assert data.splits["val"].classes.tolist() == [0, 1, 0, 1]
+
+
+def test_the_folder_of_coco_itself(tmp_path):
+    for split, names, first in (("train", "ab", 1), ("val", "cd", 9)):
+        record = coco(pictures(tmp_path / f"{split}2017", names), first)
+        for kind in ("instances", "person_keypoints", "captions"):
+            write(tmp_path / "annotations" / f"{kind}_{split}2017.json", json.dumps(record))
+    write(tmp_path / "annotations" / "image_info_test2017.json", json.dumps({"images": [], "categories": []}))
+    data = load(tmp_path)
+    check(data, "coco", splits=TWO, said=("annotations: COCO JSON, not used beside what was read",))
+    assert [problem.count for problem in data.problems] == [5]
+
+
+def test_one_label_file_of_two_pictures_and_one_picture_of_two_records_are_named(tmp_path):
+    images_of(tmp_path / "yolo", all="abcd")
+    pictures(tmp_path / "yolo" / "images" / "all", "a")
+    (problem,) = load(tmp_path / "yolo").problems
+    assert problem.what.startswith("label file of several pictures (images/all/a.jpg, images/all/a.png)")
+    names = pictures(tmp_path / "coco")
+    write(tmp_path / "coco" / "train.json", json.dumps(coco([*names[:2], names[0]])))
+    write(tmp_path / "coco" / "val.json", json.dumps(coco(names[2:], 9)))
+    (problem,) = load(tmp_path / "coco").problems
+    assert (problem.file, problem.count) == ("train", 1) and "listed twice" in problem.what
+
+
+def test_a_yaml_stands_for_its_folder(tmp_path):
+    images_of(tmp_path, train="ab", val="cd")
+    write(tmp_path / "data.yaml", "train: images/train\nval: images/val\nnames: [cat, dog]\n")
+    write(tmp_path / "labels.json", json.dumps(coco(["a.png"])))
+    pictures(tmp_path / "new", "z")
+    said = ("labels.json: COCO JSON, not used beside what was read", "new/z.jpg: picture that none of the labels")
+    for path in (tmp_path / "data.yaml", tmp_path):
+        check(load(path), "yolo", splits=TWO, said=said)
+
+
+def test_an_archive_beside_labels_without_pictures_is_named(tmp_path):
+    write(tmp_path / "labels.json", json.dumps(coco(["a.jpg", "b.jpg"])))
+    write(tmp_path / "images.zip", "PK")
+    with pytest.raises(ValueError, match=r"read as coco.* images.zip is an archive that is not looked into: unpack it"):
+        load(tmp_path)
+
+
+def test_a_network_with_more_classes_goes_on_with_its_own(tmp_path):
+    write(tmp_path / "labels.json", json.dumps(coco(pictures(tmp_path))))
+    data = load(tmp_path)
+    more = under(data, ("parts", "dog", "cat", "dog"))
+    assert (more.names, more.category_ids) == (("parts", "dog", "cat", "dog"), (3, 2, 1, 4))
+    assert more.splits["val"].classes.tolist() == [2, 1] and data.splits["val"].classes.tolist() == [0, 1]
+    assert under(data, ("cat", "dog")) is data and under(data, ("cat", "hen")) is data

@@ -189,7 +189,7 @@ def changed(**changes: Any) -> dict[str, Any]:
         (None, "arch: must be an object, got None"),
         ({}, "arch: 'name' is missing"),
         ({"name": "x"}, "arch: 'rows' is missing"),
-        (changed(colour=1), "arch: unknown key 'colour'; allowed: name, source, size, classes, act, rows"),
+        (changed(colour=1), "arch: unknown key 'colour'; allowed: name, source, start, size, classes, act, rows"),
         (changed(name=1), "arch.name: must be a string, got 1"),
         (changed(size=416), "arch.size: must be [height, width], got 416"),
         (changed(size=[416, 1.5]), "arch.size: must be [height, width], got [416, 1.5]"),

@@ -94,8 +94,8 @@ def test_what_is_taken_for_what() -> None:
     only = confusion(laid_of(TRUTH, [(0, at(0, 51), 0.9)], []), ("a", "b", "c"), 0.4)
     assert only.matrix.tolist() == [[0, 0, 0, 3], [1, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
     assert only.mistakes() == [("a", "background", 3), ("b", "a", 1), ("b", "background", 1)]
-    assert tables.mistakes(only) == "a missed 3 times, a found where b is 1 times, b missed 1 times"
-    assert tables.mistakes(found).endswith("b found where nothing is 1 times")
+    assert tables.mistakes(only) == "3 a missed, 1 b taken for a, 1 b missed"
+    assert tables.mistakes(found).endswith("1 a too many, 1 b too many")
 
 
 def test_a_matrix_is_written_and_drawn(tmp_path: Path) -> None:

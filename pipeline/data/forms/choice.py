@@ -8,6 +8,7 @@ import re
 from micro_yolo.pipeline.data.splits import ORDER, is_whole, split_of_path, words_of
 from micro_yolo.pipeline.data.tree import Tree, child, folder_of, stem_of
 
+YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 SYNTHETIC_RECIPE = "recipe.json"
 _YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
 # Of one split, what has boxes for certain comes before what may have none.
@@ -21,7 +22,12 @@ def find(tree: Tree) -> dict[str, str] | None:
     """
     files = list(tree.forms.get("coco", ()))
     if tree.only:
+        files = [file for file in files if file in tree.only]
         return _given(files) if files else None
+    # Labels that a file of YOLO's names go before a JSON that is there too.
+    named = tree.forms.get("darknet") or any(name in tree.lower("") for name in YAML_NAMES)
+    if named and tree.forms.get("yolo") and not any(map(_by_name, files)):
+        return None
     # By its name it should be: what is wrong with it is told when it is read.
     unknown = [name for name in tree.files(".json") if _by_name(name) and name not in files]
     files += [name for name in unknown if not any(name in others for others in tree.forms.values())]
@@ -34,7 +40,8 @@ def find(tree: Tree) -> dict[str, str] | None:
         meant = [file for file in group if _rank(file) == best]
         newest = max(_year(file) for file in meant)
         meant = [file for file in meant if _year(file) == newest]
-        if split == "all" and len(groups) > 1:
+        # What has no boxes by its name, or no word for a split beside others that have one, is named as not used.
+        if len(groups) > 1 and (split == "all" or best[1] >= _KINDS.index("panoptic")):
             continue
         if len(meant) > 1:
             shown = ", ".join(meant[:4]) + (", ..." if len(meant) > 4 else "")

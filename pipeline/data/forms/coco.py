@@ -37,6 +37,7 @@ def read(tree: Tree, found: dict[str, str], *, val_fraction: float, seed: int) -
     tree.use(SYNTHETIC_RECIPE, *found.values())
     parsed = {name: _parse(tree, file, problems) for name, file in found.items()}
     parents = {name for each in parsed.values() for name in each.parents}
+    _align_categories(parsed, found, problems)
     names = _merge_categories(parsed, tree, found)
     category_ids = tuple(sorted(names))
     finder = Finder(tree)
@@ -213,6 +214,26 @@ def _categories(records: list[Any], path: Any, classes: _Texts) -> dict[int, str
                 f"{path}: category id {category_id} must have one name, got '{names[category_id]}', '{name}'"
             )
     return names
+
+
+def _align_categories(parsed: dict[str, _Parsed], found: dict[str, str], problems: Problems) -> None:
+    """Where a file has the categories of the first under other ids, its boxes get the ids of the first."""
+    first, *others = parsed
+    ids = {name: i for i, name in parsed[first].categories.items()}
+    for split in others:
+        each = parsed[split]
+        if (
+            each.categories != parsed[first].categories
+            and set(each.categories.values()) == set(ids)
+            and len(ids) == len(each.categories)
+        ):
+            problems.add(found[split], f"category ids that are other names' in {found[first]}; matched by name")
+            own = np.array(sorted(each.categories), np.int64)
+            place = _positions(each.annotations[:, 2], own)
+            table = each.annotations.copy()
+            meant = np.array([ids[each.categories[i]] for i in own.tolist()], np.float64)
+            table[:, 2] = np.where(place >= 0, meant[place], np.nan)
+            each.annotations, each.categories = table, parsed[first].categories
 
 
 def _merge_categories(parsed: dict[str, _Parsed], tree: Tree, found: dict[str, str]) -> dict[int, str]:

@@ -64,7 +64,7 @@ def _read_file(
     tree: Tree, file: str, collected: Collected, names: dict[str, str], first: dict[tuple[str | None, int], str]
 ) -> None:
     """Add what a file says. `first` has, of each picture that was met, the file that it was met in."""
-    text = without_mark(read_text(tree.full(file)))
+    text = without_mark(read_text(tree.full(file))).replace("\0", "")
     columns = columns_of(text[:20_000])
     if columns is None:
         collected.problems.add(file, "CSV without columns that are known, not used")

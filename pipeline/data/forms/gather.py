@@ -32,6 +32,7 @@ class Gathered:
         # Of each folder with pictures the one with its labels, and what is in it.
         self._twins: dict[tuple[str, str], tuple[str, dict[str, str]]] = {}
         self._elsewhere: dict[Path, Tree] = {}
+        self._owners: dict[str, str] = {}
 
     def add(self, source: Path) -> None:
         """The pictures in a folder, and below it, or listed in a file; each once."""
@@ -71,7 +72,10 @@ class Gathered:
         if label is None:
             self.bare.add(text)
         elif tree is self.tree:
-            tree.use(child(place, label))
+            own = child(place, label)
+            if self._owners.setdefault(own, name) != name:
+                self._problems.add(own, f"label file of several pictures ({self._owners[own]}, {name}); used for each")
+            tree.use(own)
 
     def _add_listed(self, source: Path) -> None:
         tree = self.tree

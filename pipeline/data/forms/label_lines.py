@@ -14,6 +14,7 @@ Corners = tuple[float, float, float, float]
 SCORE = "line with a sixth number, a score perhaps; it is left out"
 POSE = "Ultralytics pose labels: columns 2 to 5 are the box, key points are left out"
 PIXELS = "line in pixels, not in shares of the picture (0..1), skipped"
+MOST_CLASSES = 100_000
 _SLACK = 0.02
 
 
@@ -30,11 +31,11 @@ class Meaning:
     def read(self, line: str) -> tuple[int, Corners, str | None] | None:
         """Class number, corners (0..1), and what is to be said of it; None if it is neither a box nor a polygon."""
         try:
-            numbers = [float(word) for word in line.split()]
+            numbers = [float(word) for word in line.replace(",", " ").split()]
         except ValueError:
             return None
         count = len(numbers) - 1
-        if count < 4 or not numbers[0].is_integer() or not 0 <= numbers[0] < 100_000:
+        if count < 4 or not numbers[0].is_integer() or not 0 <= numbers[0] < MOST_CLASSES:
             return None
         said = None
         if count == 4 or count == self.pose:
@@ -66,7 +67,7 @@ def meaning_of(lines: Iterable[str], shape: Sequence[int] | None = None) -> Mean
     rows = []
     for line in lines:
         try:
-            rows.append([float(word) for word in line.split()][1:])
+            rows.append([float(word) for word in line.replace(",", " ").split()][1:])
         except ValueError:
             continue
     long = [row for row in rows if len(row) > 6]

@@ -13,6 +13,7 @@ HEAD, _MORE = 1 << 16, 1 << 22
 # Of larger folders a few files are looked at, and more where those are not alike.
 _FEW = 12
 _NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|nan|inf)"
+_SHARE = r"[01]?\.\d+"
 # Of a file that is one of several: parts.tfrecord-00000-of-00010.
 _SHARD = re.compile(r"-\d+-of-\d+$")
 
@@ -46,6 +47,7 @@ XML_ROOTS = {"annotation": "voc", "annotations": "cvat", "dataset": "imglab"}
 # Lines of a text file beside pictures or in a folder of labels.
 LINE_SIGNS: tuple[tuple[str, str], ...] = (
     ("yolo", rf"^\d+(?:\.0+)?(?:[ \t]+{_NUMBER}){{4,}}$"),
+    ("yolo", rf"^\d+(?:,[ \t]*{_SHARE}){{4}}$"),
     ("kitti", rf"^[A-Za-z_]\S*(?:[ \t]+{_NUMBER}){{14,15}}$"),
     ("dota", rf"^(?:{_NUMBER}[ \t]+){{8}}\S+(?:[ \t]+[0-9])?$"),
     ("dota", r"^(imagesource|gsd):"),
@@ -152,6 +154,7 @@ LOOK: dict[str, Callable[[str, str], str | None]] = {
     ".tfrecords": _by_name("tfrecord"),
     ".record": _by_name("tfrecord"),
     ".data": lambda _, head: "darknet" if re.search(r"^\s*names\s*=", head, re.M) else None,
+    ".geojson": _by_name("geojson"),
     ".mat": _by_name("matlab"),
     ".parquet": _by_name("parquet"),
     ".arrow": _by_name("parquet"),
@@ -202,6 +205,7 @@ SAYS: dict[str, tuple[str, str]] = {
     "picture list": ("a list of pictures with their boxes (keras-yolo3)", ""),
     "tfrecord": ("TFRecord", ""),
     "labelbox": ("a Labelbox export", "in Labelbox export COCO, or convert it by its SDK's COCO converter"),
+    "geojson": ("GeoJSON", "convert its boxes to CSV: filename,xmin,ymin,xmax,ymax,class"),
     "matlab": ("a MATLAB .mat file", "write its boxes as CSV: filename,xmin,ymin,xmax,ymax,class"),
     "parquet": ("Parquet or Arrow", "save pictures and metadata.jsonl by the `datasets` library"),
     "mxnet": ("MXNet RecordIO", "export COCO or Pascal VOC from the tool that wrote it"),

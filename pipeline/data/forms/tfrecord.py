@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from micro_yolo.pipeline.data import making
 from micro_yolo.pipeline.data.dataset import Dataset, Problem, Reader
 from micro_yolo.pipeline.data.forms import choice, coco, sniff
 from micro_yolo.pipeline.data.forms.class_lists import label_map
@@ -62,24 +62,28 @@ def _ends(path: str) -> bytes:
 
 
 def _unpack(tree: Tree, found: list[str], names: dict[int, str], target: Path) -> None:
-    part = target.with_name(f"{target.name}.part{os.getpid()}")
     try:
-        records: dict[str, dict[str, Any]] = {}
-        ids = {name: number for number, name in names.items()}
-        for file in found:
-            split = split_of_path(file) or "all"
-            record = records.setdefault(split, {"images": [], "annotations": []})
-            for number, example in enumerate(_examples(tree.path(file))):
-                _add(example, record, ids, names, part, f"{split}/{file.replace('/', '_')}_{number:06d}")
-        if not any(record["annotations"] for record in records.values()):
-            raise ValueError(f"{tree.full(found[0])}: TFRecord without pictures and boxes in it; {_EXPORT}")
-        categories = [{"id": number, "name": name} for name, number in ids.items()]
-        for split, record in records.items():
-            text = json.dumps({**record, "categories": categories})
-            (part / f"{'labels' if split == 'all' else split}.json").write_text(text, encoding="utf-8")
-        part.rename(target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        with making.folder(target) as part:
+            _write(tree, found, names, part)
+    except OSError as error:
+        what = f"TFRecord cannot be unpacked into {target.parent} ({error.strerror or error})"
+        raise OSError(f"{tree.full(found[0])}: {what}; copy it to where files can be written") from None
+
+
+def _write(tree: Tree, found: list[str], names: dict[int, str], part: Path) -> None:
+    records: dict[str, dict[str, Any]] = {}
+    ids = {name: number for number, name in names.items()}
+    for file in found:
+        split = split_of_path(file) or "all"
+        record = records.setdefault(split, {"images": [], "annotations": []})
+        for number, example in enumerate(_examples(tree.path(file))):
+            _add(example, record, ids, names, part, f"{split}/{file.replace('/', '_')}_{number:06d}")
+    if not any(record["annotations"] for record in records.values()):
+        raise ValueError(f"{tree.full(found[0])}: TFRecord without pictures and boxes in it; {_EXPORT}")
+    categories = [{"id": number, "name": name} for name, number in ids.items()]
+    for split, record in records.items():
+        text = json.dumps({**record, "categories": categories})
+        (part / f"{'labels' if split == 'all' else split}.json").write_text(text, encoding="utf-8")
 
 
 def _add(

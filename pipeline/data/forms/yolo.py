@@ -9,6 +9,7 @@ Format: https://docs.ultralytics.com/datasets/detect/
 from __future__ import annotations
 
 import os
+import re
 from array import array
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -19,16 +20,19 @@ import numpy as np
 
 from micro_yolo.pipeline.data.dataset import Dataset, Problems, Raw, Reader, build_split, clean_name, finish
 from micro_yolo.pipeline.data.files import Files, in_threads, relative, size_or_none
+from micro_yolo.pipeline.data.forms.choice import YAML_NAMES
 from micro_yolo.pipeline.data.forms.class_lists import class_list
 from micro_yolo.pipeline.data.forms.gather import Gathered
-from micro_yolo.pipeline.data.forms.label_lines import PIXELS, meaning_of
+from micro_yolo.pipeline.data.forms.label_lines import MOST_CLASSES, PIXELS, meaning_of
 from micro_yolo.pipeline.data.forms.places import twin_folder
 from micro_yolo.pipeline.data.splits import split_of, split_of_path, words_of
 from micro_yolo.pipeline.data.text import decoded, lines_of, read_text
 from micro_yolo.pipeline.data.tree import Tree, child, folder_of, is_picture, stem_of
-from micro_yolo.pipeline.data.whereabouts import plain_path
+from micro_yolo.pipeline.data.whereabouts import key_of, plain_path
 
-_STRICT = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+# A YAML of a data set has the names of its classes; an alias repeats what an anchor named, and so on.
+_LARGEST = 1 << 22
+_ALIAS = re.compile(r"(?m)(?:^|[\s\[,:-])\*[A-Za-z0-9_]+\s*(?:[,\]}]|$)")
 # Words that a key of data.yaml may have beside the one for a split.
 _BESIDE = {"path", "paths", "dir", "folder", "images", "image", "img", "list", "file", "set", "data"}
 # Label files that are looked at for what lines mean; the share of pictures without one that is not worth a word.
@@ -65,9 +69,9 @@ def find(tree: Tree) -> Found | None:
         return None
     names = tree.lower("")
     endings = (".yaml", ".yml")
-    for name in (*_STRICT, *(lower for lower in names if lower.endswith(endings) and lower not in _STRICT)):
+    for name in (*YAML_NAMES, *(lower for lower in names if lower.endswith(endings) and lower not in YAML_NAMES)):
         if name in names:
-            found = _from_yaml(tree, names[name], strict=name in _STRICT)
+            found = _from_yaml(tree, names[name], strict=name in YAML_NAMES)
             if found is not None:
                 return found
     return _from_darknet(tree) or _from_folders(tree)
@@ -151,6 +155,7 @@ def read(tree: Tree, found: Found, *, val_fraction: float, seed: int) -> Dataset
     if names is not None and found.count is not None and found.count != len(names):
         problems.add(found.file or "data.yaml", f"nc is {found.count}, but {len(names)} classes have names")
     names = names or _numbered(raws)
+    _from_zero(raws, names, problems)
     splits = [
         build_split(_known_classes(raw, pictures, names, problems), base, problems)
         for raw, pictures in zip(raws, gathered, strict=True)
@@ -172,7 +177,10 @@ def _from_yaml(tree: Tree, name: str, *, strict: bool) -> Found | None:
     path = tree.path(name)
     try:
         # All scalars as they are written: off and no are names of classes too.
-        table = yaml.load(decoded(path.read_bytes()), yaml.BaseLoader)
+        text = decoded(path.read_bytes())
+        if len(text) > _LARGEST or _ALIAS.search(text):
+            raise ValueError("aliases, which may stand for any amount of text" if len(text) <= _LARGEST else "too much")
+        table = yaml.load(text, yaml.BaseLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         if not strict:
             return None
@@ -188,7 +196,7 @@ def _from_yaml(tree: Tree, name: str, *, strict: bool) -> Found | None:
     splits: dict[str, list[Path]] = {}
     for key, split in keys.items():
         entries = table[key] if isinstance(table[key], list) else [table[key]]
-        splits.setdefault(split, []).extend(_place(base, path.parent, str(entry)) for entry in entries if entry)
+        splits.setdefault(split, []).extend(_place(tree, base, str(entry)) for entry in entries if entry)
     splits = {split: places for split, places in splits.items() if places}
     if not splits:
         raise ValueError(f"{path}: must name the folders train and val, got none")
@@ -204,9 +212,17 @@ def _from_yaml(tree: Tree, name: str, *, strict: bool) -> Found | None:
         splits,
         _yaml_names(table, path),
         shape=_shape(shape),
-        count=int(count) if count.isdecimal() else None,
+        count=_count(count, path),
         file=name,
     )
+
+
+def _count(text: str, path: Path) -> int | None:
+    if not text.isdecimal():
+        return None
+    if len(text) > 6 or int(text) > MOST_CLASSES:
+        raise ValueError(f"{path}: nc must be at most {MOST_CLASSES}, got {text[:20]}")
+    return int(text)
 
 
 def _shape(value: Any) -> tuple[int, int] | None:
@@ -230,18 +246,22 @@ def _split_keys(table: dict[Any, Any]) -> dict[Any, str]:
     return found
 
 
-def _place(base: Path, beside: Path, entry: str) -> Path:
+def _place(tree: Tree, base: Path, entry: str) -> Path:
     """Where an entry of the YAML is; Roboflow's "../train/images" means the folder beside the file.
 
-    Of a path of another machine the end that is here is taken.
+    Of a path of another machine the end that is here is taken, in whatever letter case.
     """
     trimmed = entry.replace("\\", "/")
     while trimmed.startswith(("../", "./")):
         trimmed = trimmed.partition("/")[2]
-    candidates = [base / entry, beside / entry, base / trimmed, beside / trimmed]
+    first = base / entry
+    candidates = [first, tree.root / entry, base / trimmed, tree.root / trimmed]
     parts = plain_path(entry).split("/")
-    candidates += [folder / "/".join(parts[i:]) for folder in (base, beside) for i in range(len(parts))]
-    return next((path for path in candidates if path.exists()), candidates[0])
+    ends = ["/".join(parts[i:]) for i in range(len(parts))]
+    candidates += [folder / end for folder in (base, tree.root) for end in ends]
+    known = {key_of(name): name for name in tree.places()}
+    candidates += [tree.path(known[key_of(end)]) for end in ends if key_of(end) in known]
+    return next((path for path in candidates if path.exists()), first)
 
 
 def _yaml_names(table: dict[str, Any], path: Path) -> dict[int, str] | None:
@@ -255,7 +275,7 @@ def _yaml_names(table: dict[str, Any], path: Path) -> dict[int, str] | None:
     cleaned: dict[int, str] = {}
     for key, value in names.items():
         number = int(key) if str(key).isdecimal() else -1
-        if not 0 <= number < 100_000 or not clean_name(value):
+        if not 0 <= number < MOST_CLASSES or not clean_name(value):
             raise ValueError(f"{path}: names must map class numbers 0, 1, ... to names, got {key!r}: {value!r}")
         cleaned[number] = clean_name(value)
     return cleaned
@@ -317,6 +337,17 @@ def _read_label(path: str) -> str | None:
         return read_text(path)
     except OSError:
         return None
+
+
+def _from_zero(raws: list[Raw], names: dict[int, str], problems: Problems) -> None:
+    """Classes that are numbered from 1, where the names are numbered from 0, are numbered as those."""
+    used = [raw.classes for raw in raws if len(raw.classes)]
+    if not used or len(names) < 2 or set(names) != set(range(len(names))):
+        return
+    if min(int(each.min()) for each in used) == 1 and max(int(each.max()) for each in used) == len(names):
+        problems.add("labels", "classes are numbered from 1; taken as such", sum(map(len, used)))
+        for raw in raws:
+            raw.classes -= 1
 
 
 def _numbered(raws: list[Raw]) -> dict[int, str]:

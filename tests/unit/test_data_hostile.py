@@ -1,0 +1,89 @@
+"""Data sets that somebody made to do harm, or that a disk did."""
+
+import os
+import socket
+import subprocess
+
+import pytest
+from data_folders import voc_xml, write_image, write_voc, write_yolo
+from drawn_kinds import YOLO, check, counts, pictures, write
+
+from micro_yolo.pipeline.data import __main__ as command_module
+from micro_yolo.pipeline.data import load, making
+
+
+def test_signs_that_act_on_a_terminal_are_shown_by_their_number(tmp_path, capsys):
+    write_voc(tmp_path / "set", ["a0", "a1", "a2"])
+    xml = tmp_path / "set" / "Annotations" / "a1.xml"
+    xml.write_text(voc_xml("a1.jpg", [("cat", 4, 6, 24, 16), ("dog\u202e", 1, 1, 1, 9)]))
+    write(tmp_path / "set" / "\x1b[31mred.csv", "a,b\n")
+    write_image(tmp_path / "set" / "\x1b]0;title\x07.jpg")
+    command_module.command(command_module.Config(path=tmp_path / "set", out=tmp_path / "out"))
+    told = capsys.readouterr().out
+    assert "\\x1b[31mred.csv" in told and "\\x1b]0;title\\x07.jpg" in told and "dog\\x202e" in told
+    assert not {"\x1b", "\x07", "\u202e"} & set(told)
+
+
+def test_names_that_are_not_utf8(tmp_path, capsys):
+    write_yolo(tmp_path / "set", "images", dict.fromkeys("abc", YOLO))
+    for folder, ending in (("images", b".png"), ("labels", b".txt")):
+        path = os.fsencode(tmp_path / "set" / folder)
+        os.rename(path + b"/a" + ending, path + b"/\xff\xfe" + ending)
+    command_module.command(
+        command_module.Config(path=tmp_path / "set", out=tmp_path / "out", export=tmp_path / "new", form="yolo")
+    )
+    assert counts(load(tmp_path / "new")) == {"train": (2, 4), "val": (1, 2)}
+    assert "No problems found" in capsys.readouterr().out
+
+
+def test_what_is_no_file_is_left_alone(tmp_path):
+    write_yolo(tmp_path, "images", dict.fromkeys("abcd", YOLO))
+    os.mkfifo(tmp_path / "labels.json")
+    os.mkfifo(tmp_path / "images" / "e.png")
+    (tmp_path / "images" / "round").symlink_to("round")
+    (tmp_path / "images" / "gone.png").symlink_to("nowhere.png")
+    (tmp_path / "data").symlink_to(tmp_path)
+    check(load(tmp_path), "yolo", names=("0", "1"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "a: &a [x,x,x,x]\nb: &b [*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b]\ntrain: images\nnames: *c\n",
+            "must be YAML, got alias",
+        ),
+        ("train: images\nnc: 2000000000\n", "nc must be at most 100000, got 2000000000"),
+        (f"train: images\nnc: {'9' * 5000}\n", "nc must be at most 100000, got 99999999999999999999$"),
+        ("train: images\nnames: {99999999999: a}\n", "names must map class numbers"),
+    ],
+)
+def test_a_small_yaml_that_stands_for_much_is_refused(tmp_path, text, message):
+    write_yolo(tmp_path, "images", dict.fromkeys("ab", YOLO))
+    write(tmp_path / "data.yaml", text)
+    with pytest.raises(ValueError, match=message):
+        load(tmp_path)
+
+
+def test_zeros_in_a_csv(tmp_path):
+    names = pictures(tmp_path)
+    rows = "".join(f"{n},64,48,cat,4,6,24,16\n{n},64,48,dog,30,6,40,16\0\n" for n in names)
+    write(tmp_path / "labels.csv", "filename,width,height,class,xmin,ymin,xmax,ymax\n" + rows)
+    check(load(tmp_path), "csv")
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    target = tmp_path / "new"
+    host = socket.gethostname()
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    for process in (gone.pid, os.getppid()):
+        write(tmp_path / f"new.part-{host}-{process}" / "half", "x")
+    write(tmp_path / "new.part-elsewhere-1" / "half", "x")
+    with making.folder(target) as part:
+        write(part / "whole", "x")
+    kept = {"new", f"new.part-{host}-{os.getppid()}", "new.part-elsewhere-1"}
+    assert {path.name for path in tmp_path.iterdir()} == kept
+    with pytest.raises(OSError, match="full"), making.folder(tmp_path / "other") as part:
+        raise OSError("full")
+    assert {path.name for path in tmp_path.iterdir()} == kept
