@@ -217,6 +217,7 @@ class _Study:
 
     def train(self, cells: list[Cell], session: Session) -> None:
         """AP50 of a file of each cell once its shifts are trained."""
+        from micro_yolo.model.hdf5 import restore
         from micro_yolo.model.quantization import network as quantize
         from micro_yolo.model.quantization.wrap import Quantization
         from micro_yolo.pipeline.learn.loop import Task
@@ -230,7 +231,7 @@ class _Study:
             averaged = quantize.wrapped(arch, how)
             directory = self.config.out / TRAININGS / cell.name
             session.train(Task(begun, averaged, session.losses, session.measure(averaged)), recipe, directory)
-            averaged.load_weights(str(directory / runs.WEIGHTS))
+            restore(averaged, directory / runs.WEIGHTS)
             self._keep(cell, self._row(cell) | {"after": self._measure(quantize.plain(arch, averaged, how))})
             shutil.rmtree(directory)
 

@@ -24,6 +24,7 @@ from micro_yolo.model.heads import HEADS
 from micro_yolo.model.nearest import nearest
 from micro_yolo.model.ops import OPS, block_of, stride_behind, width_behind
 from micro_yolo.model.primitives import Concat, Skip, Upsample
+from micro_yolo.model.printable import typed
 from micro_yolo.model.row import WHOLE, Anchor, DetectionRow, Row, Size
 
 __all__ = ["ACTS", "INPUT", "Anchor", "Arch", "DetectionRow", "Row", "Size"]
@@ -106,7 +107,9 @@ class Arch:
 
     def check_freeze(self, name: str) -> None:
         """Raise ValueError unless there is a row called `name`, and something below it in the table can be trained."""
-        allowed = f"allowed: a row of {self.name} above its last, which `python -m pipeline.summary {self.name}` lists"
+        allowed = (
+            f"allowed: a row of {self.name} above its last, which `python -m pipeline.summary {typed(self.name)}` lists"
+        )
         names = [row.name for row in self.rows]
         if name not in names:
             raise ValueError(f"freeze: unknown row, got {name!r}{nearest(name, names)}; {allowed}")

@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from micro_yolo.model.printable import typed
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 
@@ -109,8 +110,8 @@ def find_package(web: Path | None) -> Path:
     if web:
         raise FileNotFoundError(f"{web}: is not a folder of @mediapipe/tasks-vision: it has no {_BUNDLE} and wasm/")
     raise FileNotFoundError(
-        f"{WEB / PACKAGE}: MediaPipe's web package is not installed; `npm ci --prefix {WEB}` (npm comes with Node.js) "
-        "installs the version that is wanted, and checks it; --web FOLDER says where it is otherwise"
+        f"{WEB / PACKAGE}: MediaPipe's web package is not installed; `npm ci --prefix {typed(WEB)}` (npm comes "
+        "with Node.js) installs the version that is wanted, and checks it; --web FOLDER says where it is otherwise"
     )
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import tyro
 
 from micro_yolo.model.nearest import nearest
+from micro_yolo.model.printable import typed
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import listing, points
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
@@ -382,7 +383,7 @@ def tell(made: Converted, show: Show) -> None:
         )
     show.say(f"{made.stage} ({made.arch}) -> {made.export}")
     show.draw(table)
-    show.say(f"next: python -m pipeline.evaluate --model {made.files[-1].path}")
+    show.say(f"next: python -m pipeline.evaluate --model {typed(made.files[-1].path)}")
 
 
 def command(config: Config) -> None:

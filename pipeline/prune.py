@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from micro_yolo.model.printable import typed
 from micro_yolo.pipeline.learn import devices
 from micro_yolo.pipeline.learn.cuts import Cuts, Measured, goal, one_box_points, table
 from micro_yolo.pipeline.learn.options import Options
@@ -196,6 +197,7 @@ def _warn_if_coarse(config: Config, session: Session) -> None:
 def _leave_two_of_four(config: Config, trained: Trained, session: Session, stage: Path) -> Result:
     """Have tfmot's 2:4 sparsity in one training, in which the network keeps its shape."""
     from micro_yolo.model.build import build, weights_of
+    from micro_yolo.model.hdf5 import restore
     from micro_yolo.model.sparsity import masks_of, strip_pruning, two_of_four
     from micro_yolo.model.tfmot import UpdatePruningStep
     from micro_yolo.pipeline.learn.loop import Task
@@ -230,7 +232,7 @@ def _leave_two_of_four(config: Config, trained: Trained, session: Session, stage
     )
     metrics = session.train(task, config.recipe, stage / "training").best
     strip_pruning(wrapped)
-    averaged.load_weights(str(stage / "training" / runs.WEIGHTS))
+    restore(averaged, stage / "training" / runs.WEIGHTS)
     weights = weights_of(averaged)
     sizes = [(np.count_nonzero(weights[name][0]), mask.size) for name, mask in masks_of(wrapped).items()]
     zeros = 1 - sum(n for n, _ in sizes) / sum(n for _, n in sizes)
@@ -257,7 +259,7 @@ def tell(result: Result, show: Show) -> None:
             f"{network.AP50:.1f} of {whole.AP50:.1f}. The file keeps its size, though it packs better; only "
             "runtimes with 2:4 kernels gain speed"
         )
-    show.say(f"{result.run}; next: python -m pipeline.qat --run {result.run}, or pipeline.convert --int8")
+    show.say(f"{result.run}; next: python -m pipeline.qat --run {typed(result.run)}, or pipeline.convert --int8")
 
 
 def command(config: Config) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import tyro
 
+from micro_yolo.model.printable import typed
 from micro_yolo.pipeline.learn import devices
 from micro_yolo.pipeline.learn.options import Options
 from micro_yolo.pipeline.learn.recipe import Recipe
@@ -178,7 +179,7 @@ def tell(result: Result, show: Show) -> None:
     """What people want to know of it."""
     best = result.metrics
     show.say(f"best: epoch {best['epoch']}, AP {best['AP']:.1f}, AP50 {best['AP50']:.1f}")
-    show.say(f"{result.run}; next: python -m pipeline.convert --run {result.run} --int8")
+    show.say(f"{result.run}; next: python -m pipeline.convert --run {typed(result.run)} --int8")
 
 
 def command(config: Config) -> None:

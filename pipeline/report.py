@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from micro_yolo.model.printable import typed
 from micro_yolo.pipeline import curve
 from micro_yolo.pipeline.measure.classes import distinct
 from micro_yolo.pipeline.page import charts, epochs, findings, mistakes
@@ -116,6 +117,7 @@ def page(trained: Trained, config: Config, show: Show = QUIET) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["typed"] = typed
     environment.filters |= {"points": points, "db": decibels, "short": lambda sha256: (sha256 or "")[:12]}
     environment.filters["tojson_plain"] = lambda value: json.dumps(runs.plain(value), indent=2, ensure_ascii=False)
     return environment.get_template(TEMPLATE).render(
@@ -215,8 +217,8 @@ def _compile_with(found: Sequence[File], directory: Path) -> str:
     usable = [file for file in found if file.contract.variant == "int8" and file.contract.head == "raw" and file.stage]
     latest = max(usable, key=lambda file: runs.STAGES.index(file.stage or ""), default=None)
     if latest is None:
-        return f"python -m pipeline.convert --run {directory} --int8 --head raw"
-    return f"python -m pipeline.edge {latest.path} --json {directory / runs.EDGE}"
+        return f"python -m pipeline.convert --run {typed(directory)} --int8 --head raw"
+    return f"python -m pipeline.edge {typed(latest.path)} --json {typed(directory / runs.EDGE)}"
 
 
 def _measured(best: dict[str, File], dataset: Dataset, config: Config, show: Show) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from micro_yolo.model.nearest import nearest
+from micro_yolo.model.printable import typed
 from micro_yolo.pipeline import train
 from micro_yolo.pipeline.data.strength import Strength
 from micro_yolo.pipeline.learn import devices, quick
@@ -338,7 +339,7 @@ def tell(result: Result, show: Show) -> None:
     if result.best is not None:
         best = result.candidates[0]
         show.say(f"best: {best['key']}, AP50 {best['AP50']:.1f}")
-        show.say(f"{result.best}; next: {train.PROG} --arch {result.best} --data {result.data}")
+        show.say(f"{result.best}; next: {train.PROG} --arch {typed(result.best)} --data {typed(result.data)}")
 
 
 def command(config: Config) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from micro_yolo.model.printable import typed
 from micro_yolo.pipeline.data.strength import Strength
 from micro_yolo.pipeline.learn import devices, quick
 from micro_yolo.pipeline.learn.options import NONE, Options, parse_size
@@ -226,7 +227,7 @@ def tell(result: Result, show: Show) -> None:
     if result.metrics:
         best = result.metrics
         show.say(f"best: epoch {best['epoch']}, AP {best['AP']:.1f}, AP50 {best['AP50']:.1f}")
-        show.say(f"{result.run}; next: python -m pipeline.convert --run {result.run} --int8")
+        show.say(f"{result.run}; next: python -m pipeline.convert --run {typed(result.run)} --int8")
 
 
 def command(config: Config) -> None:

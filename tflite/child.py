@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import math
 import os
-import queue
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -40,26 +41,49 @@ def call(
     Raises:
         ValueError: the function raised one, or an OSError; or its process crashed or was ended.
     """
-    process = subprocess.Popen(
-        [sys.executable, "-c", _BOOT.format(path=[os.path.abspath(entry) for entry in sys.path])],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
+    process = Child(name, patience=patience, limit_memory=limit_memory)
     try:
-        request = {"function": function, "arguments": arguments, "limit_memory": limit_memory}
+        return process.ask(function, advance=advance, **arguments)
+    finally:
+        process.end()
+
+
+class Child:
+    """A process of its own that functions are called in, one after the other. Not for several threads at once.
+
+    It ends by `end`, and by itself when this process is gone.
+    """
+
+    def __init__(self, name: object = "model", *, patience: float = PATIENCE, limit_memory: bool = True) -> None:
+        """Arguments as those of `call`."""
+        self._name, self._patience, self._limit_memory = name, patience, limit_memory
+        self._death: str | None = None
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _BOOT.format(path=[os.path.abspath(entry) for entry in sys.path])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        # Somebody else looks at the clock, so that whoever asks wakes as soon as there is an answer.
+        self._until, self._is_late, self._over = math.inf, False, threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def ask(self, function: str, *, advance: Callable[[], object] | None = None, **arguments: Any) -> Any:
+        """Call a function there and return what it returns. Arguments and errors as those of `call`."""
+        if self._death:
+            raise ValueError(self._death)
+        request = {"function": function, "arguments": arguments, "limit_memory": self._limit_memory}
         with contextlib.suppress(BrokenPipeError):
-            _pipe(process.stdin).write(json.dumps(request).encode() + b"\n")
-            _pipe(process.stdin).flush()
+            _pipe(self._process.stdin).write(json.dumps(request).encode() + b"\n")
+            _pipe(self._process.stdin).flush()
         while True:
-            try:
-                line = lines.get(timeout=patience)
-            except queue.Empty:
-                raise ValueError(f"{name}: no sign of life for {patience:g} s; damaged, or too slow for it") from None
+            self._until = time.monotonic() + self._patience
+            line = _pipe(self._process.stdout).readline()
+            self._until = math.inf
             if not line:
-                raise ValueError(f"{name}: {_death(process.wait())}")
+                late = f"no sign of life for {self._patience:g} s; damaged, or too slow for it"
+                self._death = f"{self._name}: {late if self._is_late else _death(self._process.wait())}"
+                raise ValueError(self._death)
             kind, value = json.loads(line)
             if kind == "error":
                 raise ValueError(value)
@@ -67,10 +91,22 @@ def call(
                 return value
             if advance:
                 advance()
-    finally:
-        process.kill()
-        process.wait()
-        _pipe(process.stdin).close()
+
+    def end(self) -> None:
+        """End it, whatever it does."""
+        self._over.set()
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):
+                _pipe(pipe).close()
+
+    def _watch(self) -> None:
+        while not self._over.wait(min(1.0, self._patience / 4)):
+            if time.monotonic() > self._until:
+                self._is_late = True
+                self._process.kill()
+                return
 
 
 def _pipe(pipe: Any) -> Any:
@@ -81,35 +117,33 @@ def _pipe(pipe: Any) -> Any:
 
 
 def serve() -> None:
-    """The other end of `call`: one request from stdin; signs of life and the result, as lines of JSON, to stdout."""
+    """The other end of `Child`: requests from stdin; signs of life and results, as lines of JSON, to stdout."""
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
+    # Ctrl-C reaches both: what becomes of it is the other's to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def say(kind: str, value: Any = None) -> None:
         answers.write(json.dumps([kind, value]).encode() + b"\n")
 
-    request = json.loads(sys.stdin.buffer.readline())
-    if request["limit_memory"]:
-        _limit_memory()
-    module, function = request["function"].split(":")
-    try:
-        result = getattr(importlib.import_module(module), function)(
-            **request["arguments"], advance=lambda: say("advance")
-        )
-        say("result", result)
-    except (ValueError, OSError) as error:
-        say("error", str(error))
-    except Exception as error:
-        say("error", f"{type(error).__name__}: {error}")
+    limited = False
+    for line in sys.stdin.buffer:
+        request = json.loads(line)
+        if request["limit_memory"] and not limited:
+            _limit_memory()
+            limited = True
+        module, function = request["function"].split(":")
+        try:
+            result = getattr(importlib.import_module(module), function)(
+                **request["arguments"], advance=lambda: say("advance")
+            )
+            say("result", result)
+        except (ValueError, OSError) as error:
+            say("error", str(error))
+        except Exception as error:
+            say("error", f"{type(error).__name__}: {error}")
     # What a damaged model left behind may crash when it is taken down.
     os._exit(0)
-
-
-def _read(pipe: Any, lines: queue.SimpleQueue[bytes]) -> None:
-    with pipe:
-        for line in pipe:
-            lines.put(line)
-    lines.put(b"")
 
 
 def _death(code: int) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from micro_yolo.tflite import contract as contracts
 from micro_yolo.tflite import inspect, suppression
+from micro_yolo.tflite.apart import Apart
 from micro_yolo.tflite.contract import Contract
 from micro_yolo.tflite.decode import Detections, decode, enough
 from micro_yolo.tflite.image import resize
@@ -29,21 +30,23 @@ class Detector:
     def __init__(
         self, path: str | Path, *, threads: int = 1, contract: Contract | None = None, data: bytes | None = None
     ) -> None:
-        """Load `path`, or `data` that are to be it, with `contract`, by default the one beside it or in it.
+        """Load `path`, or what this process made to be it, `data`, with `contract`, by default the one beside or in it.
+
+        A file that others made runs in a process of its own: see tflite.apart.
 
         Raises:
             FileNotFoundError: the file is missing, or there is no contract.
             ValueError: the file is empty, truncated, not a .tflite, not the one of the contract, or cannot be run.
         """
         self.path = Path(path)
+        runtime = Apart if data is None else Interpreter
         data = inspect.read_bytes(path) if data is None else data
-        # A damaged file can take the whole process down inside the runtime, so the hash comes first.
         inspect.read(data, path)
         self.contract = contract or contracts.load(path)
         contracts.verify(self.contract, data, path)
         self.labels = self.contract.labels
         self.size = self.contract.size
-        self._interpreter = Interpreter(data, threads=threads, name=path)
+        self._interpreter = runtime(data, threads=threads, name=path)
         _compare(self.contract, self._interpreter, path)
         if self.contract.head == "detections":
             _compare_operator(self.contract, data, path)

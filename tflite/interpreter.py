@@ -40,7 +40,7 @@ class Interpreter:
         keep_tensors: bool = False,
         name: str | Path = "model",
     ) -> None:
-        """Load a model. A damaged one can crash the process: see tflite.child.
+        """Load a model. A damaged one can crash the process: see tflite.apart.
 
         Args:
             data: bytes of the .tflite.
@@ -59,8 +59,7 @@ class Interpreter:
 
         if threads < 1:
             raise ValueError(f"threads: must be at least 1, got {threads}")
-        self.model, self.name = inspect.read(data, name), name
-        self.output_tensors = {key: self.model.tensor(index) for key, index in self.model.signature_outputs.items()}
+        self._read(data, name)
         kernels = OpResolverType.AUTO
         if keep_tensors or backend != XNNPACK:
             kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
@@ -157,6 +156,10 @@ class Interpreter:
                     found[number] = True
                     open_tensors += ops[number].inputs
         return found
+
+    def _read(self, data: bytes, name: str | Path) -> None:
+        self.model, self.name = inspect.read(data, name), name
+        self.output_tensors = {key: self.model.tensor(index) for key, index in self.model.signature_outputs.items()}
 
     @property
     def _input(self) -> int:

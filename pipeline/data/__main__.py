@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import tyro
 
+from micro_yolo.model.printable import typed
 from micro_yolo.pipeline.data import Dataset
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import wide_console
@@ -125,9 +125,7 @@ def command(config: Config) -> None:
         told.append(f"page: {checked.page}")
     told.append(f"contact sheet: {checked.sheet}")
     if config.export is not None:
-        told.append(
-            f"{config.form}: {config.export}; next: python -m pipeline.train --data {shlex.quote(str(config.export))}"
-        )
+        told.append(f"{config.form}: {config.export}; next: python -m pipeline.train --data {typed(config.export)}")
     if checked.left_out:
         told.append(f"{checked.left_out} boxes are crowds, which YOLO's form cannot say, and were left out of it")
     for line in told:

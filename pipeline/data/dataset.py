@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from micro_yolo.model.printable import harmless, typed
 from micro_yolo.pipeline.data.files import Files, file_bytes, in_threads, relative, size_or_none
 from micro_yolo.pipeline.data.repairs import alike_names, are_shares, doubled, merged_names
 from micro_yolo.pipeline.data.splits import ORDER
-from micro_yolo.pipeline.data.text import harmless
 from micro_yolo.pipeline.data.tree import Tree
 from micro_yolo.tflite.image import Fit, load_image, resize
 
@@ -158,7 +157,7 @@ def _summary(problems: tuple[Problem, ...], root: Path) -> str:
             shown = "; ".join(f"{p.file}: {p.what}" + (f" ({p.count})" if p.count > 1 else "") for p in some[:3])
             more = f"; and {len(some) - 3} more" if len(some) > 3 else ""
             said.append(f"{sum(p.count for p in some)} {noun}: {shown}{more}")
-    return "; ".join([*said, f"`python -m pipeline.data {shlex.quote(str(root))}` lists all"])
+    return "; ".join([*said, f"`python -m pipeline.data {typed(root)}` lists all"])
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 
+from micro_yolo.model.printable import harmless
 from micro_yolo.pipeline.data.dataset import Dataset, Problem
 from micro_yolo.pipeline.data.files import Files
 from micro_yolo.pipeline.data.forms.sniff import SAYS
-from micro_yolo.pipeline.data.text import harmless
 from micro_yolo.pipeline.data.tree import HEIC, Tree, child, folder_of, stem_of
 
 # What may be meant as a picture, and is none that is read.

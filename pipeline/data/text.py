@@ -19,15 +19,6 @@ _RARE = re.compile(rf"[^\x00-\x7f{_COMMON}]")
 _WITHIN = re.compile(rf"[A-Za-z][{_COMMON}](?=[A-Za-z\s]|$)|(?<![{_COMMON}])[{_COMMON}][A-Za-z]")
 
 
-# What moves a terminal's cursor, changes its colours or the direction of what follows, and what cannot be written.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def harmless(text: str) -> str:
-    """The text as it may be printed: a sign that would act on the terminal is shown by its number."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
-
-
 def encoding_of(head: bytes) -> str | None:
     """The encoding by the mark at the beginning, or by the zeros that UTF-16 has in plain text; None if it has none."""
     for mark, encoding in _MARKS:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from micro_yolo.model.printable import typed
 from micro_yolo.pipeline.data.dataset import Dataset
 from micro_yolo.pipeline.doctor.findings import Spot
 from micro_yolo.pipeline.doctor.sizes import CELL_PX, SMALL_PX
@@ -40,6 +41,7 @@ def page(dataset: Dataset, checkup: Checkup) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["typed"] = typed
     splits = dataset.splits.values()
     return environment.get_template(_TEMPLATE).render(
         root=os.path.normpath(dataset.root),

@@ -12,6 +12,7 @@ import numpy as np
 
 from micro_yolo.model.channels import channels_of, cut, importance
 from micro_yolo.model.count import count
+from micro_yolo.model.hdf5 import restore
 from micro_yolo.model.spec import Arch
 from micro_yolo.pipeline.learn.cuts import CHANNELS, PICTURE, STEPS, Cuts, Measured, Step, draw
 from micro_yolo.pipeline.learn.recipe import Recipe
@@ -189,7 +190,7 @@ class Progressive:
         )
         metrics = self.session.train(task, self.plan.recipe, folder, seed=number).best
         strip_pruning(wrapped)
-        averaged.load_weights(str(folder / runs.WEIGHTS))
+        restore(averaged, folder / runs.WEIGHTS)
         return metrics, cut_weights()
 
     def _finish(self, cuts: Cuts) -> Measured:
@@ -221,7 +222,7 @@ class Progressive:
                 f"the last training gave AP50 {metrics['AP50']:.1f}, no more than before it: not kept"
             )
             return cuts.network
-        averaged.load_weights(str(folder / runs.WEIGHTS))
+        restore(averaged, folder / runs.WEIGHTS)
         self.weights = weights_of(averaged)
         return measured(self.arch, metrics)
 
@@ -259,7 +260,7 @@ def load_network(folder: Path) -> tuple[Arch, Weights]:
     arch = Arch.load(folder / runs.ARCH)
     model = build(arch)
     try:
-        model.load_weights(str(folder / runs.WEIGHTS))
+        restore(model, folder / runs.WEIGHTS)
     except Exception as error:  # of h5py and Keras, many kinds
         reason = " ".join(str(error).split())[:160]
         raise ValueError(f"{folder / runs.WEIGHTS}: damaged ({reason}); allowed: --overwrite to start again") from None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from micro_yolo.model.count import Count, RowCount, count
+from micro_yolo.model.printable import typed
 from micro_yolo.model.spec import Arch, Row
 from micro_yolo.model.zoo import ARCHS
 from micro_yolo.model.zoo.micro_yolo import EXPANSION, REDUCTION
@@ -175,7 +176,7 @@ def read_cuts(run: Path) -> dict[str, tuple[int, int]]:
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{file}: must hold the original and the kept channels, got {type(error).__name__}: {error}; "
-            f"`python -m pipeline.prune --run {run} --overwrite` writes it anew"
+            f"`python -m pipeline.prune --run {typed(run)} --overwrite` writes it anew"
         ) from None
     if unknown:
         raise ValueError(f"{file}: keeps channels of {', '.join(sorted(unknown))}, which it does not list as original")
@@ -230,7 +231,9 @@ def reached(run: Path) -> list[Line]:
         model = run / runs.EXPORT / f"model_{variant}.tflite"
         metrics = runs.read_json(file)
         if not isinstance(metrics, dict) or not {"AP", "AP50", "data", "sha256"} <= metrics.keys():
-            raise ValueError(f"{file}: must hold metrics; `python -m pipeline.evaluate --model {model}` writes them")
+            raise ValueError(
+                f"{file}: must hold metrics; `python -m pipeline.evaluate --model {typed(model)}` writes them"
+            )
         stage = _stage_of(run, model, metrics["sha256"])
         lines.append(
             {**_network(run, stage), "file": model.name, **{key: metrics[key] for key in ("AP50", "AP", "data")}}
@@ -242,10 +245,12 @@ def _stage_of(run: Path, model: Path, digest: str) -> Path:
     """The stage a measured file was made from, found by the hashes of its contract."""
     from micro_yolo.tflite import contract
 
-    help_ = f"`python -m pipeline.convert --run {run} --{model.stem.removeprefix('model_')} --overwrite`"
+    help_ = f"`python -m pipeline.convert --run {typed(run)} --{model.stem.removeprefix('model_')} --overwrite`"
     made = contract.load(model)
     if made.model_sha256 != digest:
-        raise ValueError(f"{model}: was not the file measured; `python -m pipeline.evaluate --model {model}` measures")
+        raise ValueError(
+            f"{model}: was not the file measured; `python -m pipeline.evaluate --model {typed(model)}` measures"
+        )
     for path, parent in made.parents.items():
         if path.endswith(runs.ARCH):
             table = run / path

@@ -26,6 +26,8 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from micro_yolo.model.nearest import nearest
+from micro_yolo.model.printable import harmless
+from micro_yolo.pipeline.show.terminal import say_anything
 
 ConfigT = TypeVar("ConfigT")
 _MARKERS = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff, tyro.conf.OmitArgPrefixes)
@@ -67,6 +69,7 @@ def main(
     """
     args = list(sys.argv[1:] if args is None else args)
     silence_libraries()
+    say_anything()
     try:
         run(parse(config_type, prog=prog, description=description, args=args))
         sys.stdout.flush()
@@ -165,7 +168,7 @@ def _optional(info: PrimitiveTypeInfo) -> Any:
 
 
 def _leave(prog: str, text: str, status: int) -> None:
-    print(f"{prog}: {' '.join(text.split())}", file=sys.stderr, flush=True)
+    print(harmless(f"{prog}: {' '.join(text.split())}"), file=sys.stderr, flush=True)
     sys.exit(status)
 
 

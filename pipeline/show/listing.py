@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
+
+    from micro_yolo.pipeline.show.terminal import Terminal
 
 
 # Above this ratio there is only float32's own rounding.
@@ -55,12 +56,12 @@ def listing(
     return table
 
 
-def wide_console() -> Console:
+def wide_console() -> Terminal:
     """For tables wider than most terminals: a file or a pipe has no edge to break lines at."""
-    from rich.console import Console
+    from micro_yolo.pipeline.show.terminal import Terminal
 
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=160)
+    console = Terminal(highlight=False)
+    return console if console.is_terminal else Terminal(highlight=False, width=160)
 
 
 def lettered(paths: Iterable[str]) -> dict[str, str]:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from micro_yolo.model.printable import harmless
+from micro_yolo.pipeline.show.terminal import Terminal
 from micro_yolo.pipeline.store.history import losses_of
 
 Advance = Callable[..., None]
@@ -60,8 +62,8 @@ class Screen(Show):
     def __init__(self, notices: Literal["stdout", "stderr"] = "stderr") -> None:
         """`notices`: where warnings and bars go."""
         self._title = ""
-        self._lines = Console()
-        self._notices = Console(stderr=True) if notices == "stderr" else self._lines
+        self._lines = Terminal()
+        self._notices = Terminal(stderr=True) if notices == "stderr" else self._lines
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -142,7 +144,7 @@ class Screen(Show):
 
     def _begin(self, title: str, total: int) -> TaskID:
         self._bars.start()
-        return self._bars.add_task(title, total=total, losses="")
+        return self._bars.add_task(harmless(title), total=total, losses="")
 
     def _end(self, task: TaskID) -> None:
         self._bars.remove_task(task)
@@ -150,7 +152,7 @@ class Screen(Show):
             self._bars.stop()
 
 
-def _print(console: Console, text: str) -> None:
+def _print(console: Terminal, text: str) -> None:
     console.print(text, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 

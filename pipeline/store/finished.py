@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from micro_yolo.model.printable import typed
 from micro_yolo.pipeline.store import runs
 
 if TYPE_CHECKING:
@@ -97,9 +98,11 @@ class Trained:
             raise ValueError(f"{self.stage / runs.CONFIG}: quantization: {error}; make the stage again") from None
 
     def _loaded(self, model: Any) -> Any:
+        from micro_yolo.model.hdf5 import restore
+
         path = self.stage / runs.WEIGHTS
         try:
-            model.load_weights(str(path))
+            restore(model, path)
         # h5py and Keras raise OSError, KeyError, ValueError, AttributeError, ... for a file of something else.
         except Exception as error:
             reason = " ".join(str(error).split())[:160]
@@ -166,7 +169,9 @@ def find(run: Path | None = None, from_stage: From | None = None, *, before: Fro
     else:
         path = directory / from_stage
         if path.is_dir() and not runs.is_finished(path):
-            raise ValueError(f"{path}: is half-made; `python -m pipeline.{from_stage} --run {directory} --resume`")
+            raise ValueError(
+                f"{path}: is half-made; `python -m pipeline.{from_stage} --run {typed(directory)} --resume`"
+            )
     stage = runs.read_stage(path)
     arch = Arch.load(path / runs.ARCH)
     where = path / runs.CONFIG

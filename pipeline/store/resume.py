@@ -8,6 +8,7 @@ import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
+from micro_yolo.model.printable import typed
 from micro_yolo.pipeline.store import runs
 
 ConfigT = TypeVar("ConfigT")
@@ -36,7 +37,7 @@ def recorded(config: ConfigT, stage: Path, *, prog: str) -> ConfigT:
     if runs.is_finished(stage):
         raise ValueError(f"{where}: its {stage.name} stage is finished; allowed: another --run, or --overwrite")
     if not stage.is_dir():
-        raise ValueError(f"{where}: has no {stage.name} stage to continue; `{prog} --run {where}` begins one")
+        raise ValueError(f"{where}: has no {stage.name} stage to continue; `{prog} --run {typed(where)}` begins one")
     file = stage / runs.CONFIG
     if not file.is_file():
         raise ValueError(f"{where}: was stopped before it recorded its settings; allowed: --overwrite to start again")
@@ -52,7 +53,7 @@ def recorded(config: ConfigT, stage: Path, *, prog: str) -> ConfigT:
     changed = [name for name in MAY_CHANGE if name in options and getattr(config, name) != _default(options[name])]
     anew = {name: getattr(config, name) for name in (*ASKED_ANEW, *changed)}
     if "data" in options and typing.cast(Any, found).data is not None and "data" not in changed:
-        anew["data"] = _place(found, facts.get("data"), f"{prog} --run {where} --resume")
+        anew["data"] = _place(found, facts.get("data"), f"{prog} --run {typed(where)} --resume")
     return dataclasses.replace(typing.cast(Any, found), **anew)
 
 

@@ -23,6 +23,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from micro_yolo.model.printable import typed
+
 RUNS = Path("runs")
 STAGES = ("train", "prune", "qat")
 EXPORT = "export"
@@ -73,9 +75,12 @@ def writing(path: Path) -> Iterator[Path]:
 
 
 def write_atomic(path: Path, data: bytes | str) -> Path:
-    """Write `data` (text as UTF-8) to `path` whole or not at all, making its directory. Raises OSError."""
+    r"""Write `data` to `path` whole or not at all, making its directory. Raises OSError.
+
+    Text as UTF-8; what is none in it, such as of a file's name, as ``\udcff``, which JSON reads back.
+    """
     with writing(path) as beside:
-        beside.write_bytes(data.encode() if isinstance(data, str) else data)
+        beside.write_bytes(data.encode(errors="backslashreplace") if isinstance(data, str) else data)
     return Path(path)
 
 
@@ -166,7 +171,7 @@ def begin(
         if arch is not None:
             write_json(stage / ARCH, arch)
         write_json(stage / CONFIG, record(config, parent=parent, **facts))
-    except OSError:
+    except BaseException:
         shutil.rmtree(stage)
         raise
 
@@ -215,7 +220,7 @@ def resolve_run(path: Path | None = None) -> Path:
         path = RUNS / os.readlink(latest) if latest.is_symlink() else latest
     run = Path(os.path.normpath(path))
     if not run.exists():
-        raise FileNotFoundError(f"{run}: no such run; `python -m pipeline.train --run {run}` makes one")
+        raise FileNotFoundError(f"{run}: no such run; `python -m pipeline.train --run {typed(run)}` makes one")
     if not any((run / stage).is_dir() for stage in STAGES):
         raise ValueError(f"{run}: a run must hold one of {', '.join(STAGES)}; `python -m pipeline.train` makes one")
     return run
@@ -245,8 +250,12 @@ def latest_stage(run: Path, before: str | None = None) -> Path:
             return run / stage
     half = next((stage for stage in usable if (run / stage).is_dir()), None)
     if half is None:
-        raise ValueError(f"{run}: no {' or '.join(usable)} in it; `python -m pipeline.train --run {run}` makes one")
-    raise ValueError(f"{run}: its {half} is half-made; `python -m pipeline.{half} --run {run} --resume` continues it")
+        raise ValueError(
+            f"{run}: no {' or '.join(usable)} in it; `python -m pipeline.train --run {typed(run)}` makes one"
+        )
+    raise ValueError(
+        f"{run}: its {half} is half-made; `python -m pipeline.{half} --run {typed(run)} --resume` continues it"
+    )
 
 
 def is_finished(stage: Path) -> bool:

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from micro_yolo.model.printable import typed
 from micro_yolo.tflite.image import SUFFIXES, walk
 
 RECORD = "detections.json"
@@ -79,7 +80,7 @@ def _refuse_address(path: Path) -> None:
     url = f"{scheme}://{rest}"
     if scheme == "file":
         raise ValueError(f"{url}: is an address; name the file itself: /{rest}")
-    how = f"ffmpeg -t 60 -i '{url}' -c copy clip.mp4" if scheme in _STREAMS else f"curl -LO '{url}'"
+    how = f"ffmpeg -t 60 -i {typed(url)} -c copy clip.mp4" if scheme in _STREAMS else f"curl -LO {typed(url)}"
     raise ValueError(f"{url}: is an address, and nothing is fetched from a network; `{how}` makes a file to name here")
 
 

@@ -40,6 +40,32 @@ def test_weights_saved_before_say_what_they_said(kind: str, tmp_path: Path) -> N
                 np.testing.assert_allclose(said[row][part], golden[f"{kind}/{row}/{part}"], rtol=0, atol=1e-5)
 
 
+def test_no_other_file_becomes_weights(tmp_path: Path) -> None:
+    import h5py
+
+    from micro_yolo.model.hdf5 import restore
+
+    path, other = tmp_path / "model.weights.h5", tmp_path / "private.bin"
+    path.write_bytes(gzip.decompress((GOLDEN / "float.weights.h5.gz").read_bytes()))
+    model = fresh("float")
+    restore(model, path)
+    with h5py.File(path, "a") as file:
+        found = []
+        file.visititems(lambda name, each: found.append(name) if isinstance(each, h5py.Dataset) else None)
+        first = file[found[0]]
+        other.write_bytes(b"\x07" * first.nbytes)
+        shape, dtype = first.shape, first.dtype
+        del file[found[0]]
+        file.create_dataset(found[0], shape, dtype, external=[(str(other), 0, other.stat().st_size)])
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="must hold its weights itself"):
+        restore(model, path)
+    assert all(np.array_equal(*pair) for pair in zip(before, model.get_weights(), strict=True))
+    # What Keras alone does.
+    model.load_weights(str(path))
+    assert any((weight == np.frombuffer(b"\x07" * 4, np.float32)).all() for weight in model.get_weights())
+
+
 @pytest.mark.parametrize("kind", ["float", "qat"])
 def test_a_file_holds_what_it_held_in_the_same_places(kind: str, tmp_path: Path) -> None:
     import h5py

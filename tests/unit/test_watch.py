@@ -89,8 +89,8 @@ def test_names_that_are_no_text_can_be_written_and_shown() -> None:
 @pytest.mark.parametrize(
     ("url", "hint"),
     [
-        ("https://example.org/a.jpg", r"`curl -LO 'https://example.org/a.jpg'` makes a file"),
-        ("rtsp://camera:554/1", r"`ffmpeg -t 60 -i 'rtsp://camera:554/1' -c copy clip.mp4` makes a file"),
+        ("https://example.org/a.jpg", r"`curl -LO https://example.org/a.jpg` makes a file"),
+        ("rtsp://camera:554/1", r"`ffmpeg -t 60 -i rtsp://camera:554/1 -c copy clip.mp4` makes a file"),
         ("file:///home/me/a.jpg", r"is an address; name the file itself: /home/me/a.jpg$"),
     ],
 )
