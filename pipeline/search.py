@@ -112,8 +112,6 @@ def run(config: Config, show: Show = QUIET) -> Result:
     if config.resume:
         check_content(dataset, runs.read_json(_stage(config) / runs.CONFIG), str(_stage(config)))
     config.check_batch(len(dataset.splits["train"]))
-    if not (~dataset.splits["val"].crowd).any():
-        raise ValueError(f"{dataset.root}: the validation images must have boxes to rank by, got none; another --data")
     if not config.resume:
         try:
             made = runs.new_run(config.run, stage=runs.SEARCH, overwrite=config.overwrite)
