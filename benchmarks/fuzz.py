@@ -2,14 +2,16 @@
 
     python benchmarks/fuzz.py --model runs/cells/export/model_int8.tflite --mutations 1000
 
-The commands run in this process, so a crash of theirs ends it, after a line that says which copy it was. Copy N of a
-model is the same on every run.
+The commands run in this process, so a crash of theirs ends it, after a line that says which copy it was. Of some kinds
+of damage the contract's hash is made anew, as a stranger's file has it. Copy N of a model is the same on every run.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
+import json
 import shutil
 import sys
 import tempfile
@@ -51,12 +53,14 @@ def run(config: Config) -> Counter[str]:
     slowest = 0.0
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        shutil.copy(config.model.with_suffix(".json"), folder / "model.json")
         draw(folder / "picture.png")
         for number in range(config.first, config.first + config.mutations):
             kind, damaged = mutate(data, number)
             for name in ("model.tflite", "alone.tflite"):
                 (folder / name).write_bytes(damaged)
+            shutil.copy(config.model.with_suffix(".json"), folder / "model.json")
+            if kind in RENEWED:
+                renew(folder / "model.json", damaged)
             for command, call in commands(folder).items():
                 # Said before, since a crash leaves no time to say it.
                 print(f"\r{number} {kind} {command}        ", end="", file=sys.stderr, flush=True)
@@ -74,7 +78,12 @@ def run(config: Config) -> Counter[str]:
     return ends
 
 
-KINDS = ("bits anywhere", "bits in the tables", "bytes in the tables", "cut", "noise", "moved", "fields", "fields")
+# What a stranger sends has a contract that fits: there the hash is made anew.
+RENEWED = ("fields, hash renewed", "no input, hash renewed", "constants, hash renewed", "bits, hash renewed")
+KINDS = (
+    *("bits anywhere", "bits in the tables", "bytes in the tables", "cut", "noise", "moved", "fields", "fields"),
+    *RENEWED,
+)
 
 
 def mutate(data: bytes, number: int) -> tuple[str, bytes]:
@@ -91,8 +100,10 @@ def mutate(data: bytes, number: int) -> tuple[str, bytes]:
         if random.random() < 0.7:
             noise[4:8] = b"TFL3"
         return kind, bytes(noise)
-    if kind == "fields":
+    if kind.startswith("fields"):
         return kind, _fields(data, random)
+    if kind.startswith(("no input", "constants")):
+        return kind, _graph(data, kind, random)
     if kind == "moved":
         size = int(random.integers(1, 400))
         source, target = (int(random.choice(ends)) for _ in range(2))
@@ -142,6 +153,35 @@ def _fields(data: bytes, random: np.random.Generator) -> bytes:
     return edit.pack(graph)
 
 
+def _graph(data: bytes, kind: str, random: np.random.Generator) -> bytes:
+    """A graph whose operators read nothing or something else, or whose constants hold other integers."""
+    from micro_yolo.tflite import edit
+
+    graph = edit.graph_of(data)
+    main = graph.subgraphs[0]
+    op = main.operators[random.integers(len(main.operators))]
+    if kind.startswith("no input"):
+        inputs = np.array(op.inputs)
+        inputs[random.integers(len(inputs))] = random.choice([-1, -1, 0, len(main.tensors) - 1])
+        op.inputs = inputs
+        return edit.pack(graph)
+    # Shapes, axes, paddings and indices that kernels are told by constants.
+    short = [each for each in main.tensors if each.type == 2 and graph.buffers[each.buffer].data is not None]
+    for tensor in random.choice(np.arange(len(short)), min(2, len(short)), replace=False) if short else ():
+        buffer = graph.buffers[short[tensor].buffer]
+        values = np.frombuffer(bytes(buffer.data), np.int32).copy()
+        if len(values):
+            values[random.integers(len(values))] = random.choice([-(2**31), -1, 0, 7, 10**6, 2**31 - 1])
+            buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+    return edit.pack(graph)
+
+
+def renew(contract: Path, data: bytes) -> None:
+    """Have a contract's file say that `data` is what it was written for."""
+    said = json.loads(contract.read_text()) | {"model_sha256": hashlib.sha256(data).hexdigest()}
+    contract.write_text(json.dumps(said))
+
+
 def draw(path: Path) -> None:
     """A picture to look for objects in."""
     from PIL import Image
@@ -185,6 +225,11 @@ def outcome(call: Callable[[], Any]) -> str:
             "ended its process": "the runtime ended its process",
             "no sign of life": "the runtime's process was ended",
             "cannot be filled": "input of another kind",
+            "its contract says": "not as its contract says",
+            "which its contract names": "not as its contract says",
+            "at most 1024 MiB": "larger than any model's",
+            "must be numbers": "input of another kind",
+            "must have a signature": "no signature",
         }
         known = next((kind for part, kind in kinds.items() if part in message), None)
         return f"error: {known}" if known else f"unclear: {message}"

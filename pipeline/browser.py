@@ -7,15 +7,18 @@ The browser runs the file itself, with MediaPipe Tasks; nothing is fetched from 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
+import socket
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from micro_yolo.model.printable import typed
 from micro_yolo.pipeline.show import cli
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 PROG = "python -m pipeline.browser"
 WEB = Path(__file__).parent / "web"
 PACKAGE = Path("node_modules", "@mediapipe", "tasks-vision")
+# Seconds after which a browser that says nothing, or takes nothing, is left alone; and how many are served at once.
+PATIENCE = 30.0
+MOST_CONNECTIONS = 64
 _BUNDLE = "vision_bundle.mjs"
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -143,15 +149,44 @@ def _routes(model: bytes, contract: Contract, package: Path) -> dict[str, Callab
 
 
 class _Server(ThreadingHTTPServer):
+    def __init__(self, address: tuple[str, int], handler: type[_Handler]) -> None:
+        self._open: dict[socket.socket, None] = {}
+        self._lock = threading.Lock()
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give it a thread; where there are too many, the oldest has had its time."""
+        with self._lock:
+            if len(self._open) >= MOST_CONNECTIONS:
+                oldest = next(iter(self._open))
+                del self._open[oldest]
+                with contextlib.suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)
+            self._open[request] = None
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Its thread is done with it."""
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
     def handle_error(self, request: object, client_address: object) -> None:
         """A browser that goes away in the middle of an answer is no error."""
-        if not isinstance(sys.exception(), ConnectionError):
+        if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 class _Handler(BaseHTTPRequestHandler):
     files: dict[str, Callable[[], tuple[bytes, str]]]
     protocol_version = "HTTP/1.1"
+    timeout = PATIENCE
+
+    def end_headers(self) -> None:
+        """The headers of every answer, also of a refusal."""
+        for name, value in _HEADERS.items():
+            self.send_header(name, value)
+        super().end_headers()
 
     def do_GET(self) -> None:
         """A file, or 404."""
@@ -161,7 +196,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         content, kind = found()
         self.send_response(HTTPStatus.OK)
-        for name, value in {**_HEADERS, "Content-Type": kind, "Content-Length": str(len(content))}.items():
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(content))}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command == "GET":

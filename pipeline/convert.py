@@ -7,8 +7,9 @@ See docs/convert.md.
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from micro_yolo.model.printable import typed
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import listing, points
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
-from micro_yolo.pipeline.store import runs
+from micro_yolo.pipeline.store import killed, runs
 from micro_yolo.pipeline.store.finished import From, Trained, find
 from micro_yolo.tflite import contract as contracts
 from micro_yolo.tflite.contract import Contract
@@ -164,9 +165,13 @@ def run(config: Config, show: Show = QUIET) -> Converted:
         for variant in variants
         for name in target.names(trained.run.name, variant, target.head or config.head)
     ]
+    runs.sweep(trained.run)
+    killed.sweep(export)
+    half_written = killed.half_written(export)
     if not config.overwrite:
         for path in (*planned, *(export / file_name(variant, config.head) for variant in variants)):
-            _refuse_existing(path, parents)
+            if os.path.abspath(path) not in half_written:
+                _refuse_existing(path, parents)
     runs.check_writable(export)
 
     from micro_yolo.pipeline.data.beyond import beyond
@@ -200,7 +205,8 @@ def run(config: Config, show: Show = QUIET) -> Converted:
         versions=runs.provenance(),
     )
     weighted, models = trained.weighted(), {}
-    files = []
+    files: list[File] = []
+    contents: dict[Path, bytes] = {}
     for variant in variants:
         start = time.perf_counter()
         kind = variant in aware
@@ -230,26 +236,31 @@ def run(config: Config, show: Show = QUIET) -> Converted:
                 contracted = {head: each.measured(thresholds) for head, each in contracted.items()}
         sealed = {head: seal(made[head], each, _about(trained, config)) for head, each in contracted.items()}
         data, contract = sealed[config.head]
-        path = write(export, data, contract, _for_targets(targets, export, trained.run.name, sealed, config.head))
+        path = export / file_name(variant, config.head)
+        contents |= _files(path, data, contract)
+        for target in targets:
+            contents |= target.placed(export, trained.run.name, *sealed[target.head or config.head])
         files.append(File(path, contract, len(data), differences, time.perf_counter() - start))
+    runs.write_together(contents, record=export)
     return Converted(trained.stage, trained.arch.name, export, tuple(files))
 
 
-def write(export: Path, data: bytes, contract: Contract, more: Mapping[Path, bytes] | None = None) -> Path:
-    """Write a .tflite, its contract and labels.txt into `export`, and `more` elsewhere, all of them or none.
+def write(export: Path, data: bytes, contract: Contract) -> Path:
+    """Write a .tflite, its contract and labels.txt into `export`, all of them or none.
 
     Raises OSError, such as for a full disk.
     """
     path = export / file_name(contract.variant, contract.head)
-    runs.write_together(
-        {
-            path: data,
-            contracts.path_of(path): contract.to_json().encode(),
-            export / LABELS: label_file(contract.labels),
-            **(more or {}),
-        }
-    )
+    runs.write_together(_files(path, data, contract))
     return path
+
+
+def _files(path: Path, data: bytes, contract: Contract) -> dict[Path, bytes]:
+    return {
+        path: data,
+        contracts.path_of(path): contract.to_json().encode(),
+        path.with_name(LABELS): label_file(contract.labels),
+    }
 
 
 def _targets(config: Config) -> list[Target]:
@@ -259,21 +270,6 @@ def _targets(config: Config) -> list[Target]:
         if name not in TARGETS:
             raise ValueError(f"target: unknown, got {name!r}; allowed: {', '.join(TARGETS)}{nearest(name, TARGETS)}")
     return [TARGETS[name] for name in dict.fromkeys(asked)]
-
-
-def _for_targets(
-    targets: Sequence[Target], export: Path, name: str, sealed: Mapping[str, tuple[bytes, Contract]], head: str
-) -> dict[Path, bytes]:
-    """What the targets make of a file, by head, and where it goes. ValueError if one refuses it."""
-    contents: dict[Path, bytes] = {}
-    for target in targets:
-        data, contract = sealed[target.head or head]
-        reason = target.refuses(contract)
-        if reason:
-            raise ValueError(f"target {target.name}: cannot take this file: {reason}")
-        files = target.files(name, data, contract)
-        contents |= {target.folder(export) / path: content for path, content in files.items()}
-    return contents
 
 
 def file_name(variant: str, head: str) -> str:

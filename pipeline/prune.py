@@ -25,7 +25,7 @@ from micro_yolo.pipeline.learn.progressive import Plan, Progressive, measured, s
 from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
-from micro_yolo.pipeline.store import resume, runs
+from micro_yolo.pipeline.store import killed, resume, runs
 from micro_yolo.pipeline.store.finished import Trained, find
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def run(config: Config, show: Show = QUIET) -> Result:
     trained = find(config.run, before="prune")
     begun = devices.begun(trained.run, "prune") if config.resume else None
     if begun is not None:
+        killed.check_alone(begun)
         config = resume.recorded(config, begun, prog=PROG)
     _check(config, trained)
     is_chief = devices.cluster()[0] == 0
@@ -122,11 +123,13 @@ def run(config: Config, show: Show = QUIET) -> Result:
             stage = devices.new(trained.run, "prune", overwrite=config.overwrite)
             facts = {**trained.facts(config.data), "category_ids": dataset.category_ids, "loss": session.loss}
             runs.begin(stage, config, parent=trained.stage, content=content(dataset), **facts)
-        if config.pattern == "2:4":
-            result = _leave_two_of_four(config, trained, session, stage)
-        else:
-            cuts, network = Progressive(_plan(config, trained), trained, session, stage).run()
-            result = Result(trained.run, stage, cuts.unpruned, network, cuts)
+        with killed.alone(stage):
+            runs.sweep(stage.parent)
+            if config.pattern == "2:4":
+                result = _leave_two_of_four(config, trained, session, stage)
+            else:
+                cuts, network = Progressive(_plan(config, trained), trained, session, stage).run()
+                result = Result(trained.run, stage, cuts.unpruned, network, cuts)
         # The others wait until the chief has written its own, as they may go on with the next stage.
         session.of_chief(lambda: None)
     if not is_chief:
@@ -239,7 +242,7 @@ def _leave_two_of_four(config: Config, trained: Trained, session: Session, stage
     shutil.copyfile(stage / "training" / runs.HISTORY, stage / runs.HISTORY)
     network = measured(arch, metrics)
     save_network(stage, arch, weights, {**dataclasses.asdict(network), "unpruned": unpruned, "zeros": zeros})
-    shutil.rmtree(stage / "training")
+    shutil.rmtree(stage / "training", ignore_errors=True)
     return Result(trained.run, stage, unpruned, network, zeros=zeros, convolutions=len(sizes))
 
 

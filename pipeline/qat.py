@@ -19,7 +19,7 @@ from micro_yolo.pipeline.learn.options import Options
 from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
-from micro_yolo.pipeline.store import resume, runs
+from micro_yolo.pipeline.store import killed, resume, runs
 from micro_yolo.pipeline.store.finished import Trained, find
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def run(config: Config, show: Show = QUIET) -> Result:
     directory = runs.resolve_run(config.run)
     begun = devices.begun(directory, STAGE) if config.resume else None
     if begun is not None:
+        killed.check_alone(begun)
         config = resume.recorded(config, begun, prog=PROG)
     _check(config)
     is_chief = devices.cluster()[0] == 0
@@ -113,9 +114,11 @@ def run(config: Config, show: Show = QUIET) -> Result:
             facts = {**trained.facts(config.data), "quantization": how, "loss": session.loss}
             facts["content"] = content(dataset)
             runs.begin(stage, config, arch=trained.arch.to_json(), parent=trained.stage, **facts)
-        outcome = _train(config, trained, how, session, stage)
-        # The others wait for it, as they may go on with the next stage.
-        session.of_chief(lambda: finish(stage, outcome))
+        with killed.alone(stage):
+            runs.sweep(stage.parent)
+            outcome = _train(config, trained, how, session, stage)
+            # The others wait for it, as they may go on with the next stage.
+            session.of_chief(lambda: finish(stage, outcome))
     if not is_chief:
         devices.leave(directory)
     return Result(directory, directory / STAGE, outcome.best)

@@ -17,7 +17,7 @@ from micro_yolo.pipeline.learn.options import NONE, Options, parse_size
 from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
-from micro_yolo.pipeline.store import resume, runs
+from micro_yolo.pipeline.store import killed, resume, runs
 
 if TYPE_CHECKING:
     from micro_yolo.model.spec import Arch
@@ -95,6 +95,7 @@ def run(config: Config, show: Show = QUIET) -> Result:
 
     begun = devices.begun(config.run, "train") if config.resume else None
     if begun is not None:
+        killed.check_alone(begun)
         run = config.run if devices.cluster()[0] else begun.parent
         config = dataclasses.replace(resume.recorded(config, begun, prog=PROG), run=run)
     # The table as it was begun with, wherever the file is that it came from.
@@ -138,9 +139,11 @@ def run(config: Config, show: Show = QUIET) -> Result:
         session = Session(arch, dataset, config.resize, config, show, loss=loss)
         # Nothing that a user can have done wrong is left: only now is there a new run, or the old one gone.
         stage = _begin(config, session, initial, held)
-        outcome = _train(config, session, stage, initial)
-        # The others wait for it, as they may go on with the next stage.
-        session.of_chief(lambda: finish(stage, outcome))
+        with killed.alone(stage):
+            runs.sweep(stage.parent)
+            outcome = _train(config, session, stage, initial)
+            # The others wait for it, as they may go on with the next stage.
+            session.of_chief(lambda: finish(stage, outcome))
     if devices.cluster()[0]:
         directory = config.run or Path()
         devices.leave(directory)

@@ -1,4 +1,4 @@
-"""The tools of the build: what is installed or fetched, where it lies, how it is run."""
+"""The tools of the build: what must be installed, what is fetched, where it lies, how it is run."""
 
 from __future__ import annotations
 
@@ -112,12 +112,12 @@ def kotlinc(sources: Path, out: Path, classpath: str, *options: str) -> None:
 
 
 def fetch() -> None:
-    """Install and fetch all that is missing; every fetched file must have its recorded SHA-256.
+    """Fetch all that is missing; every fetched file must have its recorded SHA-256.
 
     Raises ValueError, with what to do, if something cannot be had or is not what was recorded.
     """
     start = time.perf_counter()
-    _install()
+    _check_installed()
     wanted = {name: digest for digest, name in map(str.split, LOCK.read_text().splitlines())}
     if not _complete(wanted):
         shutil.rmtree(JARS, ignore_errors=True)
@@ -154,15 +154,15 @@ def aars() -> list[Path]:
     return sorted((CACHE / "aars").iterdir())
 
 
-def _install() -> None:
+def _check_installed() -> None:
     missing = [package for command, package in DEBIAN.items() if not shutil.which(command)]
     if not missing:
         return
-    prefix = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    if not shutil.which("apt-get") or (prefix and not shutil.which("sudo")):
-        raise ValueError(f"verify: needs {', '.join(missing)}; sudo apt-get install {' '.join(missing)}")
-    run(*prefix, "apt-get", "-q", "update")
-    run(*prefix, "apt-get", "-q", "-y", "--no-install-recommends", "install", *missing)
+    # What changes the system, and as root, is for its owner to do.
+    sudo = "" if os.geteuid() == 0 else "sudo "
+    raise ValueError(
+        f"verify: needs {', '.join(missing)}; `{sudo}apt-get install --no-install-recommends {' '.join(missing)}`"
+    )
 
 
 def _complete(wanted: dict[str, str]) -> bool:

@@ -22,7 +22,7 @@ def folder(target: Path) -> Iterator[Path]:
     mark = f"{target.name}.part-{socket.gethostname()}-"
     for old in target.parent.glob(f"{target.name}.part-*"):
         process = old.name.removeprefix(mark)
-        if process.isdecimal() and not _is_alive(int(process)):
+        if process.isdecimal() and not is_alive(int(process)):
             shutil.rmtree(old, ignore_errors=True)
     part = target.with_name(f"{mark}{os.getpid()}")
     try:
@@ -36,7 +36,8 @@ def folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Whether there is a process of this number on this machine."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

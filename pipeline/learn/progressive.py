@@ -98,7 +98,11 @@ class Progressive:
             unpruned = measured(self.arch, self.session.of_chief(self.session.measure(model)))
             cuts = Cuts(unpruned, channels_of(self.arch).widths())
             cuts.save(self.stage)
-        elif cuts.last is not None:
+        else:
+            for step in cuts.steps:
+                done = self.stage / _name(step.number)
+                shutil.rmtree(done / "training" if step.accepted else done, ignore_errors=True)
+        if cuts.last is not None:
             self.session.share(self.stage / _name(cuts.last.number), runs.ARCH, runs.WEIGHTS)
             self.arch, self.weights = load_network(self.stage / _name(cuts.last.number))
         AP50 = cuts.unpruned.AP50

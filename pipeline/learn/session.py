@@ -232,4 +232,4 @@ def finish(stage: Path, outcome: Outcome) -> None:
 
     draw_history(outcome.history, stage / "history.png")
     runs.write_json(stage / runs.METRICS, outcome.best)
-    shutil.rmtree(stage / "checkpoint")
+    shutil.rmtree(stage / "checkpoint", ignore_errors=True)

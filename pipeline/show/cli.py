@@ -42,6 +42,8 @@ _EXTRAS = {
         ("tensorflow", "tf_keras", "keras_cv", "tensorflow_model_optimization", "matplotlib", "jinja2"), "train"
     ),
 }
+# Options by which the memory goes, most first.
+_SIZES = ("--batch", "--size", "--cache-gib", "--samples", "--images")
 _REGISTRY = ConstructorRegistry()
 # How Python says it, and how a user who never saw Python would.
 _PLAIN = (
@@ -84,10 +86,13 @@ def main(
         if told is None:
             raise
         _leave(prog, told, 2)
-    except (ValueError, OSError) as error:
+    except Exception as error:
+        told = _no_memory(config_type, error) or (message(error) if isinstance(error, (ValueError, OSError)) else None)
+        if told is None:
+            raise
         if os.environ.get("MICRO_YOLO_TRACEBACK"):
             traceback.print_exc()
-        _leave(prog, message(error), 2)
+        _leave(prog, told, 2)
 
 
 def parse(
@@ -177,6 +182,22 @@ def _go_on(config_type: type, prog: str, args: Sequence[str]) -> str:
     more = ["--resume"] if "resume" in fields and "--resume" not in args else []
     kept = [arg for arg in args if not (more and arg == "--overwrite")]
     return f"stopped; `{shlex.join([*prog.split(), *kept, *more])}` goes on"
+
+
+def _no_memory(config_type: type, error: Exception) -> str | None:
+    """What to do when the memory was not enough; None for another error."""
+    # TensorFlow's, which is not imported here, has a name of its own.
+    if not isinstance(error, MemoryError) and "ResourceExhaustedError" not in map(_name, type(error).__mro__):
+        return None
+    known = set(options(config_type))
+    smaller = [option for option in _SIZES if option in known]
+    told = f"a smaller {' or '.join(smaller)} needs less" if smaller else "it needs a machine with more"
+    resumes = "; what was saved is kept, and --resume goes on with it" if "--resume" in known else ""
+    return f"the memory of this process is not enough; {told}{resumes}"
+
+
+def _name(kind: type) -> str:
+    return kind.__name__
 
 
 def _names(config_type: type) -> Iterator[str]:

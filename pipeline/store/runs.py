@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from micro_yolo.model.printable import typed
+from micro_yolo.pipeline.store import killed
 
 RUNS = Path("runs")
 STAGES = ("train", "prune", "qat")
@@ -40,6 +41,8 @@ COMPARED = "stages.json"
 DEBUG, DEBUGGED = "debug", "debug.json"
 EDGE = "edge.json"
 CURVE = Path("curve") / "curve.json"
+# Folders of a stage that is being made, which go when it is finished.
+WORKING = ("checkpoint", "training", "final")
 _RECORDED = (
     "micro-yolo",
     "tensorflow",
@@ -62,7 +65,7 @@ def writing(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{os.getpid()}-{path.name}")
+    beside = killed.beside(path)
     try:
         yield beside
         with open(beside, "rb") as file:
@@ -84,15 +87,21 @@ def write_atomic(path: Path, data: bytes | str) -> Path:
     return Path(path)
 
 
-def write_together(contents: Mapping[Path, bytes]) -> None:
-    """Write files, all of them or none. Raises OSError, such as for a full disk."""
-    with ExitStack() as stack:
+def write_together(contents: Mapping[Path, bytes], record: Path | None = None) -> None:
+    """Write files, all of them or none. Raises OSError, such as for a full disk.
+
+    While they get their names, a record in the folder `record` says which: see `killed.half_written`.
+    """
+    with ExitStack() as outer, ExitStack() as stack:
         # Everything is on the disk before the first file gets its name: a full disk changes none of them.
         for path, content in contents.items():
             with open(stack.enter_context(writing(path)), "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
+        if record is not None:
+            outer.enter_context(killed.pending(record, contents))
+            outer.push(stack.pop_all())
 
 
 def write_json(path: Path, value: Any) -> Path:
@@ -188,6 +197,8 @@ def check_new_run(path: Path | None, *, stage: str = "train", overwrite: bool = 
     if path is not None and _is_foreign(run):
         raise ValueError(f"{run}: exists and is not a run; allowed: another --run, or an empty directory")
     target = run / stage
+    if path is not None:
+        killed.check_alone(target)
     if path is not None and target.exists() and not overwrite:
         if is_finished(target):
             raise ValueError(f"{run}: already holds a finished {stage}; allowed: another --run, or --overwrite")
@@ -229,7 +240,8 @@ def resolve_run(path: Path | None = None) -> Path:
 def point_latest(run: Path) -> None:
     """Make ``runs/latest`` point at `run`, at no moment pointing nowhere. Raises OSError."""
     RUNS.mkdir(parents=True, exist_ok=True)
-    beside = RUNS / f".{os.getpid()}-latest"
+    killed.sweep(RUNS)
+    beside = killed.beside(RUNS / "latest")
     beside.unlink(missing_ok=True)
     beside.symlink_to(os.path.relpath(run, RUNS), target_is_directory=True)
     try:
@@ -256,6 +268,15 @@ def latest_stage(run: Path, before: str | None = None) -> Path:
     raise ValueError(
         f"{run}: its {half} is half-made; `python -m pipeline.{half} --run {typed(run)} --resume` continues it"
     )
+
+
+def sweep(run: Path) -> None:
+    """Remove what killed processes left in a run: files half written, and what only a half-made stage needs."""
+    killed.sweep(run, below=True)
+    for stage in STAGES:
+        if is_finished(run / stage):
+            for name in WORKING:
+                shutil.rmtree(run / stage / name, ignore_errors=True)
 
 
 def is_finished(stage: Path) -> bool:

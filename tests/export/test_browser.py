@@ -81,6 +81,49 @@ def test_nothing_else_is_served(server: Any) -> None:
     assert get(server, "/", host="127.0.0.1:1")[0].status == 200
 
 
+def test_refusals_have_the_headers_of_answers(server: Any) -> None:
+    for path, method, status in (("/x", "GET", 404), ("/", "POST", 501), ("/", "GET", 200)):
+        answer, _ = get(server, path, method=method)
+        assert answer.status == status
+        for name, value in demo._HEADERS.items():
+            assert answer.headers.get_all(name) == [value], (path, name)
+
+
+def threads_of(server: Any) -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if "process_request" in each.name]
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    for _ in range(100):
+        if condition():
+            return True
+        threading.Event().wait(0.1)
+    return False
+
+
+@pytest.mark.parametrize("beginning", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: localhost\r\nX: "])
+def test_a_request_that_never_ends_is_left(server: Any, monkeypatch: pytest.MonkeyPatch, beginning: bytes) -> None:
+    monkeypatch.setattr(server.RequestHandlerClass, "timeout", 0.5)
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=20) as connection:
+        connection.sendall(beginning)
+        assert connection.recv(100) == b""
+    assert until(lambda: not threads_of(server))
+
+
+def test_many_requests_that_never_end_hold_nobody_up(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "MOST_CONNECTIONS", 8)
+    held = [socket.create_connection(("127.0.0.1", server.server_port), timeout=20) for _ in range(40)]
+    try:
+        for connection in held:
+            connection.sendall(b"G")
+        assert until(lambda: 0 < len(threads_of(server)) <= 8)
+        assert get(server, "/")[0].status == 200
+    finally:
+        for connection in held:
+            connection.close()
+    assert until(lambda: not threads_of(server))
+
+
 def refused(capsys: pytest.CaptureFixture[str], *args: object) -> str:
     with pytest.raises(SystemExit) as stopped:
         cli.main(demo.Config, demo.command, prog=demo.PROG, args=[*map(str, args)])

@@ -52,6 +52,24 @@ def test_every_fetched_file_is_pinned() -> None:
     assert "--hash=sha256:" in (tools.HERE / "requirements.txt").read_text()
 
 
+def test_gradle_is_the_one_that_was_published() -> None:
+    wrapper = (ROOT / "android_demo/gradle/wrapper/gradle-wrapper.properties").read_text()
+    assert re.search(r"^distributionSha256Sum=[0-9a-f]{64}$", wrapper, re.MULTILINE)
+
+
+def test_nothing_is_installed_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        tools.shutil, "which", lambda command: None if command in ("mvn", "javac") else f"/bin/{command}"
+    )
+    monkeypatch.setattr(tools.subprocess, "run", lambda *command, **more: pytest.fail(f"ran {command}"))
+    for user, sudo in ((0, ""), (1000, "sudo ")):
+        monkeypatch.setattr(tools.os, "geteuid", lambda user=user: user)
+        with pytest.raises(
+            ValueError, match=f"`{sudo}apt-get install --no-install-recommends default-jdk-headless maven`"
+        ):
+            tools.fetch()
+
+
 def test_the_shrinker_may_only_miss_annotations() -> None:
     rules = (ROOT / "android_demo/app/proguard-rules.pro").read_text()
     assert re.findall(r"^-dontwarn (\S+)", rules, re.MULTILINE) == ["androidx.annotation.**"]

@@ -254,3 +254,35 @@ def test_a_closed_pipe_is_not_an_error(tmp_path: Path) -> None:
         it.stdout.readline()
         it.stdout.close()
         assert it.stderr.read() == b""
+
+
+class ResourceExhaustedError(Exception):
+    """As TensorFlow calls it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Hungry:
+    """Take memory."""
+
+    batch: int = 16
+    """Images at once."""
+    cache_gib: float = 1.0
+    """GiB of images."""
+    resume: bool = False
+    """Go on."""
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ResourceExhaustedError("OOM when allocating\n" * 50)])
+@pytest.mark.parametrize("config_type", [Hungry, Recipe])
+def test_memory_that_is_not_enough_is_one_line(
+    error: Exception, config_type: type, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(config: Any) -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(config_type, run, prog=PROG, args=[])
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    more = "a smaller --batch or --cache-gib needs less; what was saved is kept, and --resume goes on with it"
+    assert line.endswith(f"is not enough; {more if config_type is Hungry else 'it needs a machine with more'}")

@@ -51,3 +51,14 @@ class Target(ABC):
             data: bytes of the .tflite.
             contract: of these bytes.
         """
+
+    def placed(self, export: Path, name: str, data: bytes, contract: Contract) -> dict[Path, bytes]:
+        """Where each of `files` goes -> its content.
+
+        Raises:
+            ValueError: it cannot take the file.
+        """
+        reason = self.refuses(contract)
+        if reason:
+            raise ValueError(f"target {self.name}: cannot take this file: {reason}")
+        return {self.folder(export) / path: content for path, content in self.files(name, data, contract).items()}

@@ -1,0 +1,94 @@
+"""What killed processes left, and whether another one is at work: each stage asks at its start. No TensorFlow."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+# Names of the files that are about to be replaced together.
+PENDING = ".pending.json"
+
+
+def beside(path: Path) -> Path:
+    """Where this process writes what is to become `path`; `sweep` knows by the name whether it was killed since."""
+    return path.with_name(f"{_mark()}{os.getpid()}-{path.name}")
+
+
+def sweep(directory: Path, *, below: bool = False) -> None:
+    """Remove what processes of this machine that are gone were about to write into `directory`, or `below` it too."""
+    from micro_yolo.pipeline.data.making import is_alive
+
+    for path in sorted((directory.rglob if below else directory.glob)(f"{_mark()}*")):
+        number = path.name.removeprefix(_mark()).partition("-")[0]
+        if number.isdecimal() and not is_alive(int(number)):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(stage: Path) -> Iterator[None]:
+    """Hold the directory of a stage while the block runs. ValueError if another process does.
+
+    The system lets go of it when this process is killed. Where it has no such locks nothing is held.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    handle = os.open(stage, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"{stage}: another process is making it; wait for it or end it, or take another --run"
+            ) from None
+        except OSError:
+            # A file system without locks.
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
+def check_alone(stage: Path) -> None:
+    """Raise ValueError if another process is making this stage."""
+    if stage.is_dir():
+        with alone(stage):
+            pass
+
+
+@contextmanager
+def pending(folder: Path, paths: Collection[Path]) -> Iterator[None]:
+    """While the block gives files their names, a record of which: a process killed in it is told from a finished one.
+
+    Raises OSError if it cannot be written.
+    """
+    record = folder / PENDING
+    part = beside(record)
+    part.write_text(json.dumps([os.path.abspath(path) for path in paths]))
+    os.replace(part, record)
+    yield
+    record.unlink(missing_ok=True)
+
+
+def half_written(folder: Path) -> frozenset[str]:
+    """Whole paths of the files that a process killed in `pending` may or may not have given their names."""
+    try:
+        found = json.loads((folder / PENDING).read_bytes())
+    except (OSError, ValueError):
+        return frozenset()
+    return frozenset(path for path in found if isinstance(path, str)) if isinstance(found, list) else frozenset()
+
+
+def _mark() -> str:
+    return f".part-{socket.gethostname()}-"
