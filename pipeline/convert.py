@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -40,6 +41,8 @@ PROG = "python -m pipeline.convert"
 LABELS = "labels.txt"
 # Images the finished file and Keras are compared on; more only cost time.
 COMPARED = 8
+# Bits of a weight that fit twice in a byte.
+FEW = 4
 _TARGET_HELP = (
     f"Also make what others need, several by commas: {'; '.join(f'{n}, {t.help}' for n, t in TARGETS.items())}."
 )
@@ -67,6 +70,8 @@ class Config:
     """What comes out: detections, decoded and suppressed in the file, or raw grids, for accelerators."""
     squeeze: Literal["mean", "pool"] = "mean"
     """How gates average over the picture: by a mean, or by a pool, which accelerators run faster."""
+    pack: Literal["none", "int4"] = "none"
+    """Kernels of 4 bits or fewer in int8 files: a byte each, or two in a byte, which halves them."""
     samples: int = 200
     """Training images to calibrate int8 and int16x8 on."""
     score_samples: int = 500
@@ -147,13 +152,18 @@ def run(config: Config, show: Show = QUIET) -> Converted:
     if config.squeeze == "pool" and not any(row.se for row in trained.arch.rows):
         raise ValueError(f"squeeze: pool is for networks with gates, {trained.arch.name} has none; allowed: mean")
     variants = config.variants
+    bits = (trained.quantization or {}).get("bits", 8)
+    if config.pack == "int4" and ("int8" not in variants or bits > FEW):
+        raise ValueError(
+            f"pack: int4 is for --int8 after `python -m pipeline.qat --bits {FEW}` or fewer, got {bits}; allowed: none"
+        )
     export = trained.run / runs.EXPORT if config.out is None else config.out
     parents = {f"{trained.stage.name}/{name}": runs.sha256(trained.stage / name) for name in (runs.ARCH, runs.WEIGHTS)}
     planned = [
         target.folder(export) / name
         for target in targets
         for variant in variants
-        for name in target.names(trained.run.name, variant, config.head)
+        for name in target.names(trained.run.name, variant, target.head or config.head)
     ]
     runs.sweep(trained.run)
     killed.sweep(export)
@@ -177,10 +187,23 @@ def run(config: Config, show: Show = QUIET) -> Converted:
     from micro_yolo.model.heads import head_of
     from micro_yolo.pipeline.measure.f1 import measured_on
     from micro_yolo.tflite import convert as converting
-    from micro_yolo.tflite import squeeze
+    from micro_yolo.tflite import nibbles, squeeze
     from micro_yolo.tflite.detector import Detector
 
     coding = head_of(trained.arch).coding
+    described = partial(
+        contracts.describe,
+        name=trained.run.name,
+        arch=trained.arch.name,
+        rows=trained.arch.detections,
+        coding=coding,
+        nms=nms,
+        labels=trained.labels,
+        resize=trained.resize,
+        parents=parents,
+        data=contracts.Data(str(trained.data) if trained.data else None, trained.val_fraction, trained.seed),
+        versions=runs.provenance(),
+    )
     weighted, models = trained.weighted(), {}
     files: list[File] = []
     contents: dict[Path, bytes] = {}
@@ -193,33 +216,30 @@ def run(config: Config, show: Show = QUIET) -> Converted:
         data = converting.convert(model, variant, samples if variant in converting.CALIBRATED else (), aware=kind)
         data = squeeze.pooled(data) if config.squeeze == "pool" else data
         differences = converting.check(data, variant, model, samples[:COMPARED])
+        if config.pack == "int4" and variant == "int8":
+            whole, data = data, nibbles.packed(data)
+            nibbles.check_same(data, whole, samples[:COMPARED])
+        made = {"raw": data}
         if config.head == "detections":
             rows, n_classes = trained.arch.detections, len(trained.labels)
-            data = with_detections(data, rows, n_classes, samples[:COMPARED], coding=coding, nms=nms)
-        contract = contracts.describe(
-            data,
-            head=config.head,
-            name=trained.run.name,
-            arch=trained.arch.name,
-            variant=variant,
-            rows=trained.arch.detections,
-            coding=coding,
-            nms=nms,
-            labels=trained.labels,
-            resize=trained.resize,
-            parents=parents,
-            data=contracts.Data(str(trained.data) if trained.data else None, trained.val_fraction, trained.seed),
-            versions=runs.provenance(),
-        )
-        contract = replace(contract, start=trained.start or {})
+            made["detections"] = with_detections(data, rows, n_classes, samples[:COMPARED], coding=coding, nms=nms)
+        wanted: dict[str, None] = dict.fromkeys((config.head, *(target.head or config.head for target in targets)))
+        contracted = {
+            head: replace(described(made[head], head=head, variant=variant), start=trained.start or {})
+            for head in wanted
+        }
         if dataset is not None and config.score_samples:
-            detector = Detector(file_name(variant, config.head), contract=contract, data=data)
+            own = contracted[config.head]
+            detector = Detector(file_name(variant, config.head), contract=own, data=made[config.head])
             thresholds = measured_on(detector, dataset, config.score_samples, show)
-            contract = contract.measured(thresholds) if thresholds else contract
-        data, contract = seal(data, contract, _about(trained, config))
+            if thresholds:
+                contracted = {head: each.measured(thresholds) for head, each in contracted.items()}
+        sealed = {head: seal(made[head], each, _about(trained, config)) for head, each in contracted.items()}
+        data, contract = sealed[config.head]
         path = export / file_name(variant, config.head)
         contents |= _files(path, data, contract)
-        contents |= _for_targets(targets, export, trained.run.name, data, contract)
+        for target in targets:
+            contents |= target.placed(export, trained.run.name, *sealed[target.head or config.head])
         files.append(File(path, contract, len(data), differences, time.perf_counter() - start))
     runs.write_together(contents, record=export)
     return Converted(trained.stage, trained.arch.name, export, tuple(files))
@@ -250,20 +270,6 @@ def _targets(config: Config) -> list[Target]:
         if name not in TARGETS:
             raise ValueError(f"target: unknown, got {name!r}; allowed: {', '.join(TARGETS)}{nearest(name, TARGETS)}")
     return [TARGETS[name] for name in dict.fromkeys(asked)]
-
-
-def _for_targets(
-    targets: Sequence[Target], export: Path, name: str, data: bytes, contract: Contract
-) -> dict[Path, bytes]:
-    """What the targets make of a file, and where it goes. ValueError if one refuses it."""
-    contents: dict[Path, bytes] = {}
-    for target in targets:
-        reason = target.refuses(contract)
-        if reason:
-            raise ValueError(f"target {target.name}: cannot take this file: {reason}")
-        files = target.files(name, data, contract)
-        contents |= {target.folder(export) / path: content for path, content in files.items()}
-    return contents
 
 
 def file_name(variant: str, head: str) -> str:

@@ -1,6 +1,8 @@
-"""What edge accelerators make of a .tflite: Arm's Ethos-U by Vela, Coral's Edge TPU by its compiler or its list.
+"""What edge accelerators make of a .tflite: Arm's Ethos-U by Vela, Coral's Edge TPU by its compiler or its list; and
+what a microcontroller needs for it, measured by TensorFlow Lite for Microcontrollers.
 
-    python -m pipeline.edge model_int8.tflite --target ethos-u55-256,edgetpu
+    python -m pipeline.edge model_int8_raw.tflite --target ethos-u55-256,edgetpu
+    python -m pipeline.edge model_int8_raw.tflite --target tflm --arena 256K
 
 Vela's milliseconds are its estimates, without the operators it leaves to the CPU. Without Coral's compiler what is said
 of the Edge TPU is a prediction by the published list of operators.
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from micro_yolo.model.nearest import nearest
-from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.show import arena, cli
 from micro_yolo.pipeline.show.listing import lettered, listing
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.store import runs
@@ -25,11 +27,12 @@ from micro_yolo.pipeline.store import runs
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from micro_yolo.tflite.budget import Budget
     from micro_yolo.tflite.edgetpu import Compiled, Prediction
     from micro_yolo.tflite.vela import Estimate
 
 PROG = "python -m pipeline.edge"
-EDGE_TPU = "edgetpu"
+EDGE_TPU, TFLM = "edgetpu", "tflm"
 DEFAULT = "ethos-u55-256,ethos-u65-512,ethos-u85-512,edgetpu"
 
 
@@ -40,7 +43,11 @@ class Config:
     models: tyro.conf.Positional[tuple[Path, ...]]
     """Files, shown side by side."""
     target: str = DEFAULT
-    """Targets, such as ethos-u55-256,edgetpu."""
+    """Targets, such as ethos-u55-256,edgetpu,tflm."""
+    arena: str | None = None
+    """RAM that tflm may have, such as 256K: whether a file fits, and the largest input with which it does."""
+    flash: str | None = None
+    """Flash that tflm may have for the model, such as 512K."""
     vela_config: Path | None = None
     """Vela's configuration file, for a system of your own."""
     system_config: str | None = None
@@ -83,7 +90,7 @@ class Asked:
         written: --json; None if it was not asked for.
     """
 
-    found: dict[str, dict[str, Estimate | Coral]]
+    found: dict[str, dict[str, Estimate | Coral | Budget]]
     written: Path | None
 
 
@@ -94,16 +101,16 @@ def run(config: Config, show: Show = QUIET) -> Asked:
     """
     from micro_yolo.tflite import inspect, vela
 
-    targets = _targets(config.target, (*vela.TARGETS, EDGE_TPU))
+    targets = _targets(config.target, (*vela.TARGETS, EDGE_TPU, TFLM))
     _check(config, targets)
     for model in config.models:
         inspect.read(model)
-    found: dict[str, dict[str, Estimate | Coral]] = {}
+    found: dict[str, dict[str, Estimate | Coral | Budget]] = {}
     with show.bar("compiling", len(config.models) * len(targets)) as advance:
         for model in config.models:
             here = found.setdefault(str(model), {})
             for target in targets:
-                here[target] = _coral(model, config) if target == EDGE_TPU else _vela(model, target, config)
+                here[target] = _asked(model, target, config)
                 advance()
     written = None
     if config.json is not None:
@@ -133,8 +140,32 @@ def _check(config: Config, targets: list[str]) -> None:
         raise ValueError(f"{config.json}: already exists; allowed: --overwrite, or another name")
     if config.out is not None and config.out.is_dir() and any(config.out.iterdir()) and not config.overwrite:
         raise ValueError(f"{config.out}: is not empty; allowed: --overwrite, or another folder")
-    if any(target != EDGE_TPU for target in targets) and importlib.util.find_spec("ethosu") is None:
+    _memory(config)
+    if TFLM in targets:
+        from micro_yolo.tflite import tflm
+
+        tflm.need()
+    if any(target not in (EDGE_TPU, TFLM) for target in targets) and importlib.util.find_spec("ethosu") is None:
         raise ModuleNotFoundError("ethosu", name="ethosu")
+
+
+def _asked(model: Path, target: str, config: Config) -> Estimate | Coral | Budget:
+    if target == TFLM:
+        from micro_yolo.tflite import budget
+
+        ram, flash = _memory(config)
+        return budget.measure(model.read_bytes(), model, arena=ram, flash=flash)
+    return _coral(model, config) if target == EDGE_TPU else _vela(model, target, config)
+
+
+def _memory(config: Config) -> tuple[int | None, int | None]:
+    """--arena and --flash in bytes."""
+    from micro_yolo.tflite.budget import n_bytes
+
+    return (
+        None if config.arena is None else n_bytes(config.arena, "arena"),
+        None if config.flash is None else n_bytes(config.flash, "flash"),
+    )
 
 
 def _vela(model: Path, target: str, config: Config) -> Estimate:
@@ -195,22 +226,36 @@ def tell(asked: Asked, show: Show) -> None:
     found, letters = asked.found, lettered(asked.found)
     for model, letter in letters.items():
         show.say(f"{letter}  {model}")
-    for target in dict.fromkeys(target for here in found.values() for target in here if target != EDGE_TPU):
-        estimates = {
-            letters[model]: each for model, here in found.items() if not isinstance(each := here[target], Coral)
-        }
+    from micro_yolo.tflite.budget import Budget
+    from micro_yolo.tflite.vela import Estimate
+
+    for target in dict.fromkeys(target for here in found.values() for target in here):
+        each_of = {letters[model]: here[target] for model, here in found.items()}
+        estimates = {letter: each for letter, each in each_of.items() if isinstance(each, Estimate)}
         for each in list(estimates.values())[:1]:
             system = f"{each.system}, {each.memory_mode}, {each.clock_hz / 1e6:.0f} MHz"
             show.say(f"{target}, estimated for {system}")
-        show.draw(_vela_table(estimates))
+        if estimates:
+            show.draw(_vela_table(estimates))
+        budgets = {letter: each for letter, each in each_of.items() if isinstance(each, Budget)}
+        if budgets:
+            show.say(f"{target}, measured by TensorFlow Lite for Microcontrollers on a 64-bit processor")
+            show.draw(arena.table(budgets))
     for model, here in found.items():
-        for target, each in here.items():
-            lines = _coral_lines(each) if isinstance(each, Coral) else _vela_lines(each)
-            for line in lines:
+        for target, said in here.items():
+            for line in _lines(said):
                 show.say(f"{letters[model]} {target}: {line}")
     corals = [each for here in found.values() for each in here.values() if isinstance(each, Coral)]
     for need in dict.fromkeys(need for coral in corals for need in coral.missing):
         show.say(f"{EDGE_TPU}: not here: {need}")
+
+
+def _lines(said: Estimate | Coral | Budget) -> list[str]:
+    from micro_yolo.tflite.vela import Estimate
+
+    if isinstance(said, Coral):
+        return _coral_lines(said)
+    return _vela_lines(said) if isinstance(said, Estimate) else arena.lines(said)
 
 
 def _vela_table(estimates: dict[str, Estimate]) -> Table:

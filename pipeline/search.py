@@ -44,6 +44,8 @@ STUDY, BEGINNING = "study", 60.0
 class Config(train.Config):
     """Train every combination of kernel sizes briefly and rank them by AP50 on validation."""
 
+    arch: str = "micro_yolo"
+    """Network: a name that `python -m pipeline.summary` lists, or a table in a .json file."""
     rows: tuple[str, ...] = ("l3", "l5", "l7", "l9", "l11")
     """Rows of the network whose kernel size is searched."""
     kernels: tuple[int, ...] = (3, 5)
@@ -110,8 +112,6 @@ def run(config: Config, show: Show = QUIET) -> Result:
     if config.resume:
         check_content(dataset, runs.read_json(_stage(config) / runs.CONFIG), str(_stage(config)))
     config.check_batch(len(dataset.splits["train"]))
-    if not (~dataset.splits["val"].crowd).any():
-        raise ValueError(f"{dataset.root}: the validation images must have boxes to rank by, got none; another --data")
     if not config.resume:
         try:
             made = runs.new_run(config.run, stage=runs.SEARCH, overwrite=config.overwrite)

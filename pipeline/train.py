@@ -1,4 +1,4 @@
-"""Train a detector from labelled images: ``python -m pipeline.train --data PATH --arch micro_yolo --size 320``.
+"""Train a detector from labelled images: ``python -m pipeline.train --data PATH --run runs/mine``.
 
 Without --data it draws a small synthetic set and trains quickly on that. See docs/train.md.
 """
@@ -37,7 +37,7 @@ class Config(Options):
     """Directory of the run; by default a new one in runs/."""
     data: Path | None = None
     """Labelled images in any form that `python -m pipeline.data` reads; without it a synthetic set is drawn."""
-    arch: str = "micro_yolo"
+    arch: str = "micro_yolo_mobile"
     """Network: a name that `python -m pipeline.summary` lists, or a table in a .json file."""
     size: str | None = None
     """Input size in pixels: 320, or 256x320 (height x width); by default the network's own."""

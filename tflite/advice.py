@@ -82,6 +82,9 @@ def takes_gpu(op: Op, tensors: list[Tensor]) -> bool:
 
 def takes_ethos_u(op: Op, tensors: list[Tensor]) -> bool:
     """Whether Vela's list has the operator, for integer activations; limits of shapes are Vela's to say."""
+    # It ends by a signal on kernels of four bits.
+    if any(index >= 0 and tensors[index].dtype == "int4" for index in op.inputs):
+        return False
     return op.name in _ON_ETHOS_U and _types(op, tensors) <= {*_INTEGERS, "int32"}
 
 

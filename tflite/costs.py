@@ -56,12 +56,13 @@ class Arena:
 
 @dataclass(frozen=True)
 class Block:
-    """A tensor in memory: bytes [start, start + size) from operator `first` to `last`."""
+    """Tensor number `tensor` in memory: bytes [start, start + size) from operator `first` to `last`."""
 
     first: int
     last: int
     size: int
     start: int
+    tensor: int
 
 
 def n_bytes(tensor: Tensor) -> int:
@@ -147,7 +148,7 @@ def plan(model: Model) -> list[Block]:
             if start + sizes[index] <= other.start:
                 break
             start = max(start, other.start + other.size)
-        placed.append(Block(first[index], last[index], sizes[index], start))
+        placed.append(Block(first[index], last[index], sizes[index], start, index))
     return placed
 
 

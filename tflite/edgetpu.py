@@ -195,6 +195,8 @@ def _tensor_limits(op: Op, reads: list[Tensor], writes: list[Tensor]) -> str:
     parameters = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2}.get(op.name, 0)
     if any(not tensor.constant for tensor in reads[1 : 1 + parameters]):
         return "weights and bias must be constants"
+    if any(tensor.constant and tensor.dtype == "int4" for tensor in reads):
+        return "weights must be 8-bit integers, got int4; `python -m pipeline.convert --pack none` keeps a byte each"
     activations = [tensor for tensor in (*reads, *writes) if not tensor.constant]
     for tensor in activations:
         # What QUANTIZE reads or makes of floats is the CPU's; between two 8-bit types it is mapped.

@@ -44,6 +44,20 @@ def pack(tree: Any) -> bytes:
     return bytes(builder.Output())
 
 
+def pack_without_orphans(tree: Any) -> bytes:
+    """`pack` of a tree, without the constants that nothing reads any more."""
+    used = {0, *(entry.buffer for entry in tree.metadata or [])}
+    used |= {tensor.buffer for graph in tree.subgraphs for tensor in graph.tensors}
+    numbers = {old: new for new, old in enumerate(sorted(used))}
+    tree.buffers = [tree.buffers[old] for old in numbers]
+    for entry in tree.metadata or []:
+        entry.buffer = numbers[entry.buffer]
+    for graph in tree.subgraphs:
+        for tensor in graph.tensors:
+            tensor.buffer = numbers[tensor.buffer]
+    return pack(tree)
+
+
 def op_names(tree: Any) -> list[str]:
     """The name of each operator code of a tree: the builtin's, or CUSTOM:NAME."""
     codes = [(_number(code), code.customCode) for code in tree.operatorCodes or []]

@@ -17,7 +17,7 @@ import numpy as np
 
 from micro_yolo.tflite import inspect
 
-XNNPACK, BUILTIN = "xnnpack", "builtin"
+XNNPACK, BUILTIN, REFERENCE = "xnnpack", "builtin", "reference"
 
 
 class Interpreter:
@@ -45,7 +45,8 @@ class Interpreter:
         Args:
             data: bytes of the .tflite.
             threads: of the runtime.
-            backend: XNNPACK (the runtime's default), BUILTIN (its own kernels alone), or the library of a delegate.
+            backend: XNNPACK (the runtime's default), BUILTIN (its own kernels alone), REFERENCE (its slow ones,
+                which say what is right), or the library of a delegate.
             options: of the delegate.
             keep_tensors: let every tensor be read afterwards, on BUILTIN, as XNNPACK keeps its to itself.
             name: for messages.
@@ -59,8 +60,12 @@ class Interpreter:
         if threads < 1:
             raise ValueError(f"threads: must be at least 1, got {threads}")
         self._read(data, name)
-        own_kernels = keep_tensors or backend != XNNPACK
-        delegates = [] if backend in (XNNPACK, BUILTIN) else [load_delegate(backend, options or {})]
+        kernels = OpResolverType.AUTO
+        if keep_tensors or backend != XNNPACK:
+            kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        if backend == REFERENCE:
+            kernels = OpResolverType.BUILTIN_REF
+        delegates = [] if backend in (XNNPACK, BUILTIN, REFERENCE) else [load_delegate(backend, options or {})]
         start = time.perf_counter()
         try:
             with quiet():
@@ -68,9 +73,7 @@ class Interpreter:
                     model_content=data,
                     num_threads=threads,
                     experimental_delegates=delegates,
-                    experimental_op_resolver_type=(
-                        OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if own_kernels else OpResolverType.AUTO
-                    ),
+                    experimental_op_resolver_type=kernels,
                     experimental_preserve_all_tensors=keep_tensors,
                 )
                 self._runtime.allocate_tensors()

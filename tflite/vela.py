@@ -134,7 +134,7 @@ def compile_for(
         summaries = [*Path(folder).glob("model_summary_*.csv")]
         compiled = Path(folder) / "model_vela.tflite"
         if done.returncode or not summaries or not compiled.is_file():
-            raise ValueError(f"{path}: Vela refuses it for {target}: {_last(text, done.returncode)}")
+            raise ValueError(f"{path}: Vela refuses it for {target}: {_refusal(before, text, done.returncode)}")
         after = inspect.read(compiled)
         (row,) = csv.DictReader(summaries[0].read_text().splitlines())
         estimate = _estimate(target, before, after, row, text, Path(folder) / "model_per-layer.csv")
@@ -198,6 +198,13 @@ def _sentence(reason: str, more: str) -> str:
     if reason == "Unsupported opType":
         return "not in Vela's list of operators"
     return "; ".join(part.strip() for part in (reason, more) if part.strip())
+
+
+def _refusal(model: inspect.Model, text: str, code: int) -> str:
+    """Vela's last words; it has none for kernels of four bits, on which it ends by a signal."""
+    if code < 0 and any(tensor.dtype == "int4" for tensor in model.tensors):
+        return f"it crashes on int4 weights (status {code}); `python -m pipeline.convert --pack none` keeps a byte each"
+    return _last(text, code)
 
 
 def _last(text: str, code: int) -> str:

@@ -39,7 +39,7 @@ def with_start(
       layers: layer -> kernel and bias, see `Start.layers`.
       images: batches of pixels 0..255, (B, h, w, 3), at the network's size.
     """
-    pairs: dict[str, tuple[str, str]] = {}
+    norms: dict[str, str] = {}
     known = []
     for row in arch.rows:
         its = {
@@ -49,12 +49,12 @@ def with_start(
         }
         if its and all(_fits(model, layer, layers) for layer in its):
             known.append(row.name)
-            pairs |= {layer: (layer, norm) for layer, norm in its.items()}
-    for layer, norm in pairs.values():
+            norms |= its
+    for layer, norm in norms.items():
         kernel, bias = layers[layer]
         model.get_layer(layer).set_weights([kernel])
         _set_norm(model, norm, np.ones_like(bias), bias, np.zeros_like(bias), np.ones_like(bias))
-    for layer, (mean, variance) in _statistics(model, list(pairs), images).items():
+    for layer, (mean, variance) in _statistics(model, list(norms), images).items():
         kernel, bias = layers[layer]
         # A channel that says nothing keeps its kernel.
         deviation = np.where(variance > 1e-6, np.sqrt(np.maximum(variance, 1e-6)), 1.0)
@@ -62,7 +62,7 @@ def with_start(
             deviation[:, None] if isinstance(model.get_layer(layer), keras.layers.DepthwiseConv2D) else deviation
         )
         model.get_layer(layer).set_weights([kernel / per_channel])
-        _set_norm(model, pairs[layer][1], deviation, bias + mean, mean / deviation, variance / deviation**2)
+        _set_norm(model, norms[layer], deviation, bias + mean, mean / deviation, variance / deviation**2)
     return Begun(tuple(known), _others(arch, known))
 
 

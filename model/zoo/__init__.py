@@ -7,6 +7,7 @@ from pathlib import Path
 from micro_yolo.model.nearest import nearest
 from micro_yolo.model.spec import Arch
 from micro_yolo.model.zoo.micro_yolo import MICRO_YOLO, MICRO_YOLO_DSCONV, MICRO_YOLO_MBCONV, MICRO_YOLO_PRUNED
+from micro_yolo.model.zoo.micro_yolo_mcu import MICRO_YOLO_MCU
 from micro_yolo.model.zoo.micro_yolo_mobile import MICRO_YOLO_MOBILE
 from micro_yolo.model.zoo.yolo_lite import YOLO_LITE
 from micro_yolo.model.zoo.yolo_nano import YOLO_NANO
@@ -21,6 +22,7 @@ _ALL = (
     MICRO_YOLO_DSCONV,
     MICRO_YOLO_MBCONV,
     MICRO_YOLO_MOBILE,
+    MICRO_YOLO_MCU,
 )
 ARCHS: dict[str, Arch] = {arch.name: arch for arch in _ALL}
 

@@ -1,10 +1,11 @@
 """A backbone that has seen millions of photographs, and a dense neck that learns classes fast from few of ours.
 
 Backbone: MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381, table 2) without its last convolution, row for row, so
-that start weights fit. Neck: a 1x1 and a dense 3x3 convolution in front of each detection row. Dense, as on such small
-grids it costs little, int8 dot products favour it, and separable rows learned classes slowly (docs/networks.md has
-what else was tried). The finer grid also reads a tap at stride 8, taken down to 16 by a convolution: what tells two
-classes apart is often smaller than a cell.
+that start weights fit. Neck: down and up again as in PANet (Liu et al. 2018, arXiv 1803.01534), with dense 3x3
+convolutions in front of the detection rows: on such small grids they cost little, int8 dot products favour them, and
+separable rows learned classes slowly. `e1` to `e3` bring detail from strides 4 and 8, as what tells two classes apart
+is often smaller than a cell; the 7x7 row carries it to the middle of an object, where its cell is. docs/networks.md has
+what else was tried.
 """
 
 from micro_yolo.model.spec import Arch, Row
@@ -36,17 +37,23 @@ MICRO_YOLO_MOBILE = Arch(
     "micro_yolo_mobile",
     (
         *_backbone(),
-        Row("n1", "conv", 128),  # 13
-        Row("n2", "conv", 256, k=3),
-        Row("d1", "detect", anchors=((81, 82), (135, 169), (344, 319))),
-        Row("n3", "conv", 64, src=("n1",)),
-        Row("n4", "upsample", s=2),  # 26
-        Row("n5", "conv", 64, k=3, s=2, src=("b5",)),
-        Row("n6", "concat", src=("n4", "b12", "n5")),
-        Row("n7", "conv", 128),
-        Row("n8", "conv", 256, k=3),
-        Row("d2", "detect", anchors=((10, 14), (23, 27), (37, 58))),
+        Row("n1", "conv", 128),  # 10
+        Row("n2", "conv", 64),
+        Row("n3", "upsample", s=2),  # 20
+        Row("e1", "conv", 32, k=3, s=2, src=("b2",)),  # 40
+        Row("e2", "concat", src=("e1", "b5")),
+        Row("e3", "conv", 96, k=3, s=2),  # 20
+        Row("n4", "concat", src=("n3", "b12", "e3")),
+        Row("n5", "conv", 128),
+        Row("n6", "mbconv", 128, k=7, mid=256, skip=True),
+        Row("n7", "conv", 256, k=3),
+        Row("d1", "detect", anchors=((8, 11), (18, 21), (28, 45))),
+        Row("n8", "conv", 128, k=3, s=2, src=("n6",)),  # 10
+        Row("n9", "concat", src=("n8", "n1")),
+        Row("n10", "conv", 256, k=3),
+        Row("d2", "detect", anchors=((62, 62), (104, 130), (265, 245))),
     ),
+    size=(320, 320),
     source="Sandler et al. 2018, MobileNetV2, arXiv 1801.04381 (the backbone)",
     start="mobilenet_v2_coco",
 )

@@ -17,7 +17,7 @@ import numpy as np
 
 from micro_yolo.pipeline.data.strength import Strength
 
-# A box of which less of its area is left after a warp says nothing about its class.
+# A box of which less of its area is left says nothing about its class.
 _KEEP_AREA = 0.2
 _MIN_SIDE_PIXELS = 2.0
 # Where the four images of a mosaic meet, as shares of its size.
@@ -128,7 +128,7 @@ def mosaic(images: np.ndarray, sources: np.ndarray, centres: np.ndarray) -> np.n
 
 
 def mosaic_boxes(boxes: Boxes, centres: np.ndarray, size: tuple[int, int]) -> Boxes:
-    """The boxes of mosaics, clipped to the mosaic.
+    """The boxes of mosaics, clipped to the mosaic, without those of which too little is left.
 
     Args:
       boxes: of their parts: `images` counts four a mosaic, in the order of `mosaic`.
@@ -139,9 +139,9 @@ def mosaic_boxes(boxes: Boxes, centres: np.ndarray, size: tuple[int, int]) -> Bo
     part = boxes.images % 4
     right_or_below = np.stack([part % 2, part // 2], axis=1)
     moved = _whole(centres, size)[boxes.images // 4] - (1 - right_or_below) * limits
-    xyxy = np.clip(boxes.xyxy + np.tile(moved, 2), 0.0, np.tile(limits, 2)).astype(np.float32)
-    seen = (xyxy[:, 2:] > xyxy[:, :2]).all(axis=1)
-    return Boxes(xyxy, boxes.classes, boxes.images // 4).where(seen)
+    whole = boxes.xyxy + np.tile(moved, 2)
+    xyxy = np.clip(whole, 0.0, np.tile(limits, 2)).astype(np.float32)
+    return Boxes(xyxy, boxes.classes, boxes.images // 4).where(_says_enough(xyxy, whole))
 
 
 def warp_boxes(boxes: Boxes, warps: np.ndarray, size: tuple[int, int]) -> Boxes:
@@ -154,10 +154,14 @@ def warp_boxes(boxes: Boxes, warps: np.ndarray, size: tuple[int, int]) -> Boxes:
     ]
     low, high = np.minimum(*ends), np.maximum(*ends)
     seen_low, seen_high = np.clip(low, 0.0, limits), np.clip(high, 0.0, limits)
-    sides = seen_high - seen_low
-    keep = (sides.prod(axis=1) >= _KEEP_AREA * (high - low).prod(axis=1)) & (sides >= _MIN_SIDE_PIXELS).all(axis=1)
     xyxy = np.concatenate([seen_low, seen_high], axis=1).astype(np.float32)
-    return Boxes(xyxy, boxes.classes, boxes.images).where(keep)
+    return Boxes(xyxy, boxes.classes, boxes.images).where(_says_enough(xyxy, np.concatenate([low, high], axis=1)))
+
+
+def _says_enough(seen: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Whether what is seen of each box, (k, 4), is enough of the whole to tell its class by."""
+    sides, all_sides = seen[:, 2:] - seen[:, :2], whole[:, 2:] - whole[:, :2]
+    return (sides.prod(axis=1) >= _KEEP_AREA * all_sides.prod(axis=1)) & (sides >= _MIN_SIDE_PIXELS).all(axis=1)
 
 
 def _whole(centres: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -40,10 +40,12 @@ class Initial:
 
         Raises ValueError as `Arch.check_freeze` does.
         """
-        row = self.start.freeze if asked is None and self.start is not None else asked
-        if row is not None and row != NONE:
-            arch.check_freeze(row)
-        return row
+        if asked is None:
+            rows = {row.name for row in arch.rows}
+            return self.start.freeze if self.start is not None and self.start.freeze in rows else None
+        if asked != NONE:
+            arch.check_freeze(asked)
+        return asked
 
     def begin(self, model: keras.Model, session: Session) -> None:
         """Give `model`, of the session's table, what it begins with, and say so."""

@@ -35,6 +35,7 @@ _MARKERS = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff, tyr
 _EXTRAS = {
     "ethosu": "edge",
     "optuna": "search",
+    "tflite_micro": "mcu",
     **dict.fromkeys(("cv2", "supervision", "trackers"), "video"),
     **dict.fromkeys(("pycocotools", "defusedxml", "yaml"), "evaluate"),
     **dict.fromkeys(

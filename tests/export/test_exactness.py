@@ -60,7 +60,7 @@ BLOCKS = Arch(
     size=(32, 48),
     classes=2,
 )
-FAMILIES = ("yolov3_tiny", "yolo_lite", "yolo_nano", "micro_yolo")
+FAMILIES = ("micro_yolo_mobile", "yolov3_tiny", "yolo_lite", "yolo_nano", "micro_yolo")
 BITS = (8, 4)
 
 

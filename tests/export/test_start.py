@@ -85,7 +85,7 @@ def test_the_first_kernel_reads_what_the_origin_normalized() -> None:
 
 def test_the_backbone_knows_and_the_neck_begins_fresh(begun: tuple[Any, begin.Begun]) -> None:
     assert begun[1].known == BACKBONE
-    assert begun[1].fresh == ("n1", "n2", "d1", "n3", "n5", "n7", "n8", "d2")
+    assert begun[1].fresh == ("n1", "n2", "e1", "e3", "n5", "n6", "n7", "d1", "n8", "n10", "d2")
 
 
 def test_the_function_is_the_starts(begun: tuple[Any, begin.Begun], photographs: np.ndarray) -> None:
@@ -128,8 +128,8 @@ def test_rows_of_an_earlier_network(begun: tuple[Any, begin.Begun]) -> None:
     other = ARCH.with_classes(5)
     model = build(other)
     found = begin.with_rows(model, other, ARCH, weights_of(theirs))
-    assert found.fresh == ("d1", "d2") and len(found.known) == 24
-    for ours, their in zip(model.get_layer("n8_conv").weights, theirs.get_layer("n8_conv").weights, strict=True):
+    assert found.fresh == ("d1", "d2") and len(found.known) == 27
+    for ours, their in zip(model.get_layer("n7_conv").weights, theirs.get_layer("n7_conv").weights, strict=True):
         np.testing.assert_array_equal(ours.numpy(), their.numpy())
 
 

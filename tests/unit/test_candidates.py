@@ -116,7 +116,7 @@ def test_validation_without_boxes(shapes: Path, tmp_path: Path, capsys: pytest.C
     file = data / "instances_val.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "annotations": []}))
     line = call(capsys, "--data", data, "--batch", 2, "--run", tmp_path / "run")
-    assert "the validation images must have boxes to rank by" in line
+    assert "split 'val' needs usable boxes, got 0" in line
     assert not (tmp_path / "run").exists()
 
 

@@ -22,6 +22,7 @@ ALLOWED = {
     ("data", "dataset"): "a word of its own: a Dataset is what the package reads",
     ("edge", "edgetpu"): "the accelerator's name",
     ("keras", "keras_cv"): "the library's name",
+    ("micro_yolo", "micro_yolo_mcu"): "networks, each in the file of its name",
 }
 
 

@@ -100,7 +100,7 @@ def test_words_of_a_command_run_nothing(tmp_path):
 
 # What may stand in a printed command as it is: the project's own words.
 OWN = {"PROG", "train.PROG", "prog", "from_stage", "half", "max_detections", "model.stem.removeprefix('model_')"}
-OWN |= {"config.form", "extra", "again", "largest", "how"}
+OWN |= {"FEW", "config.form", "extra", "again", "largest", "how"}
 
 
 def commands_in(tree):

@@ -27,6 +27,7 @@ def test_names() -> None:
         "micro_yolo_dsconv",
         "micro_yolo_mbconv",
         "micro_yolo_mobile",
+        "micro_yolo_mcu",
     ]
     assert all(arch.name == name and arch.source for name, arch in ARCHS.items())
 
@@ -41,7 +42,8 @@ def test_names() -> None:
         ("micro_yolo_pruned", (416, 416), {32: 3, 16: 3}),
         ("micro_yolo_dsconv", (416, 416), {32: 3, 16: 3}),
         ("micro_yolo_mbconv", (416, 416), {32: 3, 16: 3}),
-        ("micro_yolo_mobile", (416, 416), {32: 3, 16: 3}),
+        ("micro_yolo_mobile", (320, 320), {32: 3, 16: 3}),
+        ("micro_yolo_mcu", (160, 160), {16: 3, 8: 3}),
     ],
 )
 def test_heads(name: str, size: tuple[int, int], heads: dict[int, int]) -> None:
@@ -125,7 +127,7 @@ def test_an_unknown_name_suggests_the_nearest(name: str, nearest: str) -> None:
         find(name)
     assert str(error.value) == (
         f"arch: unknown network {name!r}; nearest: {nearest}; allowed: yolov3_tiny, yolo_lite, yolo_nano, micro_yolo, "
-        "micro_yolo_pruned, micro_yolo_dsconv, micro_yolo_mbconv, micro_yolo_mobile, or a FILE.json; "
+        "micro_yolo_pruned, micro_yolo_dsconv, micro_yolo_mbconv, micro_yolo_mobile, micro_yolo_mcu, or a FILE.json; "
         "`python -m pipeline.summary` describes them"
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from micro_yolo.tflite.targets.android import Android
 from micro_yolo.tflite.targets.base import Target
+from micro_yolo.tflite.targets.mcu import Mcu
 
 __all__ = ["TARGETS", "Target"]
-TARGETS: dict[str, Target] = {target.name: target for target in (Android(),)}
+TARGETS: dict[str, Target] = {target.name: target for target in (Android(), Mcu())}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Literal
 
 from micro_yolo.tflite.contract import Contract
 
@@ -14,10 +15,12 @@ class Target(ABC):
     Attributes:
         name: what users call it.
         help: what it makes, in a line.
+        head: "raw" if it wants the file with grids, whichever the conversion was asked for; None: that one.
     """
 
     name: str
     help: str
+    head: Literal["raw"] | None = None
 
     def folder(self, export: Path) -> Path:
         """Where its files go by default, `export` being where the .tflite goes.
@@ -48,3 +51,14 @@ class Target(ABC):
             data: bytes of the .tflite.
             contract: of these bytes.
         """
+
+    def placed(self, export: Path, name: str, data: bytes, contract: Contract) -> dict[Path, bytes]:
+        """Where each of `files` goes -> its content.
+
+        Raises:
+            ValueError: it cannot take the file.
+        """
+        reason = self.refuses(contract)
+        if reason:
+            raise ValueError(f"target {self.name}: cannot take this file: {reason}")
+        return {self.folder(export) / path: content for path, content in self.files(name, data, contract).items()}
