@@ -265,47 +265,6 @@ def test_a_full_disk_leaves_what_was_there(own_run: Path, exported: Path, monkey
     assert {file.name: file.read_bytes() for file in export.iterdir()} == before
 
 
-class Killed(BaseException):
-    """The process ends here, and nothing is cleaned up."""
-
-
-@pytest.mark.parametrize("nth", [2, 3, 5])
-def test_several_files_killed_half_way_can_be_asked_for_again(
-    own_run: Path, monkeypatch: pytest.MonkeyPatch, nth: int
-) -> None:
-    asked = Config(run=own_run, float32=True, float16=True, score_samples=0)
-    replacing, calls = os.replace, []
-
-    def kill(*paths: Any) -> None:
-        calls.append(paths)
-        if len(calls) >= nth:
-            raise Killed
-        replacing(*paths)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "replace", kill)
-        with pytest.raises(Killed):
-            stage.run(asked)
-    assert 0 < len(files(own_run)) < 6
-    stage.run(asked)
-    named = {f"model_{variant}.{suffix}" for variant in ("float32", "float16") for suffix in ("tflite", "json")}
-    assert files(own_run) == {"labels.txt", *named}
-    with pytest.raises(ValueError, match="already exists"):
-        stage.run(asked)
-
-
-def test_files_are_written_when_all_are_made(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(data: bytes, variant: str, *more: Any) -> Any:
-        if variant == "float16":
-            raise ValueError("float16 refused")
-        return check(data, variant, *more)
-
-    monkeypatch.setattr("micro_yolo.tflite.convert.check", refuse)
-    with pytest.raises(ValueError, match="float16 refused"):
-        stage.run(Config(run=own_run, float32=True, float16=True, score_samples=0))
-    assert files(own_run) == set()
-
-
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
