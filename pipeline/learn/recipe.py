@@ -9,8 +9,8 @@ from dataclasses import dataclass
 # Learning rate and weight decay of each optimizer.
 OPTIMIZERS = {"adamw": (0.002, 0.05), "sgd": (0.01, 0.0005)}
 
-# Pictures that a training shows unless told otherwise, and the fewest and most epochs it takes for that: what one
-# learns of 300 images in a quarter of an hour on two cores (docs/train.md).
+# Pictures that a training shows unless told otherwise, and the fewest and most epochs it takes for that: 40 epochs of
+# 300 images, which two cores show in a quarter of an hour.
 SHOWN, FEWEST, MOST = 12_000, 10, 300
 
 
