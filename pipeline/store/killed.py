@@ -44,6 +44,8 @@ def alone(stage: Path) -> Iterator[None]:
     except ImportError:
         yield
         return
+    # A machine that helps may have lost its own folder of a run that goes on.
+    stage.mkdir(parents=True, exist_ok=True)
     handle = os.open(stage, os.O_RDONLY)
     try:
         try:
