@@ -4,7 +4,7 @@ Backbone: MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381, table 2) without i
 that start weights fit. Neck: down and up again as in PANet (Liu et al. 2018, arXiv 1803.01534), with dense 3x3
 convolutions in front of the detection rows: on such small grids they cost little, int8 dot products favour them, and
 separable rows learned classes slowly. `e1` to `e3` bring detail from strides 4 and 8, as what tells two classes apart
-is often smaller than a cell; the 7x7 row carries it to the middle of an object, where its cell is. docs/networks.md has
+is often smaller than a cell; the 5x5 row carries it to the middle of an object, where its cell is. docs/networks.md has
 what else was tried.
 """
 
@@ -45,7 +45,7 @@ MICRO_YOLO_MOBILE = Arch(
         Row("e3", "conv", 96, k=3, s=2),  # 20
         Row("n4", "concat", src=("n3", "b12", "e3")),
         Row("n5", "conv", 128),
-        Row("n6", "mbconv", 128, k=7, mid=256, skip=True),
+        Row("n6", "mbconv", 128, k=5, mid=256, skip=True),
         Row("n7", "conv", 256, k=3),
         Row("d1", "detect", anchors=((8, 11), (18, 21), (28, 45))),
         Row("n8", "conv", 128, k=3, s=2, src=("n6",)),  # 10
