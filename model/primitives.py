@@ -47,6 +47,11 @@ class Depthwise:
     s: int
     name: str = "dw"
 
+    @property
+    def prefix(self) -> str:
+        """Beginning of the names of what stands behind it."""
+        return f"{self.name}_"
+
 
 @dataclass(frozen=True)
 class Gate:

@@ -43,7 +43,7 @@ def with_start(
     known = []
     for row in arch.rows:
         its = {
-            f"{row.name}_{part.name}": f"{row.name}_{_norm_prefix(part)}bn"
+            f"{row.name}_{part.name}": f"{row.name}_{part.prefix}bn"
             for part in block_of(row)
             if isinstance(part, Conv | Depthwise)
         }
@@ -94,10 +94,6 @@ def with_rows(model: keras.Model, arch: Arch, theirs: Arch, weights: Mapping[str
 
 def _shapes(arrays: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
     return [array.shape for array in arrays]
-
-
-def _norm_prefix(part: Conv | Depthwise) -> str:
-    return part.prefix if isinstance(part, Conv) else f"{part.name}_"
 
 
 def _fits(model: keras.Model, layer: str, layers: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> bool:

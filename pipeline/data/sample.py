@@ -29,16 +29,16 @@ def sample_images(
     Raises:
         ValueError: none can be read.
     """
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(split))[:count]).tolist()
+    drawn = split.drawn(count, seed)
 
     def read(index: int) -> np.ndarray | str:
         try:
-            return split.picture(index, size, rule)[0]
+            return drawn.picture(index, size, rule)[0]
         except ValueError as error:
             return str(error)
 
     with ThreadPoolExecutor(2) as pool:
-        loaded = list(pool.map(read, chosen))
+        loaded = list(pool.map(read, range(len(drawn))))
     images = [item for item in loaded if not isinstance(item, str)]
     faults = [item for item in loaded if isinstance(item, str)]
     for fault in faults:

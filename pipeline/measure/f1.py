@@ -24,7 +24,7 @@ def measured_on(detector: Detector, dataset: Dataset, count: int, show: Show) ->
     from micro_yolo.pipeline.measure.metrics import SCORE_THRESHOLD, look
 
     variant, split = detector.contract.variant, dataset.splits["val"]
-    split = split.subset(np.sort(np.random.default_rng(0).permutation(len(split))[:count]))
+    split = split.drawn(count, 0)
     try:
         with show.bar(f"measuring scores, {variant}", len(split)) as advance:
             seen = look(OurFile(detector, SCORE_THRESHOLD), split, dataset, advance=advance)
