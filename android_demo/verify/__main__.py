@@ -1,12 +1,11 @@
 """python -m android_demo.verify apk: a signed test APK, checked, in build/android.
 python -m android_demo.verify test: :core's tests and the detector on a desktop JVM.
-python -m android_demo.verify lock: record the SHA-256 of what pom.xml fetches now.
+python -m android_demo.verify lock: record the SHA-256 of what the .xml files fetch now.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 import time
 from pathlib import Path
@@ -44,16 +43,12 @@ def test(photos: Path | None) -> None:
 
 
 def lock(_: Path | None) -> None:
-    """Write jars.sha256 anew, to be looked at and committed."""
-    tools.LOCK.write_text("")
-    try:
-        tools.fetch()
-    except ValueError:
-        lines = [
-            f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in sorted(tools.JARS.iterdir())
-        ]
-        tools.LOCK.write_text("".join(lines))
-    print(f"{tools.LOCK}: {len(tools.LOCK.read_text().splitlines())} files")
+    """Fetch everything and write the SHA-256s anew, to be looked at and committed."""
+    for shelf in tools.SHELVES:
+        tools.download(shelf)
+        lines = [f"{digest}  {name}\n" for name, digest in sorted(tools.digests(shelf).items())]
+        shelf.lock.write_text("".join(lines))
+        print(f"{shelf.lock}: {len(lines)} files")
 
 
 def main() -> None:

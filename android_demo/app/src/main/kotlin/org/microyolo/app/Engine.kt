@@ -1,6 +1,5 @@
 package org.microyolo.app
 
-import android.content.res.Resources
 import android.media.Image
 import android.net.Uri
 import android.os.Handler
@@ -12,6 +11,7 @@ import org.microyolo.core.Detector
 import org.microyolo.core.FrameGate
 import org.microyolo.core.HeadKind
 import org.microyolo.core.ModelException
+import org.microyolo.core.ModelRuntime
 import org.microyolo.core.Outcome
 import org.microyolo.core.Plane
 import org.microyolo.core.RgbImage
@@ -29,11 +29,13 @@ data class Choice(val model: String, val threads: Int, val gpu: Boolean)
  * [screen] on the main thread, and nothing any more after [close]. It outlives activities and must know none.
  */
 class Engine(
-    private val resources: Resources,
+    application: App,
     private val models: Models,
     private val photos: Photos,
     private val screen: Screen<Photo>
 ) {
+    private val resources = application.resources
+    private val runtimes = application.runtimes
     private val thread = HandlerThread("inference").apply { start() }
     private val handler = Handler(thread.looper)
     private val main = Handler(Looper.getMainLooper())
@@ -155,7 +157,7 @@ class Engine(
             val (model, data) = models.open(choice.model)
             val refusal = if (choice.gpu) openOnGpu { Detector(model, it(data)) } else null
             if (detector == null) {
-                detector = Detector(model, TfliteRuntime.cpu(data, choice.threads))
+                detector = Detector(model, runtimes.cpu(data, choice.threads))
                 onGpu = false
             }
             val notice =
@@ -176,9 +178,9 @@ class Engine(
     }
 
     /** Null if the model now runs on the GPU, else why not. */
-    private fun openOnGpu(make: ((ByteArray) -> TfliteRuntime) -> Detector): String? = try {
+    private fun openOnGpu(make: ((ByteArray) -> ModelRuntime) -> Detector): String? = try {
         detector =
-            make { TfliteRuntime.gpu(it) ?: throw IllegalStateException(resources.getString(R.string.gpu_unknown)) }
+            make { runtimes.gpu(it) ?: throw IllegalStateException(resources.getString(R.string.gpu_unknown)) }
         onGpu = true
         null
     } catch (error: RuntimeException) {

@@ -30,12 +30,12 @@ class TfliteRuntime private constructor(private val interpreter: Interpreter, pr
         delegate?.close()
     }
 
-    companion object {
+    companion object : Runtimes {
         /** [data] loaded for the CPU. Throws what the runtime throws if it refuses the model. */
-        fun cpu(data: ByteArray, threads: Int) = make(data, Interpreter.Options().setNumThreads(threads), null)
+        override fun cpu(data: ByteArray, threads: Int): ModelRuntime = make(data, Interpreter.Options().setNumThreads(threads), null)
 
         /** [data] loaded for the GPU; null if it is not known to run TFLite. Throws if it refuses the model. */
-        fun gpu(data: ByteArray): TfliteRuntime? {
+        override fun gpu(data: ByteArray): ModelRuntime? {
             val supported = CompatibilityList().use { it.isDelegateSupportedOnThisDevice }
             if (!supported) return null
             val delegate = GpuDelegate()
