@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from android_demo.verify import apk, checks, jvm, tools, versions
+from android_demo.verify import apk, checks, jvm, phone, tools, versions
 
 OUT = tools.ROOT / "build/android"
 
@@ -35,7 +35,7 @@ def test(photos: Path | None) -> None:
     tools.fetch()
     out = OUT / "jvm"
     jvm.compile_all(out)
-    passed = jvm.unit_tests(out)
+    passed = jvm.unit_tests(out) + phone.test(out)
     if not jvm.compare(out, photos):
         print("NOT compared with pipeline.predict: no photographs beside the project; --photos FOLDER names some")
     tools.step("done", start)

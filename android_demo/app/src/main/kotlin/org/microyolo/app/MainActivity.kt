@@ -8,6 +8,7 @@ import android.content.pm.PackageManager
 import android.content.res.Configuration
 import android.net.Uri
 import android.os.Bundle
+import android.os.SystemClock
 import android.provider.Settings.ACTION_APPLICATION_DETAILS_SETTINGS
 import android.view.View
 import android.widget.Button
@@ -38,6 +39,7 @@ class MainActivity :
     private lateinit var notice: View
     private lateinit var noticeText: TextView
     private lateinit var noticeButton: Button
+    private lateinit var scaleMode: ScaleMode
     private var photo: Uri? = null
     private var resumed = false
     private var asked = false
@@ -55,6 +57,7 @@ class MainActivity :
         noticeButton = findViewById(R.id.notice_button)
         settings = Settings(getSharedPreferences("settings", MODE_PRIVATE))
         val kept = lastNonConfigurationInstance as Session?
+        scaleMode = settings.scaleMode
         session = kept ?: Session(this)
         viewfinder = Viewfinder(this, findViewById(R.id.preview), session, settings, ::startCamera)
         controls = Controls(this, settings, session.models.paths(), ::onChange)
@@ -84,6 +87,8 @@ class MainActivity :
     override fun onResume() {
         super.onResume()
         resumed = true
+        if (session.trimmed) load()
+        session.trimmed = false
         startCamera()
     }
 
@@ -91,6 +96,14 @@ class MainActivity :
         resumed = false
         viewfinder.stop()
         super.onPause()
+    }
+
+    override fun onTrimMemory(level: Int) {
+        super.onTrimMemory(level)
+        // The system wants memory and has others to take it from while this is looked at.
+        if (resumed || level < TRIM_MEMORY_BACKGROUND) return
+        session.trimmed = true
+        session.engine.unload()
     }
 
     override fun onRetainNonConfigurationInstance(): Any = session
@@ -132,6 +145,7 @@ class MainActivity :
             Controls.Change.MODEL -> load()
 
             Controls.Change.FILL -> {
+                scaleMode = settings.scaleMode
                 viewfinder.place()
                 onScreenChanged()
             }
@@ -207,21 +221,36 @@ class MainActivity :
 
     override fun onScreenChanged() {
         val screen = session.screen
-        val view = Size(overlay.width, overlay.height)
         (chosenThreshold() ?: screen.threshold)?.let { controls.show((it * 100).roundToInt()) }
         status.say(screen.status)
         status.visibility = visible(screen.status.isNotEmpty())
         explain(screen.notice)
-        draw(screen.photo, view)
-        val outcome = screen.outcome
-        val toView = screen.toView(view, settings.scaleMode)
+        draw(screen.photo, size())
+        described = 0
+        onOutcome()
+    }
+
+    override fun onOutcome() {
+        val outcome = session.screen.outcome
+        val toView = session.screen.toView(size(), scaleMode)
         if (outcome == null || toView == null) {
-            overlay.show(Detections.NONE, listOf(), Affine.IDENTITY)
+            overlay.show(Detections.NONE, NO_LABELS, Affine.IDENTITY)
         } else {
             overlay.show(outcome.found, outcome.labels, toView)
         }
+        val now = SystemClock.uptimeMillis()
+        if (described != 0L && now - described < READABLE_MILLIS) return
+        described = now
         statistics.say(if (outcome == null) "" else describe(outcome))
     }
+
+    private fun size(): Size {
+        if (view.width != overlay.width || view.height != overlay.height) view = Size(overlay.width, overlay.height)
+        return view
+    }
+
+    private var view = Size(0, 0)
+    private var described = 0L
 
     private fun explain(why: Notice?) {
         notice.visibility = visible(why != null)
@@ -275,6 +304,10 @@ class MainActivity :
     }
 
     private companion object {
+        val NO_LABELS = listOf<String>()
+
+        /** Numbers that change faster cannot be read. */
+        const val READABLE_MILLIS = 500L
         const val CAMERA_REQUEST = 1
         const val PHOTO_REQUEST = 2
         const val PHOTO = "photo"

@@ -12,4 +12,7 @@ class Session(context: Context) {
     val screen = Screen<Photo>()
     val models = application.models
     val engine = Engine(application, models, Photos(application.contentResolver), screen)
+
+    /** Whether the model was given back while nobody looked. */
+    var trimmed = false
 }
