@@ -1,5 +1,6 @@
 """python -m android_demo.verify apk: a signed test APK, checked, in build/android.
 python -m android_demo.verify test: :core's tests and the detector on a desktop JVM.
+python -m android_demo.verify shots: the screenshots, and the gallery of docs from them.
 python -m android_demo.verify lock: record the SHA-256 of what the .xml files fetch now.
 """
 
@@ -42,6 +43,15 @@ def test(photos: Path | None) -> None:
     print(f"{passed} passed, 0 failed")
 
 
+def shots(_: Path | None) -> None:
+    """The gallery of docs."""
+    tools.fetch()
+    out = OUT / "jvm"
+    jvm.compile_all(out)
+    for picture in phone.shots(out):
+        print(f"{picture}: {picture.stat().st_size / 1024:.0f} KiB")
+
+
 def lock(_: Path | None) -> None:
     """Fetch everything and write the SHA-256s anew, to be looked at and committed."""
     for shelf in tools.SHELVES:
@@ -53,7 +63,7 @@ def lock(_: Path | None) -> None:
 
 def main() -> None:
     """The command line."""
-    actions = {"apk": build, "test": test, "lock": lock}
+    actions = {"apk": build, "test": test, "shots": shots, "lock": lock}
     parser = argparse.ArgumentParser(prog="python -m android_demo.verify", description=__doc__)
     parser.add_argument("action", choices=actions)
     parser.add_argument("--photos", type=Path, help="folder of photographs to compare on, for test")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from android_demo.verify import grids
+from android_demo.verify import grids, tools
 from android_demo.verify.tools import ASSETS, CORE, HERE, ROOT, jars, java, kotlinc, path, step
 from micro_yolo.tflite import contract as contracts
 from micro_yolo.tflite.decode import iou
@@ -38,7 +38,7 @@ def compile_all(out: Path) -> None:
     kotlinc(CORE / "main/kotlin", out / "core.jar", path(stdlib))
     junit = path(stdlib, out / "core.jar", jars("junit"))
     kotlinc(CORE / "test/kotlin", out / "test.jar", junit, f"-Xfriend-paths={out / 'core.jar'}")
-    kotlinc(HERE / "desktop", out / "desktop.jar", path(stdlib, out / "core.jar", _runtime()))
+    kotlinc(HERE / "desktop", out / "desktop.jar", path(stdlib, out / "core.jar", _runtime(), tools.asm()))
     step("core, tests and desktop programs compiled", start)
 
 
@@ -93,7 +93,7 @@ def agreement(out: Path, model: Path, pictures: list[Path]) -> str:
     Raises ValueError if a picture has other objects, boxes or scores.
     """
     result = out / "found.json"
-    _desktop(out, "detect", model, result, *pictures)
+    desktop(out, "detect", model, result, *pictures)
     detector = Detector(model)
     least, most, count = 1.0, 0.0, 0
     for picture, objects in zip(pictures, json.loads(result.read_text()), strict=True):
@@ -119,12 +119,13 @@ def agreement(out: Path, model: Path, pictures: list[Path]) -> str:
 def draw(out: Path, model: Path, scene: Path) -> Path:
     """What the app shows of a camera that sees a photograph, in all rotations: a picture."""
     target = out / "screens.png"
-    _desktop(out, "draw", model, scene, target)
+    desktop(out, "draw", model, scene, target)
     return target
 
 
-def _desktop(out: Path, *arguments: object) -> None:
-    classpath = path(out / "desktop.jar", out / "core.jar", jars("kotlin-stdlib-2"), _runtime())
+def desktop(out: Path, *arguments: object) -> None:
+    """Run the desktop programs: see desktop/Main.kt."""
+    classpath = path(out / "desktop.jar", out / "core.jar", jars("kotlin-stdlib-2"), _runtime(), tools.asm())
     java("-cp", classpath, "org.microyolo.desktop.MainKt", *arguments)
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from android_demo.verify import apk, tools, versions
-from android_demo.verify.jvm import PHOTOS
+from android_demo.verify import apk, jvm, tools, versions
 from android_demo.verify.tools import APP, ASSETS, DEMO, ROOT, jars, java, kotlinc, path, step
 from micro_yolo.tflite.detector import Detector
 from micro_yolo.tflite.image import load_image
@@ -22,6 +21,9 @@ CARDS = ROOT / "pipeline/cards/images"
 # A lying and a standing one with several cards each, and one with few.
 SCENES = ("cam_image8", "IMG_2500", "cam_image41")
 PLATFORM = "android-all-instrumented-15"
+DOCS = ROOT / "docs"
+# As in States.kt, in the order of the gallery.
+STATES = ("camera", "filled", "front", "photo", "asking", "denied", "no_camera", "taken", "gpu_refused", "damaged")
 
 
 def test(out: Path) -> int:
@@ -29,34 +31,84 @@ def test(out: Path) -> int:
 
     Raises ValueError, with JUnit's words, if one failed or none ran.
     """
+    classpath = build(out)
+    start = time.perf_counter()
+    files = sorted(file.relative_to(TESTS / "kotlin") for file in TESTS.glob("kotlin/**/*Test.kt"))
+    passed = junit(out, classpath, *(".".join(file.with_suffix("").parts) for file in files))
+    step(f":app: {passed} tests passed", start)
+    return passed
+
+
+def shots(out: Path) -> list[Path]:
+    """Draw every state of the app on every kind of screen into out/shots, and the gallery of docs from them."""
+    classpath = build(out)
+    junit(out, classpath, f"{versions.application_id()}.ScreensTest", options=(f"-Dshots={out / 'shots'}",))
+    drawn = out / "shots"
+    phones = [drawn / f"{state}-phone.png" for state in STATES]
+    kinds = sorted(drawn.glob("camera-*.png"), key=lambda file: (len(file.stem.split("_")), file.stem))
+    return [sheet(phones, 240, 5, DOCS / "app_states.jpg"), sheet(kinds, 290, 4, DOCS / "app_screens.jpg")]
+
+
+def sheet(pictures: list[Path], width: int, columns: int, target: Path) -> Path:
+    """The pictures in rows, each scaled to `width` pixels or, if it is wider than high, to the height of two."""
+    rows = []
+    for first in range(0, len(pictures), columns):
+        scaled = []
+        for file in pictures[first : first + columns]:
+            with Image.open(file) as picture:
+                picture.thumbnail((width, 2 * width))
+                scaled.append(picture.convert("RGB"))
+        rows.append(scaled)
+    gap = 12
+    heights = [max(picture.height for picture in row) + gap for row in rows]
+    board = Image.new("RGB", (columns * (width + gap) + gap, sum(heights) + gap), (128, 128, 128))
+    top = gap
+    for row, height in zip(rows, heights, strict=True):
+        for column, picture in enumerate(row):
+            board.paste(picture, (gap + column * (width + gap), top))
+        top += height
+    board.save(target, quality=80, optimize=True)
+    return target
+
+
+def build(out: Path) -> str:
+    """Compile the app and its tests, and write what they read; the class path to run them with."""
     start = time.perf_counter()
     apk.link(out)
     apk.compile_app(out)
+    counted = [out / f"{name}-counted.jar" for name in ("app", "core")]
+    for jar, name in zip(counted, ("app", "core"), strict=True):
+        jvm.desktop(out, "count", out / f"{name}.jar", jar)
     classpath = path(
-        *(out / name for name in ("app.jar", "core.jar", "desktop.jar", "r")),
+        *(*counted, out / "desktop.jar", out / "r"),
         *(jars("kotlin-stdlib-2", "junit", "hamcrest", "tensorflow-lite", "javacpp"), apk.libraries(), _robolectric()),
     )
-    (platform,) = tools.ROBOLECTRIC.glob(f"{PLATFORM}*.jar")
-    kotlinc(TESTS / "kotlin", out / "app-test.jar", path(*jars(versions.NEWEST)) + ":" + classpath, _friend(out))
-    step("the app and its tests compiled", start)
-    start = time.perf_counter()
+    kotlinc(
+        TESTS / "kotlin",
+        out / "app-test.jar",
+        path(*jars(versions.NEWEST)) + f":{classpath}",
+        f"-Xfriend-paths={counted[0]}",
+    )
     cases(out / "phone")
-    config = _config(out)
-    files = sorted(TESTS.glob("kotlin/**/*Test.kt"))
+    step("the app and its tests compiled", start)
+    # The platform comes last: only what reads the tests before they run takes it from there.
+    (platform,) = tools.ROBOLECTRIC.glob(f"{PLATFORM}*.jar")
+    return path(out / "app-test.jar", TESTS / "resources", _config(out)) + f":{classpath}:{platform}"
+
+
+def junit(out: Path, classpath: str, *names: str, options: tuple[str, ...] = ()) -> int:
+    """Run test classes; how many tests passed. ValueError, with JUnit's words, if one failed or none ran."""
     printed = java(
         "-Drobolectric.offline=true",
         f"-Drobolectric.dependency.dir={tools.ROBOLECTRIC}",
         f"-Dphone={out / 'phone'}",
-        # The platform comes last: only what reads the tests before they run takes it from there.
-        *("-cp", path(out / "app-test.jar", TESTS / "resources", config) + f":{classpath}:{platform}"),
-        "org.junit.runner.JUnitCore",
-        *(".".join(file.relative_to(TESTS / "kotlin").with_suffix("").parts) for file in files),
+        "-Dcounted=true",
+        *(*options, "-cp", classpath, "org.junit.runner.JUnitCore", *names),
         memory="2g",
     )
     passed = re.search(r"^OK \((\d+) tests?\)", printed, re.M)
     if not passed or int(passed[1]) == 0:
         raise ValueError(f"JUnit ran no test:\n{printed}")
-    step(f":app: {passed[1]} tests passed", start)
     return int(passed[1])
 
 
@@ -67,7 +119,7 @@ def cases(out: Path) -> None:
     camera gives has lost some of its colours, so `frame` is found in what is left of them.
     """
     out.mkdir(parents=True, exist_ok=True)
-    folder = PHOTOS if PHOTOS.is_dir() else CARDS
+    folder = jvm.PHOTOS if jvm.PHOTOS.is_dir() else CARDS
     detector = Detector(ASSETS / "cards_int8.tflite")
     written = []
     for name in SCENES:
@@ -109,10 +161,6 @@ def _found(detector: Detector, pixels: np.ndarray) -> list[dict[str, object]]:
     labels = [detector.contract.labels[number] for number in found.classes]
     rows = zip(labels, found.scores.tolist(), found.boxes_xyxy.tolist(), strict=True)
     return [{"label": label, "score": score, "box": box} for label, score, box in rows]
-
-
-def _friend(out: Path) -> str:
-    return f"-Xfriend-paths={out / 'app.jar'}"
 
 
 def _robolectric() -> list[Path]:

@@ -111,6 +111,11 @@ def jars(*prefixes: str) -> list[Path]:
     return found
 
 
+def asm() -> list[Path]:
+    """What reads and writes class files; Robolectric's."""
+    return sorted(ROBOLECTRIC.glob("asm-[0-9]*.jar"))
+
+
 def path(*parts: Iterable[Path] | Path) -> str:
     """A Java class path."""
     flat = [item for part in parts for item in ([part] if isinstance(part, Path) else part)]

@@ -57,6 +57,7 @@ class Engine(
     private var choice: Choice? = null
     private var detector: Detector? = null
     private var onGpu = false
+    private var threads: Int? = null
     private var photo: Photo? = null
 
     @Volatile
@@ -192,6 +193,7 @@ class Engine(
                 detector = Detector(model, runtimes.cpu(data, choice.threads))
                 onGpu = false
             }
+            threads = if (onGpu) null else choice.threads
             val notice =
                 when {
                     refusal != null -> resources.getString(R.string.gpu_fallback, refusal)
@@ -253,7 +255,7 @@ class Engine(
         outcome.framesPerSecond = statistics.framesPerSecond
         outcome.modelName = ready.model.name
         outcome.modelBytes = ready.model.bytes
-        outcome.threads = if (onGpu) null else choice?.threads
+        outcome.threads = threads
     }
 
     private fun onRuntimeFailure(error: RuntimeException) {

@@ -23,7 +23,6 @@ import java.util.concurrent.atomic.AtomicInteger
 import org.robolectric.annotation.Implementation
 import org.robolectric.annotation.Implements
 import org.robolectric.annotation.RealObject
-import org.robolectric.annotation.Resetter
 import org.robolectric.shadow.api.Shadow
 import org.robolectric.shadows.ShadowCameraDeviceImpl
 import org.robolectric.shadows.ShadowView
@@ -62,8 +61,6 @@ class CameraShadow : ShadowCameraDeviceImpl() {
         @Volatile
         var refuses = false
 
-        @JvmStatic
-        @Resetter
         fun reset() {
             open.clear()
             refuses = false
@@ -87,8 +84,6 @@ class CaptureShadow {
         /** Streams that were started. */
         val streaming = AtomicInteger()
 
-        @JvmStatic
-        @Resetter
         fun reset() = streaming.set(0)
     }
 }
@@ -122,7 +117,6 @@ class ReaderShadow {
         newest = null
         given.removeAll { it.closed }
         check(given.size < reader.maxImages) { "${given.size} images are open" }
-        frame.owner = this
         given += frame
         return frame
     }
@@ -143,8 +137,6 @@ class ReaderShadow {
     companion object {
         val open = CopyOnWriteArrayList<ReaderShadow>()
 
-        @JvmStatic
-        @Resetter
         fun reset() = open.clear()
     }
 }
@@ -152,7 +144,6 @@ class ReaderShadow {
 /** A camera's picture in YUV_420_888. */
 class Frame(private val width: Int, private val height: Int, planes: List<YuvPlane>) : Image() {
     private val planes = Array<Image.Plane>(planes.size) { planes[it] }
-    var owner: ReaderShadow? = null
 
     @Volatile
     var closed = false
@@ -187,7 +178,7 @@ class YuvPlane(bytes: ByteArray, private val rowStride: Int, private val pixelSt
     override fun getBuffer() = bytes.apply { (this as java.nio.Buffer).rewind() }
 }
 
-/** Draws what the sensor sees as the system does: upright for the device as it is held normally, then by the transform. */
+/** Draws what the sensor sees as the system does: upright for the device as it is held, then by the transform. */
 @Implements(TextureView::class)
 class PreviewShadow : ShadowView() {
     @RealObject
@@ -218,8 +209,6 @@ class PreviewShadow : ShadowView() {
         /** The sensor's picture, its SENSOR_ORIENTATION, and whether it looks at the user. */
         var seen: Triple<Bitmap, Int, Boolean>? = null
 
-        @JvmStatic
-        @Resetter
         fun forget() {
             seen = null
         }

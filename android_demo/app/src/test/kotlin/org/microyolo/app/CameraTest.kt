@@ -120,7 +120,9 @@ class CameraTest {
         open(scene, false, 90, 90)
         see(scene, 90)
         phone.click(R.id.flip_button)
-        phone.until("the front camera") { CameraShadow.open.map { it.id } == listOf("1") && ReaderShadow.open.size == 1 }
+        phone.until("the front camera") {
+            CameraShadow.open.map { it.id } == listOf("1") && ReaderShadow.open.size == 1
+        }
         assertEquals(phone.app.getString(R.string.no_objects), phone.objects)
         see(scene, 270)
         assertShown("front", scene.onScreen(scene.frame, phone.view(R.id.overlay), false, true), phone)
@@ -171,7 +173,9 @@ class CameraTest {
     /** As the camera service calls the app. */
     private fun onCallback(call: (CameraDevice.StateCallback, CameraDevice) -> Unit) {
         fun <T> last(name: String): T? = ReflectionHelpers.getStaticField(ShadowCameraManager::class.java, name)
-        val action = Runnable { call(last("lastCallback")!!, last("lastDevice")!!) }
-        last<Handler>("lastCallbackHandler")?.post(action) ?: last<Executor>("lastCallbackExecutor")!!.execute(action)
+        val callback = last<CameraDevice.StateCallback>("lastCallback")!!
+        val action = Runnable { call(callback, last<CameraDevice>("lastDevice")!!) }
+        val handler = last<Handler>("lastCallbackHandler")
+        if (handler != null) handler.post(action) else last<Executor>("lastCallbackExecutor")!!.execute(action)
     }
 }

@@ -26,7 +26,7 @@ class ControlsTest {
     }
 
     private fun shows(count: Int) = phone.until("$count objects") {
-        if (count == 0) phone.objects == phone.app.getString(R.string.no_objects) else phone.objects.startsWith("$count object")
+        phone.objects.run { if (count == 0) this == phone.app.getString(R.string.no_objects) else startsWith("$count object") }
     }
 
     private fun choose(id: Int, position: Int) {
@@ -81,7 +81,8 @@ class ControlsTest {
         }
         open()
         val models = phone.view<Spinner>(R.id.model)
-        assertEquals(listOf("cards_int8.tflite", "other_int8.tflite"), List(models.count) { models.getItemAtPosition(it) })
+        val names = List(models.count) { models.getItemAtPosition(it) }
+        assertEquals(listOf("cards_int8.tflite", "other_int8.tflite"), names)
         choose(R.id.model, 1)
         phone.until("the other model") { "other_int8" in phone.text(R.id.statistics) }
         shows(scene.photo.size)
@@ -111,7 +112,8 @@ class ControlsTest {
     fun `a GPU that is not known`() = refuses(phone.app.getString(R.string.gpu_unknown), null)
 
     @Test
-    fun `a GPU that refuses the model`() = refuses("no such operator") { throw IllegalArgumentException("no such operator\nmore") }
+    fun `a GPU that refuses the model`() =
+        refuses("no such operator") { throw IllegalArgumentException("no such operator\nmore") }
 
     @Test
     fun `a GPU whose library is missing`() = refuses("no library") { throw UnsatisfiedLinkError("no library") }
@@ -138,7 +140,8 @@ class ControlsTest {
         phone.view<Switch>(R.id.fill).performClick()
         assertNotEquals(before, phone.settings.fill)
         // A photo is always shown whole.
-        assertShown("photo", scene.onScreen(scene.photo, phone.view(R.id.overlay), fill = false, mirrored = false), phone)
+        val wanted = scene.onScreen(scene.photo, phone.view(R.id.overlay), fill = false, mirrored = false)
+        assertShown("photo", wanted, phone)
         phone.end()
     }
 }

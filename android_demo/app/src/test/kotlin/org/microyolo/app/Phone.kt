@@ -33,6 +33,13 @@ class Phone {
     private var controller: ActivityController<MainActivity>? = null
     private val frames = ArrayList<Frame>()
 
+    init {
+        CameraShadow.reset()
+        CaptureShadow.reset()
+        ReaderShadow.reset()
+        PreviewShadow.forget()
+    }
+
     /** Of tests that failed. */
     private val before = running()
 
@@ -68,7 +75,9 @@ class Phone {
 
     fun start(state: Bundle? = null) = apply {
         controller = Robolectric.buildActivity(MainActivity::class.java)
-        controller!!.create(state).start().postCreate(state).resume().visible()
+        controller!!.create(state).start()
+        if (state != null) controller!!.restoreInstanceState(state)
+        controller!!.postCreate(state).resume().visible()
         settle()
         surface()
     }
@@ -163,7 +172,7 @@ class Phone {
         app.files.clear()
         app.runtimes.onGpu = null
         for (id in app.getSystemService(CameraManager::class.java).cameraIdList) cameras.removeCamera(id)
-        PreviewShadow.seen = null
+        PreviewShadow.forget()
         app.getSharedPreferences("settings", Context.MODE_PRIVATE).edit().clear().apply()
     }
 

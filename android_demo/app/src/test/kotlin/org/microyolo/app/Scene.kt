@@ -43,7 +43,7 @@ class Scene private constructor(case: JSONObject) {
         Bitmap.createBitmap(it, 0, 0, it.width, it.height, Matrix().apply { postRotate(-upright.toFloat()) }, true)
     }
 
-    /** What that sensor's camera gives: rows of luma longer than the picture, and blue and red by turns in one array. */
+    /** What its camera gives: rows of luma longer than the picture, and blue and red by turns in one array. */
     fun frame(upright: Int): Frame {
         val bytes = folder.resolve("$name.yuv").readBytes()
         val quarter = width * height / 4
@@ -59,8 +59,9 @@ class Scene private constructor(case: JSONObject) {
             mixed[2 * i + 1] = blue[i]
         }
         // As devices have it, the planes begin one after the other and lack what they have no use for.
-        val planes = listOf(mixed.copyOfRange(1, mixed.size), mixed.copyOf(mixed.size - 1)).map { YuvPlane(it, across, 2) }
-        return Frame(across, down, listOf(YuvPlane(rows, across + PADDING, 1)) + planes)
+        val colours = listOf(mixed.copyOfRange(1, mixed.size), mixed.copyOf(mixed.size - 1))
+        val planes = listOf(YuvPlane(rows, across + PADDING, 1)) + colours.map { YuvPlane(it, across, 2) }
+        return Frame(across, down, planes)
     }
 
     /** Width and height of that camera's pictures. */
@@ -88,7 +89,8 @@ class Scene private constructor(case: JSONObject) {
         val top = (view.height - height * scale) / 2
         return things.associate { thing ->
             val (x0, x1) = thing.box.run { if (mirrored) width - right to width - this.left else this.left to right }
-            val box = RectF(left + x0 * scale, top + thing.box.top * scale, left + x1 * scale, top + thing.box.bottom * scale)
+            val (y0, y1) = thing.box.top to thing.box.bottom
+            val box = RectF(left + x0 * scale, top + y0 * scale, left + x1 * scale, top + y1 * scale)
             box.intersect(0f, 0f, view.width.toFloat(), view.height.toFloat())
             thing.text to box
         }
@@ -96,7 +98,8 @@ class Scene private constructor(case: JSONObject) {
 
     companion object {
         private const val PADDING = 16
-        private val folder = File(System.getProperty("phone") ?: error("-Dphone=FOLDER that verify/phone.py writes is missing"))
+        private val folder =
+            File(System.getProperty("phone") ?: error("-Dphone=FOLDER that verify/phone.py writes is missing"))
 
         val all = JSONArray(folder.resolve("cases.json").readText()).run { List(length()) { Scene(getJSONObject(it)) } }
 

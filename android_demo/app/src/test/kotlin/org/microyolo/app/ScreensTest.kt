@@ -19,8 +19,8 @@ import org.robolectric.RuntimeEnvironment
 import org.robolectric.annotation.Config
 
 /**
- * Every state on every kind of screen: drawn into the folder of the system property shots, if it is set, and looked at for
- * what makes it usable: names, sizes, contrast, nothing cut off. Every two of the five choices meet in one of the kinds.
+ * Every state on every kind of screen: drawn into the folder of the system property shots, if it is set, and looked at
+ * for what makes it usable: names, sizes, contrast, nothing cut off. Every two of the five choices meet in one kind.
  */
 @RunWith(AppRunner::class)
 @Config(sdk = [35])
@@ -31,7 +31,8 @@ class ScreensTest {
 
     @Test fun `phone, dark, right to left`() = everything("phone_dark_rtl", "w411dp-h891dp-port-night-ldrtl", 1f)
 
-    @Test fun `phone, sideways, dark, large`() = everything("phone_land_dark_large", "w891dp-h411dp-land-night-ldltr", 1.5f)
+    @Test fun `phone, sideways, dark, large`() =
+        everything("phone_land_dark_large", "w891dp-h411dp-land-night-ldltr", 1.5f)
 
     @Test fun `phone, sideways, large, right to left`() =
         everything("phone_land_rtl_large", "w891dp-h411dp-land-notnight-ldrtl", 1.5f)
@@ -83,9 +84,9 @@ class ScreensTest {
         val what = view.resources.getResourceEntryName(view.id)
         val least = 48 * view.resources.displayMetrics.density
         val node = view.createAccessibilityNodeInfo()
-        val name = listOfNotNull(node.text, node.contentDescription, node.labeledBy?.text ?: label(view)).firstOrNull { it.isNotEmpty() }
+        val names = listOfNotNull(node.text, node.contentDescription, label(view))
         return listOfNotNull(
-            "$what has no name".takeIf { name == null },
+            "$what has no name".takeIf { names.all { it.isEmpty() } },
             "$what is ${view.width}x${view.height}".takeIf { min(view.width, view.height) < least }
         )
     }
@@ -103,7 +104,8 @@ class ScreensTest {
         return texts.flatMap { text ->
             val place = Rect()
             val seen = text.getGlobalVisibleRect(place)
-            val ratio = if (seen) worst(behind, place, colours.getValue(text).getColorForState(text.drawableState, 0)) else 99.0
+            val colour = colours.getValue(text).getColorForState(text.drawableState, 0)
+            val ratio = if (seen) worst(behind, place, colour) else BEST
             val layout = text.layout
             val cut = (0 until layout.lineCount).any { layout.getEllipsisCount(it) > 0 } ||
                 layout.height > text.height - text.totalPaddingTop - text.totalPaddingBottom
@@ -135,6 +137,7 @@ class ScreensTest {
     }
 
     private companion object {
+        const val BEST = 21.0
         val BARS: WindowInsets =
             WindowInsets.Builder().setInsets(WindowInsets.Type.systemBars(), Insets.of(0, 24, 0, 24)).build()
     }

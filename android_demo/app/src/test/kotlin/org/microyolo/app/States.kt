@@ -32,8 +32,8 @@ enum class State(val reach: Phone.() -> Unit) {
     }),
     PHOTO({ show(Scene.all[1]) }),
     GPU_REFUSED({
-        val why: (ByteArray) -> ModelRuntime = { throw IllegalArgumentException("no such operator: CUSTOM TFLite_Detection_PostProcess") }
-        app.runtimes.onGpu = why
+        val refuse: (ByteArray) -> ModelRuntime = { throw IllegalArgumentException("TFLite_Detection_PostProcess") }
+        app.runtimes.onGpu = refuse
         show(Scene.all[0])
         view<Switch>(R.id.gpu).performClick()
         until("the notice") { text(R.id.status).startsWith("The GPU cannot") }
@@ -49,7 +49,7 @@ enum class State(val reach: Phone.() -> Unit) {
 
 private fun Phone.answered(mayAsk: Boolean) {
     deny()
-    mayAsk(mayAsk)
+    this.mayAsk(mayAsk)
     start()
     until("the model") { text(R.id.status).isEmpty() }
     val asked = shadowOf(activity).lastRequestedPermission

@@ -1,7 +1,9 @@
 package org.microyolo.app
 
+import java.io.File
 import java.nio.ByteBuffer
 import java.util.Collections
+import java.util.concurrent.CountDownLatch
 import java.util.concurrent.atomic.AtomicInteger
 import org.microyolo.core.ModelRuntime
 import org.microyolo.desktop.DesktopRuntime
@@ -15,7 +17,7 @@ class TestApp : App() {
 
     override val models by lazy {
         Models(
-            { folder -> (assets.list(folder).orEmpty().toList() + files.keys.map { it.substringAfterLast('/') }).toTypedArray() },
+            { folder -> arrayOf(*assets.list(folder).orEmpty(), *files.keys.map { File(it).name }.toTypedArray()) },
             { path -> files[path]?.inputStream() ?: assets.open(path) }
         )
     }
@@ -35,7 +37,7 @@ class DesktopRuntimes : Runtimes {
 
     /** Waited for before every run, where it is set. */
     @Volatile
-    var hold: java.util.concurrent.CountDownLatch? = null
+    var hold: CountDownLatch? = null
 
     override fun cpu(data: ByteArray, threads: Int): ModelRuntime {
         this.threads += threads

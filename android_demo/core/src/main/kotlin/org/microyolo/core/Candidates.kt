@@ -38,7 +38,10 @@ internal class Candidates(
         count++
     }
 
-    /** The best of those that were added, without those that overlap a better one of their class by more; until the next call. */
+    /**
+     * The best of those that were added, without those that overlap a better one of their class by more. Until the next
+     * call.
+     */
     fun suppress(iouThreshold: Float): Detections {
         // Sorted as integers: high score first, among equal ones in the order they were added.
         order.sort(0, count)

@@ -23,7 +23,7 @@ class Detections(val boxes: FloatArray, val scores: FloatArray, val classes: Int
     }
 }
 
-/** One [Detections] of each size, made when it is first asked for: what is found in every frame needs no memory of its own. */
+/** One [Detections] of each size, made when it is first asked for: what a frame holds needs no memory of its own. */
 internal class Results {
     private var made = arrayOfNulls<Detections>(0)
 

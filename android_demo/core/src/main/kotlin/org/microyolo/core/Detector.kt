@@ -61,7 +61,9 @@ class Detector(
         }
         results = runtime.outputs.map(::bufferFor)
         places =
-            contract.outputs.map { output -> runtime.outputs.indexOfFirst { it.index == output.tensor.index } }.toIntArray()
+            contract.outputs
+                .map { output -> runtime.outputs.indexOfFirst { it.index == output.tensor.index } }
+                .toIntArray()
         values = readers.mapIndexed { i, reader -> reader.read(results[places[i]]) }
     }
 

@@ -62,13 +62,16 @@ class AllocationsTest {
     }
 
     @Test
-    fun `with the detections head`() =
-        isFree(fakeModel("d.tflite", Golden.contract(HeadKind.DETECTIONS)), Golden.cases("suppressed.json").map { it.outputs() })
+    fun `with the detections head`() {
+        val model = fakeModel("d.tflite", Golden.contract(HeadKind.DETECTIONS))
+        isFree(model, Golden.cases("suppressed.json").map { it.outputs() })
+    }
 
     @Test
     fun `with the raw head`() {
         val model = fakeModel("r.tflite", Golden.contract(HeadKind.RAW))
         val cases = Golden.cases("decode.json").map { it.outputs() }
-        isFree(model, cases.filter { case -> case.map { it.size } == model.contract.outputs.map { it.tensor.run { size * dtype.bytes } } })
+        val sizes = model.contract.outputs.map { it.tensor.run { size * dtype.bytes } }
+        isFree(model, cases.filter { case -> case.map { it.size } == sizes })
     }
 }
