@@ -20,9 +20,8 @@ from micro_yolo.tflite.detector import Detector
 from micro_yolo.tflite.image import find_images, load_image
 
 GOLDEN = ROOT / "tests/golden"
-# What the shipped model is compared on, and the one of them that is drawn.
+# What the shipped model is compared on.
 PHOTOS = ROOT.parent / "shared/data/playing_cards/images"
-SCENE = "cam_image8.jpg"
 # The network is the same with its other head, so every third picture will do.
 OTHER_HEAD = 3
 LEAST_IOU = 0.99
@@ -58,7 +57,7 @@ def unit_tests(out: Path) -> int:
 
 
 def compare(out: Path, photos: Path | None) -> bool:
-    """Print how every model of the app agrees with Python, with either head, and draw what the app shows.
+    """Print how every model of the app agrees with Python, with either head.
 
     Args:
         out: where `compile_all` put the jars.
@@ -82,8 +81,6 @@ def compare(out: Path, photos: Path | None) -> bool:
         if contracts.load(model).head == "detections":
             start = time.perf_counter()
             step(agreement(out, grids.write(model, out), pictures[::OTHER_HEAD]), start)
-    scene = next((picture for picture in pictures if picture.stem == Path(SCENE).stem), pictures[0])
-    print(f"drawn: {draw(out, ASSETS / 'cards_int8.tflite', scene)}")
     return True
 
 
@@ -114,13 +111,6 @@ def agreement(out: Path, model: Path, pictures: list[Path]) -> str:
     if least < LEAST_IOU or most > MOST_SCORE or not count:
         raise ValueError(f"{line}; allowed: IoU {LEAST_IOU}, score {MOST_SCORE}, at least one object")
     return line
-
-
-def draw(out: Path, model: Path, scene: Path) -> Path:
-    """What the app shows of a camera that sees a photograph, in all rotations: a picture."""
-    target = out / "screens.png"
-    desktop(out, "draw", model, scene, target)
-    return target
 
 
 def desktop(out: Path, *arguments: object) -> None:

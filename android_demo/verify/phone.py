@@ -18,7 +18,7 @@ from micro_yolo.tflite.image import load_image
 TESTS = DEMO / "app/src/test"
 # What a clone has; the same photographs, smaller.
 CARDS = ROOT / "pipeline/cards/images"
-# A lying and a standing one with several cards each, and one with few.
+# A lying one with four of a kind, a standing one, and one with several kinds.
 SCENES = ("cam_image8", "IMG_2500", "cam_image41")
 PLATFORM = "android-all-instrumented-15"
 DOCS = ROOT / "docs"

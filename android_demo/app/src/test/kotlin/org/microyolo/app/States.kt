@@ -22,7 +22,7 @@ enum class State(val reach: Phone.() -> Unit) {
         until("the model") { text(R.id.status).isEmpty() }
     }),
     CAMERA({ look(Scene.all[0], front = false, fill = false) }),
-    FILLED({ look(Scene.all[0], front = false, fill = true) }),
+    FILLED({ look(Scene.all[2], front = false, fill = true) }),
     FRONT({ look(Scene.all[1], front = true, fill = false) }),
     TAKEN({
         look(Scene.all[0], front = false, fill = false)
