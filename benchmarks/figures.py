@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs/figures"
 PAGES = ("README.md", "android_demo/README.md", "docs/*.md")
 NAME = re.compile(r"[a-z][a-z0-9_]*")
-BLOCK = re.compile(r"(<!-- figures ([\w-]+) -->\n).*?(\n<!-- /figures -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- figures (\w+) -->\n\n).*?(\n\n<!-- /figures -->)", re.DOTALL)
 INLINE = re.compile(r"(<!-- = (.*?) -->)[^\n]*?(<!-- = -->)")
 # Longer lists are single measurements, of which the summary is beside them.
 LONGEST = 100
@@ -178,7 +178,7 @@ def as_it_is(name: str, values: Any) -> str:
     if "columns" in found:
         lines = [found["columns"], ["---"] * len(found["columns"]), *found["rows"]]
         return "\n".join(re.sub(" +", " ", f"| {' | '.join(map(str, cells))} |") for cells in lines)
-    return "\n".join(f"    {line}".rstrip() for line in f"$ {found['command']}\n{found['printed']}".splitlines())
+    return f"```console\n$ {found['command']}\n{found['printed']}\n```"
 
 
 def pages() -> list[Path]:
