@@ -43,7 +43,8 @@ export function paint(context, picture, { width, height, scale, letters, line },
     context.strokeRect(left, top, right - left, bottom - top);
   }
   const lineHeight = Math.round(1.4 * letters);
-  for (const { each, text, x, y, across } of placed(context, visible, scale, width, lineHeight, line)) {
+  const plates = placed(context, visible, scale, [width, height], lineHeight, line);
+  for (const { each, text, x, y, across } of plates.reverse()) {
     const rgb = shade(each);
     context.fillStyle = css(rgb);
     context.fillRect(x, y, across, lineHeight);
@@ -52,8 +53,8 @@ export function paint(context, picture, { width, height, scale, letters, line },
   }
 }
 
-/** Where the labels go: above their boxes, or as much lower as the better ones leave room. */
-function placed(context, visible, scale, width, lineHeight, line) {
+/** Where the labels go: above their boxes, or as much lower as the better ones leave room, if the picture has that. */
+function placed(context, visible, scale, [width, height], lineHeight, line) {
   const plates = [];
   for (const each of visible) {
     const [left, top] = each.box.map((edge) => edge * scale);
@@ -61,9 +62,11 @@ function placed(context, visible, scale, width, lineHeight, line) {
     const across = context.measureText(text).width + 0.4 * lineHeight;
     const x = Math.max(0, Math.min(left - line / 2, width - across));
     // Whole pixels, so that one label higher is exactly that.
-    let y = Math.max(0, Math.round(top) - lineHeight);
+    const first = Math.max(0, Math.round(top) - lineHeight);
+    let y = first;
     const isTaken = (other) => Math.abs(other.y - y) < lineHeight && x < other.x + other.across && other.x < x + across;
     for (let other; (other = plates.find(isTaken)); ) y = other.y + lineHeight;
+    if (y + lineHeight > height) y = first;
     plates.push({ each, text, x, y, across });
   }
   return plates;
