@@ -25,7 +25,7 @@ class Options:
     recipe: Recipe = field(default_factory=Recipe)
     augment: Strength = field(default_factory=Strength)
     balance: float = field(default=0.5, metadata={BEFORE: 0.0})
-    """How much oftener images with rare classes are shown: 0 not, 0.5 by the root of how rare they are, 1 by all of it."""
+    """How much oftener images with rare classes are shown: 0 not, 0.5 by the root of how rare they are, 1 by it all."""
     cache_gib: float = 2.0
     """Memory for decoded images; a larger data set is decoded anew each epoch, or kept in --cache."""
     cache: Path | None = None
