@@ -100,7 +100,9 @@ def output(command: Sequence[str]) -> str:
 def plain(value: Any) -> Any:
     """`value` without places of this machine, and without long lists of single measurements."""
     if isinstance(value, dict):
-        return {key: plain(one) for key, one in value.items() if not (isinstance(one, list) and len(one) > LONGEST)}
+        return {
+            key: plain(one) for key, one in value.items() if not (isinstance(one, list) and len(one) > LONGEST)
+        }
     if isinstance(value, list):
         return [plain(one) for one in value]
     return without_places(value) if isinstance(value, str) else value

@@ -83,9 +83,7 @@ def test_what_a_command_left_is_taken_with_its_commit(tmp_path: Path) -> None:
     assert said["values"] == {"AP50": 88.125, "model": "cells/export/model_int8.tflite"}
     (tmp_path / "metrics_int8.json").unlink()
     line = "It reaches <!-- = cells.AP50|fixed -->?<!-- = -->."
-    assert (
-        figures.filled(line, figures.environment(tmp_path)) == "It reaches <!-- = cells.AP50|fixed -->88.1<!-- = -->."
-    )
+    assert figures.filled(line, figures.environment(tmp_path)) == "It reaches <!-- = cells.AP50|fixed -->88.1<!-- = -->."
 
 
 @pytest.mark.parametrize(
