@@ -10,6 +10,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ from micro_yolo.tflite.detector import Detector
 from micro_yolo.tflite.image import load_image
 
 Copy = Callable[[str], Path]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -319,7 +321,8 @@ def test_what_it_begins_with_where_the_data_is_gone(alone: Path, tmp_path: Path)
     assert [each.name for each in drawn.each][:2] == ["drawn-1.png", "drawn-2.png"]
     assert drawn.each[0].pixels().shape == (480, 480, 3)
     cards = asked(alone, data=gone, labels=("ten", "ace", "king", "queen", "jack"))
-    assert [each.name[:4] for each in cards.each] == ["IMG_"] * beginning.MOST_PHOTOGRAPHS
+    assert len(cards.each) == beginning.MOST_PHOTOGRAPHS
+    assert all((beginning.CARDS / "images" / each.name).read_bytes() == each.content for each in cards.each)
     assert "Evan Juras, Apache License 2.0" in cards.credit
     others = asked(alone, data=gone, labels=("king", "bishop", "knight", "rook", "pawn"))
     assert (others.each, others.credit) == ((), "")
@@ -343,6 +346,28 @@ def test_photographs_that_are_named(alone: Path, tmp_path: Path, capsys: pytest.
     text = tmp_path / "notes.jpg"
     text.write_text("hello")
     assert "notes.jpg: not an image" in refused(capsys, "--model", alone, "--web", web, "--photo", text)
+
+
+def test_the_base_installation_is_enough(model_copy: Copy, web: Path) -> None:
+    extras = (
+        "tensorflow",
+        "tf_keras",
+        "keras",
+        "keras_cv",
+        "pycocotools",
+        "matplotlib",
+        "yaml",
+        "defusedxml",
+        "jinja2",
+    )
+    code = (
+        f"import sys\nfrom pathlib import Path\nsys.modules.update(dict.fromkeys({extras}))\n"
+        "from micro_yolo.pipeline.browser import Config, serve\n"
+        "serve(Config(model=Path(sys.argv[1]), web=Path(sys.argv[2]), port=0)).server_close()\nprint('served')"
+    )
+    args = [sys.executable, "-c", code, str(model_copy("int8")), str(web)]
+    done = subprocess.run(args, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "served\n"), done.stderr
 
 
 def test_a_package_that_is_not_there(
