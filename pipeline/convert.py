@@ -185,6 +185,7 @@ def run(config: Config, show: Show = QUIET) -> Converted:
     samples = _samples(trained, dataset, config.samples if calibrated else COMPARED, show)
 
     from micro_yolo.model.heads import head_of
+    from micro_yolo.pipeline.data.fingerprint import sums
     from micro_yolo.pipeline.measure.f1 import measured_on
     from micro_yolo.tflite import convert as converting
     from micro_yolo.tflite import nibbles, squeeze
@@ -201,7 +202,9 @@ def run(config: Config, show: Show = QUIET) -> Converted:
         labels=trained.labels,
         resize=trained.resize,
         parents=parents,
-        data=contracts.Data(str(trained.data) if trained.data else None, trained.val_fraction, trained.seed),
+        data=contracts.Data(
+            str(trained.data) if trained.data else None, trained.val_fraction, trained.seed, sums(trained.content)
+        ),
         versions=runs.provenance(),
     )
     weighted, models = trained.weighted(), {}
