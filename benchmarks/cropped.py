@@ -39,7 +39,7 @@ def cropped(split: Split, percent: float, folder: Path) -> Split:
         with Image.open(path) as image:
             picture = image.convert("RGB")
         width, height = (round(side * (1 - percent / 100)) for side in picture.size)
-        left, top = rng.integers(0, picture.width - width + 1), rng.integers(0, picture.height - height + 1)
+        left, top = (int(rng.integers(0, more + 1)) for more in (picture.width - width, picture.height - height))
         files.append(str(folder / f"{number}.jpg"))
         picture.crop((left, top, left + width, top + height)).save(files[-1], quality=90)
         sizes.append((height, width))

@@ -9,7 +9,7 @@ See docs/evaluate.md.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -171,6 +171,7 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
         "size": facts.size,
         "resize": facts.resize,
         "iou_threshold": facts.iou_threshold,
+        **({"threads": config.threads} if config.model is not None else {}),
         "max_detections": facts.max_detections,
         **({"window": window} if window else {}),
         **_said(subject, compared),
@@ -187,6 +188,11 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
         written.append(runs.write_json(out / f"metrics_{suffix}.json", metrics))
         title = f"{suffix}: scores above {analysis.least:g}, IoU 0.5"
         written.extend(analysis.write(out, suffix, title))
+        if config.model is not None and subject.contract is not None:
+            from micro_yolo.pipeline.card import figures
+
+            contract = replace(subject.contract, model_sha256=subject.sha256)
+            figures.refresh(config.model, contract, show, out=out)
     return Evaluation(metrics, tuple(written), analysis)
 
 
