@@ -168,6 +168,21 @@ def run(config: Config, show: Show = QUIET) -> Converted:
     for variant in variants:
         path = export / file_name(variant, config.head)
         planned += [path, figures.path_of(path)]
+    with killed.alone(export, "another --out"):
+        return _converted(config, trained, export, targets, planned, parents, show)
+
+
+def _converted(
+    config: Config,
+    trained: Trained,
+    export: Path,
+    targets: Sequence[Target],
+    planned: Sequence[Path],
+    parents: dict[str, str],
+    show: Show,
+) -> Converted:
+    """`run`, when it is known what is asked for and that no other process writes there; `planned` are the targets'."""
+    variants = config.variants
     runs.sweep(trained.run)
     killed.sweep(export)
     half_written = killed.half_written(export)
