@@ -242,6 +242,9 @@ class Batches:
         options = tf.data.Options()
         # Of its own, or those that wait for pictures would be missing in the step.
         options.threading.private_threadpool_size = at_once + 1
+        # There is nothing to tune, and its thread does not always hear that an epoch is over: the end of the iterator
+        # then waits for the thread's next turn, 20 or 41 or 82 seconds after the beginning.
+        options.autotune.enabled = False
         return dataset.with_options(options)
 
     def start_epoch(self, epoch: int) -> None:

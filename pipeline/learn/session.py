@@ -221,9 +221,9 @@ def isolated(seed: int, precision: str = "float32") -> Iterator[None]:
             keras.mixed_precision.set_global_policy(policy)
 
 
-def recorded_loss(stage: Path) -> Mapping[str, Any] | None:
-    """The settings of the loss that a stage was begun with; None of one that does not say."""
-    return runs.read_json(stage / runs.CONFIG).get("loss")
+def recorded_loss(stage: Path) -> Mapping[str, Any]:
+    """The settings of the loss that a stage was begun with."""
+    return runs.read_json(stage / runs.CONFIG).get("loss", runs.UNSAID_LOSS)
 
 
 def finish(stage: Path, outcome: Outcome) -> None:

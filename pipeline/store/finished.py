@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,7 +31,7 @@ class Trained:
         val_fraction: share held back where that has no splits of its own.
         seed: of that split.
         quantization: of a qat stage, as its config.json says it: the fields of model.quantization.wrap.Quantization.
-        loss: settings of the loss it was trained with; None of a stage that does not say.
+        loss: settings of the loss it was trained with.
         start: facts of the start weights it descends from, see `model.start`; None of one that began fresh.
         content: of the data, see `pipeline.data.fingerprint`; None of a stage that does not say.
     """
@@ -45,7 +45,7 @@ class Trained:
     val_fraction: float
     seed: int
     quantization: dict[str, Any] | None = None
-    loss: dict[str, Any] | None = None
+    loss: dict[str, Any] = field(default_factory=lambda: dict(runs.UNSAID_LOSS))
     start: dict[str, str] | None = None
     content: dict[str, Any] | None = None
 
@@ -194,7 +194,7 @@ def find(run: Path | None = None, from_stage: From | None = None, *, before: Fro
         val_fraction=float(facts.get("val_fraction", 0.2)),
         seed=int(facts["split_seed"]),
         quantization=_quantization(path, stage.config),
-        loss=stage.config.get("loss"),
+        loss=stage.config.get("loss", runs.UNSAID_LOSS),
         start=_start(where, stage.config.get("start")),
         content=stage.config.get("content"),
     )

@@ -211,3 +211,9 @@ def test_only_a_batch_with_many_boxes_has_room_for_many(tmp_path):
     split = crowded(tmp_path, [40, *[2] * 11])
     rooms = sorted(batch[2].shape[1] for batch in epoch(Images(split, SIZE, "stretch"), augmented=False))
     assert rooms == [16, 16, 32]
+
+
+def test_no_epoch_waits_for_a_tuner(tmp_path):
+    images = Images(crowded(tmp_path, [1] * 8), SIZE, "stretch")
+    dataset = Batches(images, 4, Strength(), seed=0).dataset(augmented=True)
+    assert dataset.options().autotune.enabled is False
