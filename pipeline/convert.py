@@ -185,6 +185,7 @@ def run(config: Config, show: Show = QUIET) -> Converted:
     samples = _samples(trained, dataset, config.samples if calibrated else COMPARED, show)
 
     from micro_yolo.model.heads import head_of
+    from micro_yolo.model.keras import unswept
     from micro_yolo.pipeline.measure.f1 import measured_on
     from micro_yolo.tflite import convert as converting
     from micro_yolo.tflite import nibbles, squeeze
@@ -210,10 +211,11 @@ def run(config: Config, show: Show = QUIET) -> Converted:
     for variant in variants:
         start = time.perf_counter()
         kind = variant in aware
-        if kind not in models:
-            models[kind] = trained.deployable(variant, weighted)
-        model = models[kind]
-        data = converting.convert(model, variant, samples if variant in converting.CALIBRATED else (), aware=kind)
+        with unswept():
+            if kind not in models:
+                models[kind] = trained.deployable(variant, weighted)
+            model = models[kind]
+            data = converting.convert(model, variant, samples if variant in converting.CALIBRATED else (), aware=kind)
         data = squeeze.pooled(data) if config.squeeze == "pool" else data
         differences = converting.check(data, variant, model, samples[:COMPARED])
         if config.pack == "int4" and variant == "int8":
