@@ -203,6 +203,7 @@ def _converted(
     samples = _samples(trained, dataset, config.samples if calibrated else COMPARED, show)
 
     from micro_yolo.model.heads import head_of
+    from micro_yolo.model.keras import unswept
     from micro_yolo.pipeline.card.facts import learned
     from micro_yolo.pipeline.card.sections import Subject, about, card
     from micro_yolo.pipeline.data.fingerprint import sums
@@ -235,11 +236,12 @@ def _converted(
     for variant in variants:
         start = time.perf_counter()
         kind = variant in aware
-        if kind not in models:
-            models[kind] = trained.deployable(variant, weighted)
-        model = models[kind]
-        used = samples if variant in converting.CALIBRATED else []
-        data = converting.convert(model, variant, used, aware=kind)
+        with unswept():
+            if kind not in models:
+                models[kind] = trained.deployable(variant, weighted)
+            model = models[kind]
+            used = samples if variant in converting.CALIBRATED else []
+            data = converting.convert(model, variant, used, aware=kind)
         data = squeeze.pooled(data) if config.squeeze == "pool" else data
         differences = converting.check(data, variant, model, samples[:COMPARED])
         if config.pack == "int4" and variant == "int8":

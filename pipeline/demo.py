@@ -104,7 +104,7 @@ def run(config: Config, show: Show = QUIET) -> Shown:
     pruned = prune.run(
         prune.Config(
             run=made,
-            rows=_widest(config.arch),
+            rows=widest(config.arch),
             step=PRUNED,
             most=PRUNED,
             tolerance=config.tolerance,
@@ -140,7 +140,7 @@ def run(config: Config, show: Show = QUIET) -> Shown:
     return Shown(made, file.path, compared, predicted)
 
 
-def _widest(arch: str) -> tuple[str, ...]:
+def widest(arch: str) -> tuple[str, ...]:
     """The rows and inner widths with the most channels, where most of the weights are."""
     from micro_yolo.model import zoo
     from micro_yolo.model.channels import channels_of
