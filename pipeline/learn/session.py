@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from micro_yolo.pipeline.data import balance
 from micro_yolo.pipeline.learn import devices, peers
 from micro_yolo.pipeline.learn.options import Options
 from micro_yolo.pipeline.learn.recipe import Recipe
@@ -89,6 +90,8 @@ class Session:
             self._images.hold(advance)
         self._told = 0
         self._tell_notes()
+        if oftener := balance.told(balance.class_repeats(train, options.balance), dataset.names):
+            show.say(oftener)
         peers.check_alike(self.strategy, lambda: {"readable images": len(self._images.usable)})
         # What does not go with a batch is refused now, not when the stage is half made.
         self.steps = self._batches(options.seed).steps
@@ -188,6 +191,7 @@ class Session:
             self._options.batch,
             self._options.augment,
             seed=seed,
+            balance=self._options.balance,
             replicas=self.strategy.num_replicas_in_sync,
             workers=workers,
             worker=worker,
