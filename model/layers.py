@@ -16,8 +16,6 @@ from micro_yolo.model.primitives import Block, Concat, Conv, Depthwise, Gate, Po
 
 Tensor = Any
 layers = keras.layers
-# Nothing in a layer depends on a tensor's value by an `if`, which AutoGraph would look for in each.
-as_it_is = tf.autograph.experimental.do_not_convert
 
 # Keras' 0.99 averages over some 500 steps; a small data set trained from scratch has few of them, and its evaluation
 # would run on statistics of weights long gone.
@@ -32,7 +30,6 @@ LEAKY_SLOPE = 0.1  # darknet's
 class DepthwiseConv2D(layers.DepthwiseConv2D):  # type: ignore[name-defined]
     """Keras' own, with a gradient that a CPU computes fast. Of the same name, which files of weights contain."""
 
-    @as_it_is
     def call(self, inputs: Tensor, training: Any = None) -> Tensor:
         """As Keras' own."""
         if not training or self.kernel_size[0] <= gradients.FAST or not gradients.wanted():
@@ -44,7 +41,6 @@ class DepthwiseConv2D(layers.DepthwiseConv2D):  # type: ignore[name-defined]
 class BatchNormalization(layers.BatchNormalization):  # type: ignore[name-defined]
     """Keras' own, computed faster in training. Of the same name, which files of weights contain."""
 
-    @as_it_is
     def call(self, inputs: Tensor, mask: Any = None, training: Any = None) -> Tensor:
         """As Keras' own."""
         if not training or not self.trainable or inputs.dtype != tf.float32 or not gradients.wanted():
@@ -62,7 +58,6 @@ class BatchNormalization(layers.BatchNormalization):  # type: ignore[name-define
 class UpSampling2D(layers.UpSampling2D):  # type: ignore[name-defined]
     """Keras' own, nearest, with a gradient that XLA has too. Of the same name, which files of weights contain."""
 
-    @as_it_is
     def call(self, inputs: Tensor, training: Any = None) -> Tensor:
         """As Keras' own."""
         return gradients.upsample(inputs, self.size[0]) if training else super().call(inputs)

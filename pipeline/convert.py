@@ -236,11 +236,11 @@ def _converted(
     for variant in variants:
         start = time.perf_counter()
         kind = variant in aware
+        used = samples if variant in converting.CALIBRATED else []
         with unswept():
             if kind not in models:
                 models[kind] = trained.deployable(variant, weighted)
             model = models[kind]
-            used = samples if variant in converting.CALIBRATED else []
             data = converting.convert(model, variant, used, aware=kind)
         data = squeeze.pooled(data) if config.squeeze == "pool" else data
         differences = converting.check(data, variant, model, samples[:COMPARED])

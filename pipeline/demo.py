@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PROG = "python -m pipeline.demo"
 # Cut this much of the two widest rows, in one step each.
 PRUNED, PRUNED_ROWS = 0.25, 2
+# A twentieth of the time would go into measuring after each epoch.
+EVALUATE_EVERY = 2
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def run(config: Config, show: Show = QUIET) -> Shown:
             arch=config.arch,
             size=str(config.size),
             run=config.run,
-            recipe=Recipe(epochs=config.epochs),
+            recipe=Recipe(epochs=config.epochs, evaluate_every=EVALUATE_EVERY),
             train_images=config.images,
             seed=config.seed,
             overwrite=True,
@@ -108,7 +110,9 @@ def run(config: Config, show: Show = QUIET) -> Shown:
             step=PRUNED,
             most=PRUNED,
             tolerance=config.tolerance,
-            recipe=Recipe(epochs=config.prune_epochs, learning_rate=0.001, warmup_epochs=0.5),
+            recipe=Recipe(
+                epochs=config.prune_epochs, learning_rate=0.001, warmup_epochs=0.5, evaluate_every=EVALUATE_EVERY
+            ),
             seed=config.seed,
         ),
         show,
