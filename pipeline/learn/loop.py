@@ -199,7 +199,7 @@ class Trainer:
     def best(self) -> Metrics:
         """The row of the history that scored highest."""
         rank = self.task.rank_by
-        return max((row for row in self.history if row[rank] is not None), key=lambda row: row[rank], default={})
+        return max((row for row in self.history if row.get(rank) is not None), key=lambda row: row[rank], default={})
 
     def _is_stale(self, epoch: int) -> bool:
         patience = self.recipe.patience
