@@ -31,14 +31,14 @@ SUREST, SLACK = 100, 0.02
 
 
 @pytest.fixture(scope="module")
-def export(shared_data: Path, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def export(shared_data: Path, called: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("default")
     data = photographs_of(shared_data, folder)
     options = ("--epochs", 4, "--batch", 4, "--evaluate-every", 4, "--mosaic", 0, "--size", "128x160")
-    begun = command("pipeline.train", "--data", data, "--run", "run", *options, cwd=folder)
+    begun = called("pipeline.train", "--data", data, "--run", "run", *options, cwd=folder)
     assert begun.returncode == 0, begun.stderr
     assert "micro_yolo_mobile" in begun.stdout and "begins with mobilenet_v2_coco" in begun.stdout
-    done = command("pipeline.convert", "--run", "run", "--float32", "--int8", "--samples", 12, cwd=folder)
+    done = called("pipeline.convert", "--run", "run", "--float32", "--int8", "--samples", 12, cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder / "run" / "export"
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,12 +26,11 @@ from micro_yolo.tflite.detector import Detector
 from micro_yolo.tflite.image import load_image, resize
 
 pytestmark = pytest.mark.slow
-Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def trained(shared_data: Path, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make(shared_data, tmp_path_factory.mktemp("cells"), command)
+def trained(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(shared_data, tmp_path_factory.mktemp("cells"))
 
 
 @pytest.fixture(scope="module")
