@@ -168,6 +168,21 @@ def run(config: Config, show: Show = QUIET) -> Converted:
     for variant in variants:
         path = export / file_name(variant, config.head)
         planned += [path, figures.path_of(path)]
+    with killed.alone(export, "another --out"):
+        return _converted(config, trained, export, targets, planned, parents, show)
+
+
+def _converted(
+    config: Config,
+    trained: Trained,
+    export: Path,
+    targets: Sequence[Target],
+    planned: Sequence[Path],
+    parents: dict[str, str],
+    show: Show,
+) -> Converted:
+    """`run`, when it is known what is asked for and that no other process writes there; `planned` are the targets'."""
+    variants = config.variants
     runs.sweep(trained.run)
     killed.sweep(export)
     half_written = killed.half_written(export)
@@ -188,6 +203,7 @@ def run(config: Config, show: Show = QUIET) -> Converted:
     samples = _samples(trained, dataset, config.samples if calibrated else COMPARED, show)
 
     from micro_yolo.model.heads import head_of
+    from micro_yolo.model.keras import unswept
     from micro_yolo.pipeline.card.facts import learned
     from micro_yolo.pipeline.card.sections import Subject, about, card
     from micro_yolo.pipeline.data.fingerprint import sums
@@ -220,11 +236,12 @@ def run(config: Config, show: Show = QUIET) -> Converted:
     for variant in variants:
         start = time.perf_counter()
         kind = variant in aware
-        if kind not in models:
-            models[kind] = trained.deployable(variant, weighted)
-        model = models[kind]
         used = samples if variant in converting.CALIBRATED else []
-        data = converting.convert(model, variant, used, aware=kind)
+        with unswept():
+            if kind not in models:
+                models[kind] = trained.deployable(variant, weighted)
+            model = models[kind]
+            data = converting.convert(model, variant, used, aware=kind)
         data = squeeze.pooled(data) if config.squeeze == "pool" else data
         differences = converting.check(data, variant, model, samples[:COMPARED])
         if config.pack == "int4" and variant == "int8":

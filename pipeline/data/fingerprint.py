@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from micro_yolo.pipeline.data.dataset import Dataset, Split
+from micro_yolo.tflite.image import MAX_BYTES
 
 # Pictures of a split that are looked at byte for byte; reading all would take as long as an epoch.
 _PICTURES = 32
@@ -99,6 +100,6 @@ def _digest(split: Split) -> str:
     for array in (split.sizes, split.starts, split.boxes_xyxy, split.classes, split.crowd):
         digest.update(array.tobytes())
     for index in np.linspace(0, len(split) - 1, min(len(split), _PICTURES)).astype(int).tolist():
-        with suppress(OSError):
-            digest.update(split.files[index].read_bytes())
+        with suppress(OSError), open(split.files[index], "rb") as file:
+            digest.update(file.read(MAX_BYTES))
     return digest.hexdigest()[:16]
