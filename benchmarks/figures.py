@@ -28,13 +28,14 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import reference
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs/figures"
 PAGES = ("README.md", "android_demo/README.md", "docs/*.md")
 NAME = re.compile(r"[a-z][a-z0-9_]*")
-BLOCK = re.compile(r"(<!-- figures (\w+) -->\n\n).*?(\n\n<!-- /figures -->)", re.DOTALL)
-INLINE = re.compile(r"(<!-- = (.*?) -->)[^\n]*?(<!-- = -->)")
+BLOCK = re.compile(r"(<!-- figures ([a-z]\w*) -->\n\n).*?(\n\n<!-- /figures -->)", re.DOTALL)
+INLINE = re.compile(r"(<!-- = ([a-z].*?) -->)[^\n]*?(<!-- = -->)")
 # Longer lists are single measurements, of which the summary is beside them.
 LONGEST = 100
 # Where a command leaves what it measured: in its run, in a file that it is told, or on its standard output.
@@ -100,9 +101,7 @@ def output(command: Sequence[str]) -> str:
 def plain(value: Any) -> Any:
     """`value` without places of this machine, and without long lists of single measurements."""
     if isinstance(value, dict):
-        return {
-            key: plain(one) for key, one in value.items() if not (isinstance(one, list) and len(one) > LONGEST)
-        }
+        return {key: plain(one) for key, one in value.items() if not (isinstance(one, list) and len(one) > LONGEST)}
     if isinstance(value, list):
         return [plain(one) for one in value]
     return without_places(value) if isinstance(value, str) else value
@@ -120,7 +119,7 @@ def without_places(text: str) -> str:
 
 
 def known(folder: Path = FOLDER) -> dict[str, Any]:
-    """All files by their names, each with its values; `NAME.command`, `.commit` and `.date` unless a value is so called."""
+    """All files by their names: their values beside command, commit and date; a list of values is called ``all``."""
     found = {}
     for path in sorted(folder.glob("*.json")):
         said = json.loads(path.read_text(encoding="utf-8"))
@@ -143,7 +142,7 @@ def environment(folder: Path = FOLDER) -> jinja2.Environment:
     jinja.filters["KiB"] = lambda n_bytes, digits=0: f"{n_bytes / 1024:,.{digits}f}"
     jinja.filters["MiB"] = lambda n_bytes, digits=1: f"{n_bytes / 2**20:,.{digits}f}"
     jinja.filters["millions"] = lambda number, digits=1: f"{number / 1e6:,.{digits}f}"
-    jinja.globals.update(known(folder))
+    jinja.globals.update(known(folder), commands=reference.commands)
     return jinja
 
 

@@ -45,8 +45,9 @@ class Config(Options):
     """Anchors fitted to the training boxes, or the network's published ones."""
     resize: Literal["stretch", "letterbox", "mediapipe"] = "stretch"
     """How photographs become the input's shape, in training and ever after; mediapipe: as MediaPipe Tasks does it."""
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Arithmetic of the forward and backward pass; float16 is for GPUs, bfloat16 also for newer CPUs."""
+    precision: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
+    """Arithmetic of the forward and backward pass; float16 is for GPUs, bfloat16 also for newer CPUs; auto: bfloat16
+    where a few steps of this network are faster in it here, else float32."""
     init: str = "auto"
     """What the network begins with: auto (its start weights, if it has some), none, or a run or its weights file."""
     freeze: str | None = None
@@ -95,6 +96,7 @@ def run(config: Config, show: Show = QUIET) -> Result:
     from micro_yolo.pipeline.data.fingerprint import check_content, content
     from micro_yolo.pipeline.data.relabel import under
     from micro_yolo.pipeline.learn.initial import Initial, find_initial
+    from micro_yolo.pipeline.learn.precision import AUTO, faster
     from micro_yolo.pipeline.learn.session import Session, finish, isolated, recorded_loss
 
     begun = devices.begun(config.run, "train") if config.resume else None
@@ -138,6 +140,9 @@ def run(config: Config, show: Show = QUIET) -> Result:
     arch = arch.with_classes(len(dataset.names))
     if config.anchors == "fit" and begun is None:
         arch = _fit_anchors(arch, dataset, config, show)
+    if config.precision == AUTO:
+        # Recorded as what it came to, so that a run goes on as it began.
+        config = dataclasses.replace(config, precision=faster(arch, config.batch, show))
     loss = None if begun is None else recorded_loss(begun)
     with isolated(config.seed, config.precision):
         session = Session(arch, dataset, config.resize, config, show, loss=loss)

@@ -225,6 +225,8 @@ class Batches:
         ]
         made = self._changed if augmented else self._plain
 
+        # AutoGraph would look for an `if` that depends on a tensor, for half a second.
+        @tf.autograph.experimental.do_not_convert
         def make(place: Any, numbers: Any) -> Any:
             found = tf.numpy_function(made, [place, numbers], [kind for kind, _ in parts], stateful=False)
             for tensor, (_, shape) in zip(found, parts, strict=True):

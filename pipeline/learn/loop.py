@@ -19,7 +19,7 @@ import numpy as np
 
 from micro_yolo.model.build import shares_of, trained_variables
 from micro_yolo.model.heads.base import Losses, Outputs
-from micro_yolo.model.keras import keras, tf
+from micro_yolo.model.keras import keras, tf, unswept
 from micro_yolo.pipeline.data.input import Batches
 from micro_yolo.pipeline.learn.devices import cluster
 from micro_yolo.pipeline.learn.optimizer import make_optimizer
@@ -181,7 +181,8 @@ class Trainer:
             for kind in (True, False)
         }
         # By what all batches have in common: else it is traced for the first, and again for one with more boxes.
-        self.step.get_concrete_function(datasets[True].element_spec)
+        with unswept():
+            self.step.get_concrete_function(datasets[True].element_spec)
         evaluated = evaluation_epochs(self.recipe)
         writer = (
             tf.summary.create_file_writer(str(self.directory / "logs"))
@@ -370,6 +371,7 @@ def keras_predict(model: keras.Model) -> PredictBatch:
             row: {part: tf.sigmoid(tf.cast(x, tf.float32)) for part, x in its.items()} for row, its in logits.items()
         }
 
+    @unswept()
     def predict(images: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
         found = forward(tf.constant(images))
         return {row: {part: grid.numpy() for part, grid in its.items()} for row, its in found.items()}

@@ -34,10 +34,15 @@ def sweep(directory: Path, *, below: bool = False) -> None:
 
 
 @contextmanager
-def alone(stage: Path) -> Iterator[None]:
-    """Hold the directory of a stage while the block runs. ValueError if another process does.
+def alone(stage: Path, instead: str = "another --run") -> Iterator[None]:
+    """Hold the directory of a stage while the block runs, made for it if there is none. ValueError if another has it.
 
-    The system lets go of it when this process is killed. Where it has no such locks nothing is held.
+    The system lets go of it when this process is killed. Where it has no such locks nothing is held. A directory that
+    was made for it and is empty afterwards goes again.
+
+    Args:
+      stage: the directory.
+      instead: what the second may ask for otherwise.
     """
     try:
         import fcntl
@@ -45,6 +50,7 @@ def alone(stage: Path) -> Iterator[None]:
         yield
         return
     # A machine that helps may have lost its own folder of a run that goes on.
+    made = [path for path in (stage, *stage.parents) if not path.exists()]
     stage.mkdir(parents=True, exist_ok=True)
     handle = os.open(stage, os.O_RDONLY)
     try:
@@ -52,12 +58,17 @@ def alone(stage: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(
-                f"{stage}: another process is making it; wait for it or end it, or take another --run"
+                f"{stage}: another process is making it; wait for it or end it, or take {instead}"
             ) from None
         except OSError:
             # A file system without locks.
             pass
-        yield
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                for path in made:
+                    path.rmdir()
     finally:
         os.close(handle)
 

@@ -39,7 +39,7 @@ def targets() -> set[str]:
 def kind(words: list[str]) -> str:
     """What is run, as tests/unit/documented.toml calls it."""
     if words[:2] == ["python", "-m"]:
-        return words[2]
+        return words[2] if words[2].startswith("pipeline") else " ".join(words[:3])
     if words[0] == "micro-yolo":
         return f"pipeline.{words[1]}" if len(words) > 1 else "micro-yolo"
     if words[0] == "python" and words[1].startswith("benchmarks/"):
@@ -50,8 +50,12 @@ def kind(words: list[str]) -> str:
 def parses(words: list[str]) -> None:
     """Fails where the command's own parser would."""
     args = words[3:] if words[:2] == ["python", "-m"] else words[2:]
-    if kind(words).startswith("pipeline."):
+    if "--help" in args:
+        config_of(kind(words))
+    elif kind(words).startswith("pipeline."):
         cli.parse(config_of(kind(words)), prog=kind(words), args=args)
+    elif kind(words) == "benchmarks/figures.py" and "python" in args:
+        parses(args[args.index("python") :])
     elif kind(words).startswith("benchmarks/"):
         source = (ROOT / kind(words)).read_text()
         # Behind `--` is somebody else's command.

@@ -12,16 +12,26 @@ interface ModelRuntime : AutoCloseable {
 }
 
 /** Milliseconds that the steps of one picture took. */
-data class Times(val preprocess: Double, val inference: Double, val decode: Double) {
+data class Times(var preprocess: Double = 0.0, var inference: Double = 0.0, var decode: Double = 0.0) {
     val total get() = preprocess + inference + decode
+
+    fun set(preprocess: Double, inference: Double, decode: Double) {
+        this.preprocess = preprocess
+        this.inference = inference
+        this.decode = decode
+    }
 }
 
-/** Objects in a picture, boxes in its pixels, and how long finding them took. */
-class Found(val detections: Detections, val times: Times)
+/** Objects in a picture, boxes in its pixels, and how long finding them took; until the next picture. */
+class Found {
+    var detections = Detections.NONE
+        internal set
+    val times = Times()
+}
 
 /**
  * Picture in, objects out, by a [ModelRuntime] that has [model] loaded; the mirror of tflite/detector.py. Its buffers are
- * made once. Not for several threads at once. Closing it closes the runtime.
+ * made once, and what it gives is overwritten by the next picture. Not for several threads at once. Closing it closes the runtime.
  *
  * [ModelException] when made: the runtime found other tensors than the contract says. Then it is closed.
  */
@@ -36,8 +46,10 @@ class Detector(
     private val input = bufferFor(contract.input.tensor)
     private val results: List<ByteBuffer>
     private val readers = contract.outputs.map { OutputReader(it.tensor) }
-    private val places: List<Int>
+    private val places: IntArray
     private val decoder = contract.coding.decoder(contract)
+    private val values: List<FloatArray>
+    private val found = Found()
     private var closed = false
 
     init {
@@ -48,7 +60,11 @@ class Detector(
             throw error
         }
         results = runtime.outputs.map(::bufferFor)
-        places = contract.outputs.map { output -> runtime.outputs.indexOfFirst { it.index == output.tensor.index } }
+        places =
+            contract.outputs
+                .map { output -> runtime.outputs.indexOfFirst { it.index == output.tensor.index } }
+                .toIntArray()
+        values = readers.mapIndexed { i, reader -> reader.read(results[places[i]]) }
     }
 
     /**
@@ -69,19 +85,24 @@ class Detector(
         val ready = nanoTime()
         runtime.run(input, results)
         val ran = nanoTime()
-        val values = readers.mapIndexed { i, reader -> reader.read(results[places[i]]) }
-        val found = decoder.decode(values, scoreThreshold, iouThreshold)
-        checkClasses(found)
-        fit.boxesToImage(found.boxes)
+        for (i in readers.indices) readers[i].read(results[places[i]])
+        val objects = decoder.decode(values, scoreThreshold, iouThreshold)
+        checkClasses(objects)
+        fit.boxesToImage(objects.boxes)
         val done = nanoTime()
-        return Found(found, Times((ready - start) / 1e6, (ran - ready) / 1e6, (done - ran) / 1e6))
+        found.detections = objects
+        found.times.set((ready - start) / 1e6, (ran - ready) / 1e6, (done - ran) / 1e6)
+        return found
     }
 
     /** The operator in the file has its own number of classes, which only its outputs tell. */
     private fun checkClasses(found: Detections) {
         val labels = contract.labels.size
-        val stray = found.classes.find { it !in 0 until labels } ?: return
-        fail("${model.path}: finds class $stray, its contract has $labels labels")
+        for (category in found.classes) {
+            if (category !in 0 until labels) {
+                fail("${model.path}: finds class $category, its contract has $labels labels")
+            }
+        }
     }
 
     override fun close() {
