@@ -25,8 +25,8 @@ class _ByPart:
             variable.assign_sub(variable * tf.cast(optimizer.learning_rate, variable.dtype) * self.decay)
         super().update_step(gradient, variable)  # type: ignore[misc]
         # On each device a variable is another; the optimizer knows which they stand for.
-        share = tf.gather(self.shares, optimizer._index_dict[optimizer._var_key(variable)])
-        variable.assign(before + tf.cast(share, variable.dtype) * (variable - before))
+        share = tf.cast(self.shares, variable.dtype)[optimizer._index_dict[optimizer._var_key(variable)]]
+        variable.assign(before + share * (variable - before))
 
 
 class _AdamWByPart(_ByPart, keras.optimizers.AdamW):
