@@ -2,24 +2,31 @@
 
     python benchmarks/apart.py --model runs/cells/export/model_int8.tflite --pictures FOLDER
 
-Both ways by turns, in blocks of ten pictures, each read from its file and looked at, as `pipeline.predict` does. The
-last line is the median of the differences between neighbouring blocks.
+Both ways by turns, in blocks of ten pictures, each read from its file: as `pipeline.predict` and `pipeline.evaluate`
+do, which read the next picture meanwhile, and one after the other by `Detector.detect`. The last column is the median
+of the differences between neighbouring blocks: time, and processor time of both processes together.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
+from micro_yolo.pipeline.measure.finders import OurFile, Picture
 from micro_yolo.pipeline.show import cli
+from micro_yolo.tflite.apart import Apart
 from micro_yolo.tflite.detector import Detector
 from micro_yolo.tflite.image import find_images, load_image
 
 BLOCK = 10
+STARTS = 10
+HERE, THERE = "in this process", "in one of its own"
 
 
 @dataclass(frozen=True)
@@ -36,24 +43,52 @@ class Config:
 
 def run(config: Config) -> None:
     """Time and print. Raises ValueError or OSError for files that cannot be read."""
-    ways = {
-        "in this process": Detector(config.model, data=config.model.read_bytes()),
-        "in one of its own": Detector(config.model),
+    ways = {HERE: Detector(config.model, data=config.model.read_bytes()), THERE: Detector(config.model)}
+    runtime = cast(Apart, ways[THERE]._interpreter)
+    files = find_images(config.pictures)[:BLOCK]
+
+    def commands(detector: Detector) -> object:
+        return list(OurFile(detector).detect([Picture(file) for file in islice(cycle(files), BLOCK)]))
+
+    def single(detector: Detector) -> object:
+        return [detector.detect(load_image(file)) for file in islice(cycle(files), BLOCK)]
+
+    def processors() -> float:
+        return time.process_time() + runtime.process_time()
+
+    for name, look in (("as commands do", commands), ("one by one", single)):
+        for clock, what in ((time.perf_counter, "ms"), (processors, "ms of processor")):
+            _compare(f"{name}, {what} a picture", _blocks(ways, look, clock, config.blocks) / BLOCK)
+    starts: dict[str, Callable[[], object]] = {
+        HERE: lambda: Detector(config.model, data=config.model.read_bytes()),
+        THERE: lambda: Detector(config.model),
     }
-    files = cycle(find_images(config.pictures)[:BLOCK])
-    times: dict[str, list[float]] = {way: [] for way in ways}
-    for number in range(config.blocks):
-        for way in sorted(ways, reverse=bool(number % 2)):
-            ways[way].detect(load_image(next(files)))
-            start = time.perf_counter()
-            for _ in range(BLOCK):
-                ways[way].detect(load_image(next(files)))
-            times[way].append(1000 * (time.perf_counter() - start) / BLOCK)
-    here, there = (np.array(times[way]) for way in ways)
-    for way, found in times.items():
-        print(f"{way:18} {np.median(found):7.2f} ms a picture")
-    more = np.median(there - here)
-    print(f"difference         {more:7.2f} ms a picture, {100 * more / np.median(here):.1f} %")
+    _compare("start, ms", np.array([[_taken(starts[way], time.perf_counter) for way in starts] for _ in range(STARTS)]))
+
+
+def _blocks(
+    ways: dict[str, Detector], look: Callable[[Detector], object], clock: Callable[[], float], count: int
+) -> np.ndarray:
+    """Milliseconds of each block (blocks, 2), the second way first every other time."""
+    found = np.zeros((count, 2))
+    for number in range(count):
+        for column in (0, 1) if number % 2 else (1, 0):
+            detector = list(ways.values())[column]
+            look(detector)
+            found[number, column] = _taken(lambda detector=detector: look(detector), clock)
+    return found
+
+
+def _taken(does: Callable[[], object], clock: Callable[[], float]) -> float:
+    start = clock()
+    does()
+    return 1000 * (clock() - start)
+
+
+def _compare(what: str, times: np.ndarray) -> None:
+    here, there = np.median(times, axis=0)
+    more = np.median(times[:, 1] - times[:, 0])
+    print(f"{what:42} {HERE} {here:7.2f}   {THERE} {there:7.2f}   difference {more:6.2f}, {100 * more / here:5.1f} %")
 
 
 if __name__ == "__main__":

@@ -1,106 +1,279 @@
-"""A command killed before each thing it does to the files of a run, and asked for again: it must end as if nothing was.
+"""Commands killed before each thing they do to files, and disks that are full from each on.
 
-    python benchmarks/kills.py --run runs/cells -- convert --run RUN --int8
-    python benchmarks/kills.py --run runs/cells --every 5 -- qat --run RUN --epochs 1
+    python benchmarks/kills.py --minutes 10
+    python benchmarks/kills.py --commands train qat --minutes 60 --seed 3
 
-RUN stands for a copy of the run. What Python opens to write, renames, makes or removes there counts; h5py and
-TensorFlow write by themselves, and are hit before and after. A stage that was begun is asked for with --resume.
+A small run is made. Each command then works on a copy of it once, and before each thing that it does to a file of the
+run, HDF5's and TensorFlow's writes among them, the folder is copied: that is what a kill at that moment leaves. Some of
+these states are drawn, and the command is asked for again on each, with --resume where it asks for that: it must end as
+if nothing had been. Likewise with a disk that is full from some write on: one line, and then as if nothing had been.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import json
+import os
+import random
 import shutil
-import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import tyro
+from tried import Ended, Tally, tried, until
+from watched import preload, watch
 
 from micro_yolo.pipeline.show import cli
 
-# Ends the process before the n-th event in a folder; 0 ends it never, and says how many there were.
-_HOOK = """
-import os, sys
-folder, last = sys.argv[1], int(sys.argv[2])
-count = 0
-def hook(event, args):
-    global count
-    if event == "open" and not (isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
-        return
-    if event not in ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.truncate"):
-        return
-    try:
-        if not any(os.path.abspath(os.fsdecode(a)).startswith(folder) for a in args[:2] if isinstance(a, (str, bytes))):
-            return
-    except (TypeError, ValueError):
-        return
-    count += 1
-    if count == last:
-        os.kill(os.getpid(), 9)
-sys.addaudithook(hook)
-sys.argv = ["micro-yolo", *sys.argv[3:]]
-from micro_yolo.pipeline.__main__ import main
-try:
-    main("micro-yolo")
-finally:
-    print(f"events: {count}", file=sys.stderr)
-"""
+KILLS, FULL = "kills", "full disks"
+# Longer than any command takes on a busy machine.
+TIMES = {"seconds": 3600.0, "processor": 600, "memory": None}
+_TABLE = {
+    "name": "tiny",
+    "size": [64, 64],
+    "rows": [
+        {"name": "l1", "op": "conv", "out": 8, "k": 3, "s": 2},
+        {"name": "l2", "op": "separable", "out": 8, "k": 3, "s": 2},
+        {"name": "l3", "op": "conv", "out": 8, "k": 3, "s": 2},
+        {"name": "l4", "op": "detect", "anchors": [[12, 12]]},
+    ],
+}
+_QUICK = "--batch 4 --mosaic 0 --plain-epochs 1 --warmup-epochs 0 --evaluate-every 1"
+# What each does, and which commands come before.
+COMMANDS = {
+    "train": (f"train --data DATA --arch TABLE --run RUN --epochs 2 {_QUICK}", ()),
+    "convert": ("convert --run RUN --float32 --int8 --samples 4 --score-samples 4", ("train",)),
+    "predict": (
+        "predict --model RUN/export/model_int8.tflite --out RUN/out DATA/images --csv --txt --save-crops",
+        ("train", "convert"),
+    ),
+    "evaluate": ("evaluate --model RUN/export/model_int8.tflite", ("train", "convert")),
+    "report": ("report --run RUN --overwrite", ("train", "convert")),
+    "prune": (f"prune --run RUN --rows l2 --step 0.25 --most 0.25 --epochs 1 --tolerance 100 {_QUICK}", ("train",)),
+    "qat": (f"qat --run RUN --epochs 2 --samples 4 {_QUICK}", ("train",)),
+    "search": (f"search --data DATA --arch TABLE --rows l2 --kernels 3 5 --run RUN --epochs 1 {_QUICK}", ()),
+    "debug": ("debug --run RUN --images 2 --keep 1 --overwrite", ("train",)),
+}
+_TIMES = ("seconds", "images_per_second")
 
 
 @dataclass(frozen=True)
 class Config:
-    """A command killed before each thing it does to the files of a run, and asked for again."""
+    """Commands killed before each thing they do to files, and disks that are full from each on."""
 
-    run: Path
-    """The run to copy."""
-    words: tyro.conf.Positional[tuple[str, ...]] = ()
-    """The command, RUN for the copy."""
-    every: int = 1
-    """Kill before every so manieth event."""
-    most: int = 1000
-    """Kills at most."""
+    minutes: float = 10.0
+    """How long, after each command has been watched once."""
+    commands: tuple[str, ...] = tuple(COMMANDS)
+    """Which."""
+    seed: int = 0
+    """Of what is drawn."""
 
 
-def run(config: Config) -> tuple[int, int]:
-    """Kills tried, and those that cost something; prints both. Raises ValueError if the command fails by itself."""
+@dataclass
+class Watched:
+    """A command that was watched at work.
+
+    Attributes:
+        events: how many things it did to files.
+        states: folders as they were before one of them, by its number.
+        wanted: what it left.
+    """
+
+    events: int = 0
+    states: dict[int, Path] = field(default_factory=dict)
+    labels: dict[int, str] = field(default_factory=dict)
+    wanted: dict[str, Any] = field(default_factory=dict)
+
+
+def run(config: Config, tally: Tally | None = None) -> Tally:
+    """Try, count and print. Raises ValueError if one is lost, or a command fails by itself."""
+    if unknown := set(config.commands) - set(COMMANDS):
+        raise ValueError(f"commands: unknown, got {', '.join(sorted(unknown))}; allowed: {', '.join(COMMANDS)}")
+    counted, source = Tally() if tally is None else tally, random.Random(config.seed)
     with tempfile.TemporaryDirectory() as place:
-        copy = Path(place).resolve() / "run"
-        whole = _ask(config, copy, 0)
-        if whole.returncode:
-            raise ValueError(f"words: the command fails by itself: {whole.stderr[-300:]}")
-        wanted, events = _files(copy), int(whole.stderr.rsplit("events: ", 1)[1])
-        places = list(range(1, events + 1, config.every))[: config.most]
-        lost = []
-        for number in places:
-            if _ask(config, copy, number).returncode != -9:
-                continue
-            again = _ask(config, copy, 0, fresh=False)
-            if again.returncode and "--resume" in again.stderr:
-                again = _ask(config, copy, 0, fresh=False, more=("--resume",))
-            found = _files(copy)
-            if again.returncode or found != wanted:
-                lost.append(number)
-                print(f"killed before {number} of {events}: {again.stderr[-300:]} {sorted(found ^ wanted)}")
-    print(f"{events} events, {len(places)} kills, {len(lost)} lost")
-    return len(places), len(lost)
+        bench = Bench(Path(place).resolve())
+        for name in config.commands:
+            bench.watched(name)
+            print(f"{name}: {bench.at[name].events} things done to files, {len(bench.at[name].states)} states")
+        more = until(60 * config.minutes)
+        while more():
+            name = source.choice(config.commands)
+            if source.random() < 0.7:
+                number = source.choice(sorted(bench.at[name].states))
+                what = bench.at[name].labels[number]
+                counted.add(f"{KILLS}, {name}", bench.killed(name, number), f"before {number}, {what}")
+            else:
+                number = source.randint(1, bench.at[name].events)
+                code = source.choice((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+                counted.add(f"{FULL}, {name}", bench.full(name, number, code), f"{errno.errorcode[code]} from {number}")
+    if tally is None:
+        print("\n".join(counted.lines()))
+        if counted.lost:
+            raise ValueError(f"{len(counted.lost)} lost")
+    return counted
 
 
-def _ask(
-    config: Config, copy: Path, number: int, *, fresh: bool = True, more: tuple[str, ...] = ()
-) -> subprocess.CompletedProcess[str]:
-    if fresh:
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(config.run, copy, symlinks=True)
-    words = [word.replace("RUN", str(copy)) for word in config.words]
-    asked = [sys.executable, "-c", _HOOK, str(copy), str(number), *words, *more]
-    return subprocess.run(asked, capture_output=True, text=True, check=False)
+class Bench:
+    """A data set, a table, and what commands make of them."""
+
+    def __init__(self, place: Path) -> None:
+        """Draw the data, and load here what all commands need, of which each try is a fork."""
+        from micro_yolo.pipeline.data import synthetic
+
+        self.place, self.run = place, place / "run"
+        self.data = synthetic.make(place / "data", train=4, val=2, size=(64, 64), seed=1)
+        self.table = place / "tiny.json"
+        self.table.write_text(json.dumps(_TABLE))
+        self.at: dict[str, Watched] = {}
+        from micro_yolo.model.quantization import network  # noqa: F401
+        from micro_yolo.pipeline.learn import loop, progressive  # noqa: F401
+        from micro_yolo.tflite import convert  # noqa: F401
+
+    def watched(self, name: str) -> Watched:
+        """Have the command do its work, and those before it, and keep what was on the way."""
+        if name in self.at:
+            return self.at[name]
+        for before in COMMANDS[name][1]:
+            self.watched(before)
+        self._begin(name)
+        found = self.at[name] = Watched()
+        kept = self.place / "states" / name
+        reader, told = os.pipe()
+        answered, writer = os.pipe()
+        pid = os.fork()
+        if not pid:
+            os.close(reader)
+            os.close(writer)
+            ended = tried(lambda: self._do(name, told=told, answered=answered), **TIMES)
+            if ended.how != "answer":
+                print(ended.how, ended.said, file=sys.stderr)
+            os._exit(0 if ended.how == "answer" else 1)
+        os.close(told)
+        os.close(answered)
+        last = None
+        with open(reader, "rb") as events, open(writer, "wb", buffering=0) as answers:
+            for line in events:
+                found.events += 1
+                now = _stamp(self.run)
+                if now != last:
+                    (kept / str(found.events)).mkdir(parents=True)
+                    # Other threads go on, and may remove what is being copied, as when they are killed in between.
+                    with contextlib.suppress(shutil.Error, FileNotFoundError):
+                        shutil.copytree(self.run, kept / str(found.events), symlinks=True, dirs_exist_ok=True)
+                    found.states[found.events] = kept / str(found.events)
+                    found.labels[found.events] = line.decode(errors="replace").strip().replace(str(self.run), "RUN")
+                    last = now
+                with contextlib.suppress(BrokenPipeError):
+                    answers.write(b".")
+        if os.waitpid(pid, 0)[1]:
+            raise ValueError(f"{name}: fails by itself")
+        found.wanted = _content(self.run)
+        shutil.copytree(self.run, self.place / "done" / name, symlinks=True)
+        return found
+
+    def killed(self, name: str, number: int) -> Ended:
+        """Ask again for a command that was killed before an event."""
+        self._restore(self.at[name].states[number])
+        return self._again(name)
+
+    def full(self, name: str, number: int, code: int) -> Ended:
+        """Have the disk be full from an event on, then free."""
+        self._begin(name)
+        ended = tried(lambda: self._do(name, fails_from=number, error=code), **TIMES)
+        if ended.lost or (ended.how == "answer" and self._differs(name) is None):
+            return ended
+        if ended.how == "error" and len(ended.said.strip().splitlines()[-1]) > 1000:
+            return Ended("lost: a line without end", ended.said)
+        again = self._again(name)
+        return Ended(again.how, ended.said + again.said)
+
+    def _again(self, name: str) -> Ended:
+        done = "already" if self._differs(name) is None else ""
+        ended = tried(lambda: self._do(name), **TIMES)
+        if ended.how == "error" and "--resume" in ended.said:
+            ended = tried(lambda: self._do(name, "--resume"), **TIMES)
+        # Killed when all was done, it may say that it is.
+        if ended.how == "error" and done and ("already" in ended.said or "finished" in ended.said):
+            ended = Ended("answer", ended.said)
+        if not ended.lost and ended.how != "answer":
+            return Ended("lost: cannot be asked for again", ended.said)
+        differs = None if ended.lost else self._differs(name)
+        return ended if differs is None else Ended(f"lost: ends otherwise, {differs}", ended.said)
+
+    def _differs(self, name: str) -> str | None:
+        wanted, found = self.at[name].wanted, _content(self.run)
+        other = sorted(key for key in {*wanted, *found} if wanted.get(key, "") != found.get(key, ""))
+        return f"{', '.join(other)}" if other else None
+
+    def _begin(self, name: str) -> None:
+        before = COMMANDS[name][1]
+        self._restore(self.place / "done" / before[-1] if before else None)
+
+    def _restore(self, state: Path | None) -> None:
+        shutil.rmtree(self.run, ignore_errors=True)
+        if state is not None:
+            shutil.copytree(state, self.run, symlinks=True)
+
+    def _do(self, name: str, *more: str, **watching: int) -> None:
+        from micro_yolo.pipeline.__main__ import main
+
+        places = {"RUN": self.run, "DATA": self.data, "TABLE": self.table}
+        words = COMMANDS[name][0].split()
+        for sign, path in places.items():
+            words = [word.replace(sign, str(path)) for word in words]
+        os.chdir(self.place)
+        if watching:
+            watch(self.run, **watching)
+        main("micro-yolo", [*words, *more])
 
 
-def _files(run: Path) -> set[str]:
-    return {path.relative_to(run).as_posix() for path in run.rglob("*")}
+def _stamp(folder: Path) -> list[tuple[str, int, int]]:
+    """By which it is seen that nothing changed."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        with contextlib.suppress(FileNotFoundError):
+            facts = path.lstat()
+            found.append((str(path), facts.st_size, facts.st_mtime_ns))
+    return found
+
+
+def _content(run: Path) -> dict[str, Any]:
+    """What counts of a run, by file."""
+    found: dict[str, Any] = {}
+    for path in sorted(run.rglob("*")):
+        name = path.relative_to(run).as_posix()
+        # TensorBoard's have the time and the process in their names.
+        if "/logs" in name:
+            continue
+        found[name] = None
+        if path.name in ("arch.json", "cuts.json"):
+            found[name] = path.read_text()
+        if path.name == "history.csv":
+            from micro_yolo.pipeline.store import history
+
+            found[name] = [{k: v for k, v in row.items() if k not in _TIMES} for row in history.read(path)]
+        if path.name.endswith(".h5"):
+            found[name] = _weights(path)
+    return found
+
+
+def _weights(path: Path) -> dict[str, bytes]:
+    import h5py
+
+    found: dict[str, bytes] = {}
+
+    def keep(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = item[()].tobytes()
+
+    with h5py.File(path) as file:
+        file.visititems(keep)
+    return found
 
 
 if __name__ == "__main__":
+    preload()
     cli.main(Config, run, prog="python benchmarks/kills.py", description=__doc__)

@@ -120,7 +120,9 @@ def run(config: Config, show: Show = QUIET) -> Debugged:
 
     whole, integer = _pair(files)
     with show.bar(f"comparing {files['int8']}", len(images)) as advance:
-        errors = differences.measure(whole, integer, images, threads=config.threads, advance=advance)
+        errors = differences.measure_apart(
+            whole, integer, images, threads=config.threads, name=files["int8"], advance=advance
+        )
     worst = differences.worst(errors, max(10, *config.keep) if config.keep else 10)
     kept = {f"keep{count}": [error.name for error in worst[:count]] for count in sorted(set(config.keep))}
     made = {name: _keep_in_float(files, names, out / f"model_{name}.tflite", name) for name, names in kept.items()}

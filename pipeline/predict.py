@@ -16,7 +16,9 @@ import tyro
 
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
+from micro_yolo.pipeline.store import killed
 from micro_yolo.pipeline.watch import sources
+from micro_yolo.tflite import processes
 
 if TYPE_CHECKING:
     from micro_yolo.pipeline.measure.finders import ForeignFile, OurFile
@@ -86,12 +88,23 @@ def run(config: Config, show: Show = QUIET) -> Predicted:
     Raises ValueError or OSError, in one line, for what a user can mend. What cannot be read is warned of and named in
     detections.json; only if nothing can be read it is an error.
     """
+    from micro_yolo.pipeline.watch.written import LABELS
+
+    _check(config)
+    processes.warm()
+    with killed.alone(config.out, "another --out"):
+        for folder in (config.out, config.out / LABELS):
+            killed.sweep(folder)
+        killed.sweep(config.out / sources.CROPS, below=True)
+        return _predicted(config, show)
+
+
+def _predicted(config: Config, show: Show) -> Predicted:
     from micro_yolo.pipeline.measure.tiles import looking
     from micro_yolo.pipeline.show.draw import FONTS, unwritable
     from micro_yolo.pipeline.watch.viewer import Viewer
     from micro_yolo.pipeline.watch.written import Forms, existing, results
 
-    _check(config)
     named = sources.find(config.images, config.out)
     if named.own:
         show.warn(f"left out {named.own} pictures that predictions wrote")

@@ -29,7 +29,7 @@ from micro_yolo.pipeline.learn.ranking import RANKING, SHEET, Candidate, blank, 
 from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
-from micro_yolo.pipeline.store import resume, runs
+from micro_yolo.pipeline.store import killed, resume, runs
 
 if TYPE_CHECKING:
     from micro_yolo.model.spec import Arch
@@ -124,8 +124,10 @@ def run(config: Config, show: Show = QUIET) -> Result:
         facts: dict[str, Any] = {} if config.storage is None else {STUDY: f"{made.name}-{uuid.uuid4().hex[:8]}"}
         runs.begin(_stage(config), config, arch=arch.to_json(), data=dataset.place, content=content(dataset), **facts)
     tables = {key: each.with_classes(len(dataset.names)) for key, each in tables.items()}
-    found = _search(config, tables, show) if config.storage is None else _share(config, tables, show, again=again)
-    return _finish(config, found)
+    if config.storage is not None:
+        return _finish(config, _share(config, tables, show, again=again))
+    with killed.alone(_stage(config)):
+        return _finish(config, _search(config, tables, show))
 
 
 def candidates(arch: Arch, rows: Sequence[str], kernels: Sequence[int]) -> dict[str, Arch]:

@@ -11,6 +11,7 @@ import mmap
 import os
 import tempfile
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,25 +66,52 @@ class Apart(Interpreter):
 
     def invoke(self) -> None:
         """Run the graph once. Raises ValueError if the runtime fails or crashes."""
-        self._child.ask(f"{__name__}:_invoke")
+        if self._is_asked:
+            self._child.again()
+        else:
+            self._child.ask(f"{__name__}:_invoke")
+            self._is_asked = True
+
+    def process_time(self) -> float:
+        """Seconds of processor time that its process has used."""
+        return self._child.process_time()
 
     def _begin(self) -> None:
         start, size = _layout(self.model, self.name)
-        handle, path = tempfile.mkstemp(prefix="micro-yolo-")
-        try:
-            with open(handle, "r+b") as file:
-                file.truncate(size)
-                file.seek(size)
-                file.write(self._data)
-                file.flush()
-                shared = mmap.mmap(file.fileno(), size + len(self._data))
+        whole = size + len(self._data)
+        with _memory(whole) as (handle, path):
+            shared = mmap.mmap(handle, whole)
+            shared[size:] = self._data
             self._places = _views(self.model, shared, start)
             self._owner, self._child = os.getpid(), Child(self.name)
             weakref.finalize(self, _end, self._child, self._owner)
             self.load_ms = self._child.ask(
                 f"{__name__}:_load", path=path, size=size, threads=self._threads, name=str(self.name)
             )
-        finally:
+            self._is_asked = False
+
+
+@contextlib.contextmanager
+def _memory(n_bytes: int) -> Iterator[tuple[int, str]]:
+    """Memory for two processes: a descriptor, and the path by which the other opens it while the block runs.
+
+    Raises OSError if there is not so much.
+    """
+    if hasattr(os, "memfd_create"):
+        handle = os.memfd_create("micro-yolo")
+        path = f"/proc/{os.getpid()}/fd/{handle}"
+    else:
+        handle, path = tempfile.mkstemp(prefix="micro-yolo-")
+    try:
+        # What is not there would end the process that writes to it, not raise an error.
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(handle, 0, n_bytes)
+        else:
+            os.truncate(handle, n_bytes)
+        yield handle, path
+    finally:
+        os.close(handle)
+        if not hasattr(os, "memfd_create"):
             # Where files that are open cannot be removed, the system's own cleaning does.
             with contextlib.suppress(OSError):
                 os.unlink(path)
@@ -110,7 +138,7 @@ def _invoke(advance: Any) -> None:
         runtime.put(index, places[index])
     runtime.invoke()
     for index in runtime.model.signature_outputs.values():
-        found = runtime.tensor(index)
+        found = runtime.seen(index)
         if (found.dtype, found.shape) != (places[index].dtype, places[index].shape):
             said = f"{places[index].dtype} {list(places[index].shape)}"
             got = f"{found.dtype} {list(found.shape)}"

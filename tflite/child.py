@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
 import math
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from micro_yolo.tflite.processes import Process
+
 PATIENCE = 120.0
-_BOOT = "import sys; sys.path[:] = {path!r}; from micro_yolo.tflite.child import serve; serve()"
+# What asks for the last request again, and says that nothing came of it.
+_AGAIN = b"\n"
 
 
 def call(
@@ -58,32 +60,62 @@ class Child:
         """Arguments as those of `call`."""
         self._name, self._patience, self._limit_memory = name, patience, limit_memory
         self._death: str | None = None
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _BOOT.format(path=[os.path.abspath(entry) for entry in sys.path])],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
+        self._rest = b""
+        self._process = Process()
         # Somebody else looks at the clock, so that whoever asks wakes as soon as there is an answer.
         self._until, self._is_late, self._over = math.inf, False, threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
     def ask(self, function: str, *, advance: Callable[[], object] | None = None, **arguments: Any) -> Any:
         """Call a function there and return what it returns. Arguments and errors as those of `call`."""
+        request = {"function": function, "arguments": arguments, "limit_memory": self._limit_memory}
+        self._send(json.dumps(request).encode() + b"\n")
+        return self._answer(self._line(), advance)
+
+    def again(self) -> Any:
+        """`ask` what was asked last, with the same arguments. Raises likewise."""
+        self._send(_AGAIN)
+        line = self._line()
+        return None if line == _AGAIN else self._answer(line, None)
+
+    def process_time(self) -> float:
+        """Seconds of processor time that it has used; Linux only."""
+        # The clock of another process, as clock_getcpuclockid(3) gives it.
+        return time.clock_gettime((~self._process.pid << 3) | 2)
+
+    def end(self) -> None:
+        """End it, whatever it does."""
+        self._over.set()
+        self._process.kill()
+        self._process.wait()
+        self._process.close()
+
+    def _send(self, request: bytes) -> None:
         if self._death:
             raise ValueError(self._death)
-        request = {"function": function, "arguments": arguments, "limit_memory": self._limit_memory}
-        with contextlib.suppress(BrokenPipeError):
-            _pipe(self._process.stdin).write(json.dumps(request).encode() + b"\n")
-            _pipe(self._process.stdin).flush()
-        while True:
-            self._until = time.monotonic() + self._patience
-            line = _pipe(self._process.stdout).readline()
-            self._until = math.inf
-            if not line:
+        while request:
+            try:
+                request = request[os.write(self._process.requests, request) :]
+            except BrokenPipeError:
+                return
+
+    def _line(self) -> bytes:
+        """The next line that it says. Raises ValueError if it is gone, or says nothing."""
+        self._until = time.monotonic() + self._patience
+        said = [self._rest]
+        while b"\n" not in said[-1]:
+            more = os.read(self._process.answers, 1 << 16)
+            if not more:
                 late = f"no sign of life for {self._patience:g} s; damaged, or too slow for it"
                 self._death = f"{self._name}: {late if self._is_late else _death(self._process.wait())}"
                 raise ValueError(self._death)
+            said.append(more)
+        self._until = math.inf
+        line, end, self._rest = b"".join(said).partition(b"\n")
+        return line + end
+
+    def _answer(self, line: bytes, advance: Callable[[], object] | None) -> Any:
+        while True:
             kind, value = json.loads(line)
             if kind == "error":
                 raise ValueError(value)
@@ -91,15 +123,7 @@ class Child:
                 return value
             if advance:
                 advance()
-
-    def end(self) -> None:
-        """End it, whatever it does."""
-        self._over.set()
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            with contextlib.suppress(OSError):
-                _pipe(pipe).close()
+            line = self._line()
 
     def _watch(self) -> None:
         while not self._over.wait(min(1.0, self._patience / 4)):
@@ -109,35 +133,41 @@ class Child:
                 return
 
 
-def _pipe(pipe: Any) -> Any:
-    """The pipe that Popen was asked for."""
-    if pipe is None:
-        raise OSError("no pipe to the process")
-    return pipe
-
-
 def serve() -> None:
-    """The other end of `Child`: requests from stdin; signs of life and results, as lines of JSON, to stdout."""
-    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    """The other end of `Child`: requests from stdin; signs of life and results, as lines of JSON, to stdout.
+
+    An empty line asks for the last request again, and says that nothing came of it.
+    """
+    answers = os.dup(1)
     os.dup2(2, 1)
     # Ctrl-C reaches both: what becomes of it is the other's to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def say(kind: str, value: Any = None) -> None:
-        answers.write(json.dumps([kind, value]).encode() + b"\n")
+        line = json.dumps([kind, value]).encode() + b"\n"
+        while line:
+            line = line[os.write(answers, line) :]
 
     limited = False
+    again: Callable[[], Any] | None = None
     for line in sys.stdin.buffer:
-        request = json.loads(line)
-        if request["limit_memory"] and not limited:
-            _limit_memory()
-            limited = True
-        module, function = request["function"].split(":")
         try:
-            result = getattr(importlib.import_module(module), function)(
-                **request["arguments"], advance=lambda: say("advance")
-            )
-            say("result", result)
+            if line != _AGAIN:
+                request = json.loads(line)
+                if request["limit_memory"] and not limited:
+                    _limit_memory()
+                    limited = True
+                module, function = request["function"].split(":")
+                again = partial(
+                    getattr(importlib.import_module(module), function),
+                    **request["arguments"],
+                    advance=lambda: say("advance"),
+                )
+            result = again() if again else None
+            if line == _AGAIN and result is None:
+                os.write(answers, _AGAIN)
+            else:
+                say("result", result)
         except (ValueError, OSError) as error:
             say("error", str(error))
         except Exception as error:

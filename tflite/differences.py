@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from micro_yolo.tflite import inspect, twins
+from micro_yolo.tflite import child, inspect, twins
 from micro_yolo.tflite.edit import graph_of
 from micro_yolo.tflite.interpreter import Interpreter
 from micro_yolo.tflite.ranges import WEIGHTED
 from micro_yolo.tflite.twins import Pair
 
+_FLOAT, _INT8, _IMAGES = "float32.tflite", "int8.tflite", "images.npy"
 _MOST = 0.5
 # Below these shares of a tensor's range a scale is called too wide for a channel, or for the tensor.
 _NARROW_CHANNEL = 0.15
@@ -128,12 +132,42 @@ class _Sums:
         self.channel_error = self.channel_error + error.reshape(channels.shape).sum(axis=0, dtype=np.float64)
 
 
+def measure_apart(
+    float_data: bytes,
+    int8_data: bytes,
+    images: Sequence[np.ndarray],
+    *,
+    threads: int = 1,
+    name: object = "model",
+    advance: Callable[[], None] = lambda: None,
+) -> list[LayerError]:
+    """`measure` in a process of its own, for files that this one did not make; `name` is theirs, for messages.
+
+    Raises ValueError likewise, and if the runtime crashes on one of them.
+    """
+    with tempfile.TemporaryDirectory(prefix="micro-yolo-") as folder:
+        Path(folder, _FLOAT).write_bytes(float_data)
+        Path(folder, _INT8).write_bytes(int8_data)
+        np.save(Path(folder, _IMAGES), np.stack(images))
+        function = f"{__name__}:measured_in"
+        found = child.call(function, name=name, advance=advance, folder=folder, threads=threads, called=str(name))
+    return [LayerError(**{**each, "shape": tuple(each["shape"])}) for each in found]
+
+
+def measured_in(*, folder: str, threads: int, called: str, advance: Callable[[], None]) -> list[dict[str, Any]]:
+    """`measure` for tflite.child, of what `measure_apart` put into a folder."""
+    files = (Path(folder, name).read_bytes() for name in (_FLOAT, _INT8))
+    images = np.load(Path(folder, _IMAGES))
+    return [asdict(error) for error in measure(*files, images, threads=threads, name=called, advance=advance)]
+
+
 def measure(
     float_data: bytes,
     int8_data: bytes,
     images: Sequence[np.ndarray],
     *,
     threads: int = 1,
+    name: object = "model",
     advance: Callable[[], None] = lambda: None,
 ) -> list[LayerError]:
     """Run both files on uint8 (h, w, 3) images of the model's size and compare every int8 layer.
@@ -145,6 +179,7 @@ def measure(
         int8_data: bytes of the int8 .tflite of the same network.
         images: at least one.
         threads: of each interpreter.
+        name: for messages.
         advance: called after each image.
 
     Returns:
@@ -158,8 +193,8 @@ def measure(
     layers = twins.match(float_data, int8_data)
     watched, twin_of = twins.beside(float_data, int8_data, layers)
     tensors = [tensor for tensor in inspect.read(int8_data).tensors if tensor.subgraph == 0]
-    whole = Interpreter(float_data, threads=threads, keep_tensors=True)
-    integer = Interpreter(watched, threads=threads, keep_tensors=True)
+    whole = Interpreter(float_data, threads=threads, keep_tensors=True, name=str(name))
+    integer = Interpreter(watched, threads=threads, keep_tensors=True, name=str(name))
     sums = {layer.name: _Sums() for layer in layers}
     gates = _read_by_sigmoids(int8_data)
     for image in images:

@@ -114,6 +114,10 @@ class Interpreter:
         """The output with this tensor index, as stored; any tensor of the main graph if they are kept."""
         return self._runtime.get_tensor(index)
 
+    def seen(self, index: int) -> np.ndarray:
+        """`tensor` where the runtime has it: good until it runs again, and it will not while somebody holds this."""
+        return self._runtime.tensor(index)()
+
     def fill(self) -> None:
         """Give every input noise, the same each time: integers of their whole range, floats of 0..255 like pixels.
 

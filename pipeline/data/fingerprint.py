@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from micro_yolo.pipeline.data.dataset import Dataset, Split
+from micro_yolo.tflite.image import MAX_BYTES
 
 # Pictures of a split that are looked at byte for byte; reading all would take as long as an epoch.
 _PICTURES = 32
@@ -55,6 +57,29 @@ def changes(dataset: Dataset, had: dict[str, Any] | None) -> str | None:
     return f"{dataset.root}: is not what the training had: {said}"
 
 
+def sums(had: dict[str, Any] | None) -> dict[str, str]:
+    """Of each split in `content` its sum alone, as a contract has it; {} where it is not known."""
+    return {name: str(facts["sha256"]) for name, facts in (had or {}).items()}
+
+
+def is_that(dataset: Dataset, recorded: dict[str, str], place: str | None) -> bool:
+    """Whether a data set is the one of a training, whatever has been added to it since.
+
+    Args:
+        dataset: what is there now, split as in that training.
+        recorded: `sums` of what the training had; {} where it is not known.
+        place: of the data of that training, or the folder's name alone.
+    """
+    if recorded and sums(content(dataset)) == recorded:
+        return True
+    if place is None:
+        return False
+    if os.path.isabs(place):
+        return os.path.realpath(dataset.place) == os.path.realpath(place)
+    # A file that travelled tells the folder's name alone: better too few images measured than those it learned from.
+    return os.path.basename(dataset.place) == place
+
+
 def _said(facts: dict[str, Any] | None) -> str:
     return "nothing" if facts is None else f"{facts['images']} images, {facts['boxes']} boxes ({facts['sha256']})"
 
@@ -75,6 +100,6 @@ def _digest(split: Split) -> str:
     for array in (split.sizes, split.starts, split.boxes_xyxy, split.classes, split.crowd):
         digest.update(array.tobytes())
     for index in np.linspace(0, len(split) - 1, min(len(split), _PICTURES)).astype(int).tolist():
-        with suppress(OSError):
-            digest.update(split.files[index].read_bytes())
+        with suppress(OSError), open(split.files[index], "rb") as file:
+            digest.update(file.read(MAX_BYTES))
     return digest.hexdigest()[:16]

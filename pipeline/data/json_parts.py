@@ -13,6 +13,8 @@ from typing import Any
 from micro_yolo.pipeline.data.text import encoding_of
 
 PIECE_BYTES = 1 << 22
+# More than what is said of one picture or box.
+MAX_RECORD = 1 << 29
 # More than what may still belong to a number at the end of the text read so far.
 _MARGIN = 16
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -127,6 +129,8 @@ class _Text:
 
     def _more(self) -> bool:
         """Move the window to `at` and lengthen it; whether there was anything left."""
+        if len(self._window) - self.at > MAX_RECORD:
+            raise self.wrong(f"A record has at most {MAX_RECORD} characters, got more")
         # A record longer than a piece is begun anew with each: twice as long, so that it is not begun often.
         data = self._file.read(max(PIECE_BYTES, len(self._window) - self.at))
         held = len(self._decoder.getstate()[0])

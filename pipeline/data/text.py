@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import errno
+import os
 import re
+from pathlib import Path
+
+# More than the labels of any set take, and read at once.
+MAX_BYTES = 4 << 30
 
 # Longest first, as the mark of UTF-16 begins that of UTF-32.
 _MARKS = (
@@ -51,10 +57,18 @@ def decoded(data: bytes) -> str:
     return data.decode("cp1252", "replace") if is_western else text
 
 
-def read_text(path: str) -> str:
-    """The text of a file. OSError if it cannot be read."""
+def read_whole(path: str | Path) -> bytes:
+    """All of a file of labels. OSError if it cannot be read, or is larger than `MAX_BYTES`."""
     with open(path, "rb") as file:
-        return decoded(file.read())
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_BYTES:
+            raise OSError(errno.EFBIG, f"a file of labels has at most {MAX_BYTES} bytes, got {size}", str(path))
+        return file.read()
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a file. Raises as `read_whole`."""
+    return decoded(read_whole(path))
 
 
 def read_head(path: str, size: int) -> str:

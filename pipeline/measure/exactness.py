@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 def outputs(data: bytes, pixels: np.ndarray) -> dict[str, np.ndarray]:
     """Output name -> what a raw file gives for uint8 (B, h, w, 3), its integers counted from 0."""
-    from micro_yolo.tflite.interpreter import Interpreter
+    from micro_yolo.tflite.apart import Apart
 
-    interpreter = Interpreter(data)
+    interpreter = Apart(data)
     found: dict[str, list[np.ndarray]] = {name: [] for name in interpreter.output_tensors}
     for image in pixels:
         interpreter.look(image)

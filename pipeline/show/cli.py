@@ -27,6 +27,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 
 from micro_yolo.model.nearest import nearest
 from micro_yolo.model.printable import harmless
+from micro_yolo.pipeline.show.last_word import last_word
 from micro_yolo.pipeline.show.terminal import say_anything
 
 ConfigT = TypeVar("ConfigT")
@@ -73,8 +74,10 @@ def main(
     silence_libraries()
     say_anything()
     try:
-        run(parse(config_type, prog=prog, description=description, args=args))
-        sys.stdout.flush()
+        config = parse(config_type, prog=prog, description=description, args=args)
+        with last_word(lambda reason: harmless(f"{prog}: {reason}; {_smaller(config_type)}")):
+            run(config)
+            sys.stdout.flush()
     except BrokenPipeError:
         # The reader (`| head`) has enough; Python would complain again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -189,11 +192,14 @@ def _no_memory(config_type: type, error: Exception) -> str | None:
     # TensorFlow's, which is not imported here, has a name of its own.
     if not isinstance(error, MemoryError) and "ResourceExhaustedError" not in map(_name, type(error).__mro__):
         return None
+    return f"the memory of this process is not enough; {_smaller(config_type)}"
+
+
+def _smaller(config_type: type) -> str:
     known = set(options(config_type))
     smaller = [option for option in _SIZES if option in known]
     told = f"a smaller {' or '.join(smaller)} needs less" if smaller else "it needs a machine with more"
-    resumes = "; what was saved is kept, and --resume goes on with it" if "--resume" in known else ""
-    return f"the memory of this process is not enough; {told}{resumes}"
+    return told + ("; what was saved is kept, and --resume goes on with it" if "--resume" in known else "")
 
 
 def _name(kind: type) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from micro_yolo.tflite.typed import parse as parse_json
+
 # Names of the files that are about to be replaced together.
 PENDING = ".pending.json"
 
@@ -34,10 +36,15 @@ def sweep(directory: Path, *, below: bool = False) -> None:
 
 
 @contextmanager
-def alone(stage: Path) -> Iterator[None]:
-    """Hold the directory of a stage while the block runs. ValueError if another process does.
+def alone(stage: Path, instead: str = "another --run") -> Iterator[None]:
+    """Hold the directory of a stage while the block runs, made for it if there is none. ValueError if another has it.
 
-    The system lets go of it when this process is killed. Where it has no such locks nothing is held.
+    The system lets go of it when this process is killed. Where it has no such locks nothing is held. A directory that
+    was made for it and is empty afterwards goes again.
+
+    Args:
+      stage: the directory.
+      instead: what the second may ask for otherwise.
     """
     try:
         import fcntl
@@ -45,6 +52,7 @@ def alone(stage: Path) -> Iterator[None]:
         yield
         return
     # A machine that helps may have lost its own folder of a run that goes on.
+    made = [path for path in (stage, *stage.parents) if not path.exists()]
     stage.mkdir(parents=True, exist_ok=True)
     handle = os.open(stage, os.O_RDONLY)
     try:
@@ -52,12 +60,17 @@ def alone(stage: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(
-                f"{stage}: another process is making it; wait for it or end it, or take another --run"
+                f"{stage}: another process is making it; wait for it or end it, or take {instead}"
             ) from None
         except OSError:
             # A file system without locks.
             pass
-        yield
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                for path in made:
+                    path.rmdir()
     finally:
         os.close(handle)
 
@@ -86,7 +99,7 @@ def pending(folder: Path, paths: Collection[Path]) -> Iterator[None]:
 def half_written(folder: Path) -> frozenset[str]:
     """Whole paths of the files that a process killed in `pending` may or may not have given their names."""
     try:
-        found = json.loads((folder / PENDING).read_bytes())
+        found = parse_json((folder / PENDING).read_bytes())
     except (OSError, ValueError):
         return frozenset()
     return frozenset(path for path in found if isinstance(path, str)) if isinstance(found, list) else frozenset()

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,7 +20,8 @@ import pytest
 
 from micro_yolo.pipeline import browser, predict
 from micro_yolo.pipeline.measure.finders import open_file
-from micro_yolo.tflite import apart, edit
+from micro_yolo.pipeline.store import killed
+from micro_yolo.tflite import apart, child, differences, edit, processes
 from micro_yolo.tflite.detector import Detector
 from micro_yolo.tflite.image import load_image
 
@@ -60,6 +62,34 @@ def test_who_opens_a_file_that_crashes_the_runtime_survives(hostile: Path, tiny_
         ) as raised:
             way()
         assert "\n" not in str(raised.value)
+
+
+def test_what_was_being_predicted_is_told_to_a_second_and_swept_after_the_dead(
+    exported: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    picture = next((tiny_data / "images").iterdir())
+    asked = predict.Config((picture,), model=exported / "export" / "model_int8.tflite", out=out)
+    left = [out / name / f".part-{socket.gethostname()}-{2**22 + 1}-a.png" for name in ("", "labels", "crops/a")]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("half")
+    with killed.alone(out), pytest.raises(ValueError, match=r"out: another process is making it; .*another --out"):
+        predict.run(asked)
+    predict.run(asked)
+    assert not any(path.exists() for path in left) and (out / "detections.json").exists()
+
+
+def test_layers_of_files_that_crash_the_runtime_are_compared_apart(exported: Path, inputs: list[np.ndarray]) -> None:
+    files = [exported / "export" / f"model_{variant}_raw.tflite" for variant in ("float32", "int8")]
+    whole, integer = (file.read_bytes() for file in files)
+    layers = differences.measure(whole, integer, inputs[:2])
+    assert differences.measure_apart(whole, integer, inputs[:2]) == layers
+    graph = edit.graph_of(whole)
+    operator = graph.subgraphs[0].operators[-1]
+    operator.inputs = np.array([-1, *operator.inputs[1:]], np.int32)
+    with pytest.raises(ValueError, match=r"^m: the runtime (crashed on|refuses|cannot run)"):
+        differences.measure_apart(edit.pack(graph), integer, inputs[:2], name="m")
 
 
 @pytest.mark.parametrize("name", ["float32", "int8", "int8_raw", "float32_raw"])
@@ -126,6 +156,44 @@ def test_it_goes_with_the_process_that_asked(exported: Path) -> None:
             return
         time.sleep(0.1)
     pytest.fail("the process is still there")
+
+
+def test_one_whose_parent_was_ended_is_started_anew(exported: Path) -> None:
+    path = exported / "export" / "model_int8.tflite"
+    pixels = np.zeros((64, 96, 3), np.uint8)
+    one = apart.Apart(path.read_bytes())
+    if processes.FORKS:
+        parent, _ = processes._PARENT[os.getpid()]
+        os.kill(parent.pid, signal.SIGKILL)
+        parent.wait()
+    one.look(pixels)
+    other = apart.Apart(path.read_bytes())
+    other.look(pixels)
+    for each in (one, other):
+        os.kill(process_of(each).pid, signal.SIGKILL)
+        with pytest.raises(ValueError, match="the runtime crashed on it \\(SIGKILL"):
+            each.look(pixels)
+
+
+def test_it_begins_where_who_asks_is(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later ones are forks of what was started in another folder, with another path."""
+    path = exported / "export" / "model_int8.tflite"
+    apart.Apart(path.read_bytes())
+    (tmp_path / "another_module.py").write_text("import os\ndef where(advance): return os.getcwd()\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert child.call("another_module:where") == str(tmp_path)
+
+
+def test_there_is_room_or_an_error(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory that is not there would end the process when it is written to."""
+
+    def full(handle: int, offset: int, size: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left"):
+        apart.Apart((exported / "export" / "model_int8.tflite").read_bytes())
 
 
 def test_a_fork_has_one_of_its_own(running: apart.Apart) -> None:

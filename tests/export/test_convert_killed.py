@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from micro_yolo.pipeline import convert as stage
 from micro_yolo.pipeline.convert import Config
+from micro_yolo.pipeline.store import killed
 from micro_yolo.tflite.convert import check
 
 
@@ -39,9 +41,9 @@ def test_several_files_killed_half_way_can_be_asked_for_again(
         patched.setattr(os, "replace", kill)
         with pytest.raises(Killed):
             stage.run(asked)
-    assert 0 < len(files(own_run)) < 6
+    assert 0 < len(files(own_run)) < 8
     stage.run(asked)
-    named = {f"model_{variant}.{suffix}" for variant in ("float32", "float16") for suffix in ("tflite", "json")}
+    named = {f"model_{each}.{suffix}" for each in ("float32", "float16") for suffix in ("tflite", "json", "md")}
     assert files(own_run) == {"labels.txt", *named}
     with pytest.raises(ValueError, match="already exists"):
         stage.run(asked)
@@ -57,3 +59,14 @@ def test_files_are_written_when_all_are_made(own_run: Path, monkeypatch: pytest.
     with pytest.raises(ValueError, match="float16 refused"):
         stage.run(Config(run=own_run, float32=True, float16=True, score_samples=0))
     assert files(own_run) == set()
+
+
+def test_a_second_conversion_into_the_same_folder_is_told(own_run: Path) -> None:
+    """Both would pass the look whether files are there already, and one would overwrite the other's."""
+    asked = Config(run=own_run, float32=True, score_samples=0)
+    with killed.alone(own_run / "export"):
+        with pytest.raises(ValueError, match=r"export: another process is making it; .*another --out"):
+            stage.run(asked)
+        stage.run(dataclasses.replace(asked, out=own_run / "other"))
+    stage.run(asked)
+    assert "model_float32.tflite" in files(own_run)

@@ -14,6 +14,7 @@ import tyro
 import micro_yolo
 from micro_yolo.pipeline.show import cli
 
+ROOT = Path(micro_yolo.__file__).resolve().parents[1]
 PROG = "python -m pipeline.something"
 
 
@@ -286,3 +287,67 @@ def test_memory_that_is_not_enough_is_one_line(
     (line,) = capsys.readouterr().err.splitlines()
     more = "a smaller --batch or --cache-gib needs less; what was saved is kept, and --resume goes on with it"
     assert line.endswith(f"is not enough; {more if config_type is Hungry else 'it needs a machine with more'}")
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", "killed or crashed; if nobody did that, the memory was not enough"),
+        ("os.abort()", "killed or crashed; if nobody did that, the memory was not enough"),
+        (
+            "resource.setrlimit(resource.RLIMIT_AS, (1 << 33, 1 << 33)); os.kill(os.getpid(), signal.SIGSEGV)",
+            "killed or crashed",
+        ),
+        ("last_word._killed", "the system ended it, as the memory of this machine or container was used up"),
+        ("", "at a limit of memory (ulimit -v), here 8192 MiB"),
+    ],
+)
+def test_a_command_that_can_say_nothing_any_more_has_a_line(tmp_path: Path, end: str, reason: str) -> None:
+    """As the system's killing for memory, and std::bad_alloc in a library, leave no Python to say it."""
+    counted = end.startswith("last_word")
+    (tmp_path / "vmstat").write_text("nr_free 1\noom_kill 3\n")
+    code = f"""
+import dataclasses, os, pathlib, resource, signal
+from micro_yolo.pipeline.show import cli, last_word
+@dataclasses.dataclass(frozen=True)
+class Config:
+    "Take memory."
+    batch: int = 16
+    "Images at once."
+    resume: bool = False
+    "Go on."
+counts = pathlib.Path({str(tmp_path / "vmstat")!r})
+last_word._COUNTS = (str(counts),)
+def run(config):
+    if {counted}:
+        counts.write_text("oom_kill 4")
+    {"pass" if counted or not end else end}
+    os.kill(os.getpid(), signal.SIGKILL)
+if {not end}:
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 33, 1 << 33))
+cli.main(Config, run, prog="micro-yolo train", args=[])
+"""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert ended.returncode < 0
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("micro-yolo train: ") and reason in line
+    assert line.endswith("; a smaller --batch needs less; what was saved is kept, and --resume goes on with it")
+
+
+@pytest.mark.parametrize("end", ["", "raise ValueError('no')", "raise KeyboardInterrupt", "raise SystemExit(3)"])
+def test_who_can_speak_has_no_other_line(end: str) -> None:
+    code = f"""
+import dataclasses
+from micro_yolo.pipeline.show import cli
+@dataclasses.dataclass(frozen=True)
+class Config:
+    "Nothing."
+def run(config):
+    {end or "pass"}
+cli.main(Config, run, prog="p", args=[])
+"""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert ended.returncode == {"": 0, "raise ValueError('no')": 2, "raise KeyboardInterrupt": 130}.get(end, 3)
+    assert "killed" not in ended.stderr and len(ended.stderr.splitlines()) == (0 if ended.returncode in (0, 3) else 1)

@@ -99,6 +99,20 @@ def test_a_second_process_is_told(tmp_path):
     killed.check_alone(tmp_path / "nowhere")
 
 
+def test_what_is_held_is_said_with_what_else_to_ask_for_and_goes_if_nothing_came_of_it(tmp_path):
+    folder = tmp_path / "a" / "b"
+    with pytest.raises(ValueError, match=r"^x$"), killed.alone(folder, "another --out"):
+        ask = "try:\n    killed.alone(Path('b'), 'another --out').__enter__()\nexcept ValueError as e: print(e)"
+        assert (
+            at(ask, folder.parent) == "b: another process is making it; wait for it or end it, or take another --out\n"
+        )
+        raise ValueError("x")
+    assert names(tmp_path) == set()
+    with killed.alone(folder, "another --out"):
+        (folder / "kept").write_text("x")
+    assert names(tmp_path) == {"a", "a/b", "a/b/kept"}
+
+
 def test_the_dead_hold_nothing(tmp_path):
     at(
         f"killed.alone(Path('.')).__enter__()\n{DIE}",

@@ -39,7 +39,10 @@ def read(tree: Tree, found: list[str], *, val_fraction: float, seed: int) -> Dat
     first: dict[tuple[str | None, int], str] = {}
     for file in found:
         tree.use(file)
-        _read_file(tree, file, collected, {str(key): name for key, name in names.items()}, first)
+        try:
+            _read_file(tree, file, collected, {str(key): name for key, name in names.items()}, first)
+        except (OSError, csv.Error) as error:
+            collected.problems.add(file, f"cannot be read ({getattr(error, 'strerror', None) or error})")
     return collected.dataset("csv", val_fraction=val_fraction, seed=seed)
 
 
@@ -49,7 +52,11 @@ def _descriptions(tree: Tree) -> dict[Any, str]:
     for file in tree.files(".csv"):
         if "class" not in file.rpartition("/")[2].lower() or file in tree.forms.get("csv", ()):
             continue
-        rows = [row for row in csv.reader(io.StringIO(read_text(tree.full(file)))) if row]
+        try:
+            rows = [row for row in csv.reader(io.StringIO(read_text(tree.full(file)))) if row]
+        except (OSError, csv.Error):
+            # It says no names.
+            continue
         if rows and all(len(row) == 2 for row in rows):
             tree.use(file)
             for first, second in rows:

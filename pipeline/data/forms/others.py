@@ -23,7 +23,10 @@ def _read(form: str, read_file: ReadFile, tree: Tree, found: list[str], *, val_f
     tree.use(*tree.forms.get(f"{form} meta", ()))
     for file in found:
         tree.use(file)
-        read_file(tree, file, collected)
+        try:
+            read_file(tree, file, collected)
+        except OSError as error:
+            collected.problems.add(file, f"cannot be read ({error.strerror or error})")
     return collected.dataset(form, val_fraction=val_fraction, seed=seed)
 
 

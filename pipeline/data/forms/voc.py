@@ -19,7 +19,7 @@ from micro_yolo.pipeline.data.dataset import Dataset, Problems, Reader, clean_na
 from micro_yolo.pipeline.data.files import in_threads
 from micro_yolo.pipeline.data.labels import Collected, corners_of, number
 from micro_yolo.pipeline.data.splits import WORDS, is_whole, split_of, split_of_path, words_of
-from micro_yolo.pipeline.data.text import decoded, encoding_of, lines_of, read_text
+from micro_yolo.pipeline.data.text import decoded, encoding_of, lines_of, read_text, read_whole
 from micro_yolo.pipeline.data.tree import Tree, child, folder_of, is_picture, stem_of
 from micro_yolo.pipeline.data.whereabouts import AmbiguousError, Finder, key_of
 
@@ -173,8 +173,7 @@ def _read_files(tree: Tree, split: str, files: list[str], collected: Collected) 
 
 def _read(path: str) -> bytes | OSError:
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return read_whole(path)
     except OSError as error:
         return error
 

@@ -11,6 +11,7 @@ from micro_yolo.pipeline.data.forms.json_forms import Box, Picture
 from micro_yolo.pipeline.data.forms.voc import parse
 from micro_yolo.pipeline.data.labels import Collected, corners_of, number
 from micro_yolo.pipeline.data.splits import split_of, split_of_path
+from micro_yolo.pipeline.data.text import read_whole
 from micro_yolo.pipeline.data.tree import Tree, folder_of
 
 _NAN = float("nan")
@@ -21,7 +22,7 @@ def read_file(tree: Tree, file: str, collected: Collected, form: str) -> None:
     from defusedxml import DefusedXmlException
 
     try:
-        xml = parse(tree.path(file).read_bytes())
+        xml = parse(read_whole(tree.full(file)))
     except (DefusedXmlException, ParseError, OSError, ValueError, LookupError) as error:
         collected.problems.add(file, f"not XML that can be read ({' '.join(str(error).split())[:80]})")
         return

@@ -26,7 +26,7 @@ from micro_yolo.pipeline.data.forms.gather import Gathered
 from micro_yolo.pipeline.data.forms.label_lines import MOST_CLASSES, PIXELS, meaning_of
 from micro_yolo.pipeline.data.forms.places import twin_folder
 from micro_yolo.pipeline.data.splits import split_of, split_of_path, words_of
-from micro_yolo.pipeline.data.text import decoded, lines_of, read_text
+from micro_yolo.pipeline.data.text import lines_of, read_text
 from micro_yolo.pipeline.data.tree import Tree, child, folder_of, is_picture, stem_of
 from micro_yolo.pipeline.data.whereabouts import key_of, plain_path
 
@@ -177,11 +177,11 @@ def _from_yaml(tree: Tree, name: str, *, strict: bool) -> Found | None:
     path = tree.path(name)
     try:
         # All scalars as they are written: off and no are names of classes too.
-        text = decoded(path.read_bytes())
+        text = read_text(path)
         if len(text) > _LARGEST or _ALIAS.search(text):
             raise ValueError("aliases, which may stand for any amount of text" if len(text) <= _LARGEST else "too much")
         table = yaml.load(text, yaml.BaseLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
         if not strict:
             return None
         raise ValueError(f"{path}: must be YAML, got {' '.join(str(error).split())[:120]}") from None
