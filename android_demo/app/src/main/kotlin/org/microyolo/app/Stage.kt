@@ -17,7 +17,7 @@ import org.microyolo.core.Screen
 import org.microyolo.core.Size
 
 /**
- * Shows what [screen] says: a photo, boxes, figures, and a notice where a picture would be, whose button calls [onNotice].
+ * Shows what [screen] says: a photo, boxes, figures, and a notice where a picture would be, with a button for [onNotice].
  */
 class Stage(
     private val activity: Activity,
