@@ -9,7 +9,6 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from micro_yolo.model.check_json import number
 from micro_yolo.model.heads.base import BEFORE, Head, Losses, Outputs, Table
 from micro_yolo.model.heads.part import Tensor
 from micro_yolo.model.heads.yolo import Yolo
@@ -38,8 +37,6 @@ def settings_of(arch: Table, given: Mapping[str, Any] | None = None) -> Any:
     for name in given:
         if name not in known:
             raise ValueError(f"loss: unknown setting {name!r}; allowed: {', '.join(known)}")
-        if not number(given[name]):
-            raise ValueError(f"loss: {name} must be a number, got {str(given[name])[:80]!r}")
     before = {name: metadata[BEFORE] for name, metadata in known.items() if BEFORE in metadata}
     return dataclasses.replace(settings, **{**before, **given})
 
