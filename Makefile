@@ -3,7 +3,7 @@
 # make test      lint, types and all tests         make test-fast   the unit tests only
 # make test-long properties with other examples, and whether the tests notice a changed line (mutmut)
 # make android   the Android app: a signed test APK, checked (Linux on x86-64)
-# make android-test  its core on a desktop JVM: unit tests, and the detector beside pipeline.predict
+# make android-test  the app on a desktop JVM: its activity by Robolectric, its core beside pipeline.predict
 # make web       what the browser demo runs models with, by npm
 # make docs      the site made of docs/, in build/site
 # make figures   the figures of the pages, filled in from docs/figures

@@ -70,7 +70,7 @@ def values(kind: Any) -> str:
     if origin is typing.Annotated:
         return values(parts[0])
     if origin is Literal:
-        return "\\|".join(map(str, parts))
+        return f"{{{','.join(map(str, parts))}}}"
     if origin in (typing.Union, types.UnionType):
         return values(parts[0])
     if origin in (tuple, list):
