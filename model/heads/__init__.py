@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from micro_yolo.model.check_json import number
 from micro_yolo.model.heads.base import Head, Losses, Outputs, Table
 from micro_yolo.model.heads.part import Tensor
 from micro_yolo.model.heads.yolo import Yolo
@@ -28,11 +29,15 @@ def settings_of(arch: Table, given: Mapping[str, Any] | None = None) -> Any:
     Raises:
       ValueError: one that the head does not have, or a value that is none.
     """
+    if given is not None and not isinstance(given, Mapping):
+        raise ValueError(f"loss: must be settings by name, got {str(given)[:80]!r}")
     settings, changes = head_of(arch).settings, dict(given or {})
     known = [field.name for field in dataclasses.fields(settings)]
     for name in changes:
         if name not in known:
             raise ValueError(f"loss: unknown setting {name!r}; allowed: {', '.join(known)}")
+        if not number(changes[name]):
+            raise ValueError(f"loss: {name} must be a number, got {str(changes[name])[:80]!r}")
     return dataclasses.replace(settings, **changes)
 
 

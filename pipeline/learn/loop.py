@@ -10,14 +10,14 @@ import hashlib
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from micro_yolo.model.build import trained_variables
+from micro_yolo.model.build import shares_of, trained_variables
 from micro_yolo.model.heads.base import Losses, Outputs
 from micro_yolo.model.keras import keras, tf, unswept
 from micro_yolo.pipeline.data.input import Batches
@@ -96,6 +96,8 @@ class Trainer:
       strategy: of tf.distribute.
       show: told of each step and epoch.
       xla: compile the step; for one device.
+      begun: rows that began with what is known.
+      start_rate: share of the learning rate at which those learn. A checkpoint knows which they were.
 
     Raises ValueError if XLA is asked for and there are several.
     """
@@ -110,6 +112,8 @@ class Trainer:
         strategy: tf.distribute.Strategy,
         show: Show = QUIET,
         xla: bool = False,
+        begun: Collection[str] = (),
+        start_rate: float = 1.0,
     ) -> None:
         if xla and strategy.num_replicas_in_sync > 1:
             raise ValueError(
@@ -121,8 +125,9 @@ class Trainer:
         self.plain = task.model if task.plain is None else task.plain
         self.variables = trained_variables(task.model)
         task.averaged.set_weights(self.plain.get_weights())
+        shares = None if start_rate == 1 else shares_of(task.model, self.variables, begun, start_rate)
         with strategy.scope():
-            self.optimizer = make_optimizer(recipe, self.variables, batches.steps)
+            self.optimizer = make_optimizer(recipe, self.variables, batches.steps, shares)
         # Where Keras' callbacks look for the number of steps done.
         task.model.optimizer = self.optimizer
         self.callbacks = keras.callbacks.CallbackList(list(task.callbacks), model=task.model)
@@ -199,7 +204,7 @@ class Trainer:
     def best(self) -> Metrics:
         """The row of the history that scored highest."""
         rank = self.task.rank_by
-        return max((row for row in self.history if row[rank] is not None), key=lambda row: row[rank], default={})
+        return max((row for row in self.history if row.get(rank) is not None), key=lambda row: row[rank], default={})
 
     def _is_stale(self, epoch: int) -> bool:
         patience = self.recipe.patience

@@ -48,6 +48,7 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
     ],
     "search": [("micro-yolo", "search", "--help"), ("python", "-c", "import optuna, micro_yolo.pipeline.store.trials")],
     "mediapipe": [("python", "-c", "import mediapipe; print(mediapipe.__version__)")],
+    "docs": [("zensical", "--version")],
     "dev": [("ruff", "--version"), ("pytest", "--version")],
 }
 

@@ -8,6 +8,7 @@ import android.graphics.Rect
 import android.view.View
 import android.view.ViewGroup
 import android.view.WindowInsets
+import android.widget.SeekBar
 import android.widget.TextView
 import java.io.File
 import kotlin.math.max
@@ -25,27 +26,29 @@ import org.robolectric.annotation.Config
 @RunWith(AppRunner::class)
 @Config(sdk = [35])
 class ScreensTest {
+    private val bars: WindowInsets =
+        WindowInsets.Builder().setInsets(WindowInsets.Type.systemBars(), Insets.of(0, 24, 0, 24)).build()
     private val shots = System.getProperty("shots")?.let(::File)
 
-    @Test fun phone() = everything("phone", "w411dp-h891dp-port-notnight-ldltr", 1f)
+    @Test fun phone() = everything("phone", "ldltr-w411dp-h891dp-port-notnight", 1f)
 
-    @Test fun `phone, dark, right to left`() = everything("phone_dark_rtl", "w411dp-h891dp-port-night-ldrtl", 1f)
+    @Test fun `phone, dark, right to left`() = everything("phone_dark_rtl", "ldrtl-w411dp-h891dp-port-night", 1f)
 
     @Test fun `phone, sideways, dark, large`() =
-        everything("phone_land_dark_large", "w891dp-h411dp-land-night-ldltr", 1.5f)
+        everything("phone_land_dark_large", "ldltr-w891dp-h411dp-land-night", 1.5f)
 
     @Test fun `phone, sideways, large, right to left`() =
-        everything("phone_land_rtl_large", "w891dp-h411dp-land-notnight-ldrtl", 1.5f)
+        everything("phone_land_rtl_large", "ldrtl-w891dp-h411dp-land-notnight", 1.5f)
 
     @Test fun `tablet, large, right to left`() =
-        everything("tablet_rtl_large", "w800dp-h1280dp-xlarge-port-notnight-ldrtl", 1.5f)
+        everything("tablet_rtl_large", "ldrtl-w800dp-h1280dp-xlarge-port-notnight", 1.5f)
 
-    @Test fun `tablet, dark, large`() = everything("tablet_dark_large", "w800dp-h1280dp-xlarge-port-night-ldltr", 1.5f)
+    @Test fun `tablet, dark, large`() = everything("tablet_dark_large", "ldltr-w800dp-h1280dp-xlarge-port-night", 1.5f)
 
-    @Test fun `tablet, sideways`() = everything("tablet_land", "w1280dp-h800dp-xlarge-land-notnight-ldltr", 1f)
+    @Test fun `tablet, sideways`() = everything("tablet_land", "ldltr-w1280dp-h800dp-xlarge-land-notnight", 1f)
 
     @Test fun `tablet, sideways, dark, right to left`() =
-        everything("tablet_land_dark_rtl", "w1280dp-h800dp-xlarge-land-night-ldrtl", 1f)
+        everything("tablet_land_dark_rtl", "ldrtl-w1280dp-h800dp-xlarge-land-night", 1f)
 
     private fun everything(name: String, qualifiers: String, font: Float) {
         RuntimeEnvironment.setQualifiers("$qualifiers-mdpi")
@@ -58,7 +61,7 @@ class ScreensTest {
         val phone = Phone()
         state.reach(phone)
         val root = phone.activity.window.decorView
-        root.dispatchApplyWindowInsets(BARS)
+        root.dispatchApplyWindowInsets(bars)
         phone.settle()
         val drawn = draw(root)
         shots?.let { folder ->
@@ -67,7 +70,7 @@ class ScreensTest {
             file.outputStream().use { drawn.compress(Bitmap.CompressFormat.PNG, 100, it) }
         }
         val views = all(root).filter { it.isShown }
-        val found = views.filter { it.isClickable }.flatMap(::usable) +
+        val found = views.filter { it.isClickable || it is SeekBar }.flatMap(::usable) +
             contrasts(root, views.filterIsInstance<TextView>().filter { it.text.isNotEmpty() })
         phone.end()
         phone.forget()
@@ -110,7 +113,7 @@ class ScreensTest {
             val cut = (0 until layout.lineCount).any { layout.getEllipsisCount(it) > 0 } ||
                 layout.height > text.height - text.totalPaddingTop - text.totalPaddingBottom
             listOfNotNull(
-                "'${text.text}' has contrast %.2f".format(ratio).takeIf { ratio < 4.5 && text.isEnabled },
+                "'${text.text}' has contrast ${"%.2f".format(ratio)}".takeIf { ratio < 4.5 && text.isEnabled },
                 "'${text.text}' is cut off".takeIf { cut }
             )
         }
@@ -138,7 +141,5 @@ class ScreensTest {
 
     private companion object {
         const val BEST = 21.0
-        val BARS: WindowInsets =
-            WindowInsets.Builder().setInsets(WindowInsets.Type.systemBars(), Insets.of(0, 24, 0, 24)).build()
     }
 }
