@@ -1,6 +1,9 @@
-"""Damaged copies of a model through inspect, predict and benchmark: each must end in an answer or in one clear error.
+"""Damaged copies of a model through what reads models: each must end in an answer or in one clear error.
 
     python benchmarks/fuzz.py --model runs/cells/export/model_int8.tflite --mutations 1000
+    python benchmarks/fuzz.py --model runs/cells/export/model_int8.tflite --run runs/cells --mutations 200
+
+Through inspect, predict, benchmark, edge and the page's server; with --run, whose file it is, evaluate and debug too.
 
 The commands run in this process, so a crash of theirs ends it, after a line that says which copy it was. Of some kinds
 of damage the contract's hash is made anew, as a stranger's file has it. Copy N of a model is the same on every run.
@@ -10,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import io
 import itertools
 import json
@@ -27,17 +31,22 @@ import numpy as np
 
 from micro_yolo.pipeline.show import cli
 
+RUN = "run"
 PATIENCE = 20.0
+# What targets of edge need.
+_LIBRARIES = {"ethos-u55-256": "ethosu", "tflm": "tflite_micro"}
 # Longer than any command may take: its own patience, twice, and what a busy machine adds.
 TOO_LONG = 120.0
 
 
 @dataclass(frozen=True)
 class Config:
-    """Damaged copies of a model through inspect, predict and benchmark."""
+    """Damaged copies of a model through what reads models."""
 
     model: Path
     """A .tflite of ours, with its contract beside it."""
+    run: Path | None = None
+    """Its run, whose data is there: evaluate and debug look at copies too."""
     mutations: int = 1000
     """Damaged copies."""
     first: int = 0
@@ -59,6 +68,9 @@ def run(config: Config) -> Counter[str]:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         draw(folder / "picture.png")
+        (folder / "web" / "wasm").mkdir(parents=True)
+        (folder / "web" / "vision_bundle.mjs").touch()
+        raw = None if config.run is None else _own(config.run, folder / RUN)
         asked = (number for number in itertools.count(config.first) if config.kind in ("", KINDS[number % len(KINDS)]))
         for number in itertools.islice(asked, config.mutations):
             kind, damaged = mutate(data, number)
@@ -67,7 +79,9 @@ def run(config: Config) -> Counter[str]:
             shutil.copy(config.model.with_suffix(".json"), folder / "model.json")
             if kind in RENEWED:
                 renew(folder / "model.json", damaged)
-            for command, call in commands(folder).items():
+            if raw is not None:
+                _damage(folder / RUN, raw, number)
+            for command, call in commands(folder, number).items():
                 # Said before, since a crash leaves no time to say it.
                 print(f"\r{number} {kind} {command}        ", end="", file=sys.stderr, flush=True)
                 start = time.monotonic()
@@ -188,6 +202,24 @@ def renew(contract: Path, data: bytes) -> None:
     contract.write_text(json.dumps(said))
 
 
+def _own(run: Path, copy: Path) -> bytes:
+    """A copy of a run, with the files that debug compares; the int8 one."""
+    from micro_yolo.pipeline.stages import files_of
+    from micro_yolo.pipeline.store import runs
+
+    shutil.copytree(run, copy, symlinks=True)
+    stage = runs.latest_stage(copy).name
+    files = files_of(copy, stage, ("float32", "int8"), head="raw")  # type: ignore[arg-type]
+    return files[1].read_bytes()
+
+
+def _damage(run: Path, raw: bytes, number: int) -> None:
+    """Have the int8 file with grids of a run be copy `number`, with a contract that fits."""
+    (file,) = run.glob("export/**/model_int8_raw.tflite")
+    file.write_bytes(mutate(raw, number)[1])
+    renew(file.with_suffix(".json"), file.read_bytes())
+
+
 def draw(path: Path) -> None:
     """A picture to look for objects in."""
     from PIL import Image
@@ -195,19 +227,28 @@ def draw(path: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)).save(path)
 
 
-def commands(folder: Path) -> dict[str, Callable[[], Any]]:
+def commands(folder: Path, number: int = 0) -> dict[str, Callable[[], Any]]:
     """What is done with ``model.tflite``, which has a contract, and ``alone.tflite`` of a folder."""
-    from micro_yolo.pipeline import benchmark, inspect, predict
+    from micro_yolo.pipeline import benchmark, browser, debug, edge, evaluate, inspect, predict
 
     model, picture = folder / "model.tflite", folder / "picture.png"
-    return {
+    out = folder / "out"
+    found: dict[str, Callable[[], Any]] = {
         "inspect": lambda: inspect.command(inspect.Config(model, json=True, patience=PATIENCE)),
-        "predict": lambda: predict.command(predict.Config((picture,), model=model, out=folder / "out", overwrite=True)),
+        "predict": lambda: predict.command(predict.Config((picture,), model=model, out=out, overwrite=True)),
         "predict without a contract": lambda: predict.command(
-            predict.Config((picture,), model=folder / "alone.tflite", out=folder / "out", overwrite=True)
+            predict.Config((picture,), model=folder / "alone.tflite", out=out, overwrite=True)
         ),
         "benchmark": lambda: benchmark.command(benchmark.Config((model,), runs=1, memory=False, patience=PATIENCE)),
+        "server": lambda: browser.serve(browser.Config(model, port=0, web=folder / "web")).server_close(),
     }
+    targets = ["edgetpu", *(target for target, library in _LIBRARIES.items() if importlib.util.find_spec(library))]
+    target = targets[number % len(targets)]
+    found["edge"] = lambda: edge.command(edge.Config((model,), target=target, patience=PATIENCE))
+    if (folder / RUN).is_dir():
+        found["evaluate"] = lambda: evaluate.command(evaluate.Config(model=model, out=out))
+        found["debug"] = lambda: debug.command(debug.Config(run=folder / RUN, images=1, keep=(1,), overwrite=False))
+    return found
 
 
 def outcome(call: Callable[[], Any]) -> str:

@@ -102,7 +102,7 @@ def attack(base: Path, target: Path, number: int) -> tuple[str, Ended]:
         )
         labels = [path for path in files if path.suffix in _TEXTS]
         to = source.choice(labels if labels and source.random() < 0.7 else files or [target])
-        does = source.choice(_DAMAGE if to in labels else _FILES)
+        does = source.choice(DAMAGE if to in labels else _FILES)
         # What a file of this kind cannot have done to it is left out.
         if to.is_file() and does(to, source) is not False:
             done.append(f"{does.__name__.strip('_')} {to.relative_to(target)}".encode("ascii", "replace").decode())
@@ -312,7 +312,7 @@ def _picture(path: Path, source: random.Random) -> bool:
     return True
 
 
-_DAMAGE: tuple[Callable[[Path, random.Random], bool | None], ...] = (
+DAMAGE: tuple[Callable[[Path, random.Random], bool | None], ...] = (
     *(_json_value, _json_value, _json_value, _json_value, _token, _token, _token, _bytes, _cut, _encoded, _long),
     *(_bomb, _swapped, _renamed, _other_kind, _empty, _huge),
 )

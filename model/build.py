@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,6 +126,13 @@ def trained_variables(model: keras.Model) -> list[Any]:
     """The trainable variables of all layers that are not frozen; tfmot's wrappers would give theirs all the same."""
     frozen = {id(weight) for layer in model.layers if not layer.trainable for weight in layer.weights}
     return [variable for variable in model.trainable_variables if id(variable) not in frozen]
+
+
+def shares_of(model: keras.Model, variables: Sequence[Any], rows: Collection[str], share: float) -> list[float]:
+    """For each of the variables `share` if it is of one of these rows, else 1."""
+    begins = tuple(f"{row}_" for row in rows)
+    its = {id(weight) for layer in model.layers if layer.name.startswith(begins) for weight in layer.weights}
+    return [share if id(variable) in its else 1.0 for variable in variables]
 
 
 def weights_of(model: keras.Model) -> dict[str, list[np.ndarray]]:

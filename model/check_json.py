@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
+_MOST = sys.float_info.max
 Rule = Callable[[Any], bool]
 Types = dict[str, tuple[str, Rule]]
 
@@ -42,8 +43,8 @@ def whole(value: Any) -> bool:
 
 
 def number(value: Any) -> bool:
-    """A finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """A finite number that a float can hold."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_MOST <= value <= _MOST
 
 
 def flag(value: Any) -> bool:

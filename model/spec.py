@@ -31,6 +31,9 @@ __all__ = ["ACTS", "INPUT", "Anchor", "Arch", "DetectionRow", "Row", "Size"]
 
 INPUT = "input"
 ACTS = ("relu6", "relu", "leaky", "linear")
+# More than any network for small machines: what is counted, let alone made, of a larger one has no end.
+MOST = {"rows": 4096, "classes": 1 << 16, "size": 1 << 14}
+MOST_CHANNELS, MOST_KERNEL = 1 << 16, 1 << 10
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _ARCH_TYPES: Types = {
     "name": ("a string", text),
@@ -176,8 +179,8 @@ class Arch:
         """An Arch from a JSON file. ValueError names the file; a missing one is FileNotFoundError."""
         try:
             value = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-            raise ValueError(f"{path}: not JSON: {' '.join(str(error).split())}") from error
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path}: not JSON: {' '.join(str(error).split())[:160]}") from error
         try:
             return cls.from_json(value)
         except ValueError as error:
@@ -202,6 +205,9 @@ def _check(arch: Arch) -> None:
         raise ValueError(f"{arch.name}: size must be (height, width) in pixels, got {arch.size}")
     if not arch.rows:
         raise ValueError(f"{arch.name}: no rows")
+    for what, found in (("rows", len(arch.rows)), ("classes", arch.classes), ("size", max(arch.size))):
+        if found > MOST[what]:
+            raise ValueError(f"{arch.name}: {what} must be at most {MOST[what]}, got more")
     _check_names(arch)
     width, stride, op = {INPUT: 3}, {INPUT: 1}, {INPUT: INPUT}
     for row in arch.rows:
@@ -253,6 +259,9 @@ def _check_fields(row: Row, where: str) -> None:
         if field.type == "int" and (not whole(value) or value < least):
             rule = "above 0" if least else "not negative"
             raise ValueError(f"{where}: {field.name} must be a whole number, {rule}, got {value!r}")
+        most = MOST_KERNEL if field.name in ("k", "s") else MOST_CHANNELS
+        if field.type == "int" and value > most:
+            raise ValueError(f"{where}: {field.name} must be at most {most}, got more")
     for name, least in OPS[row.op].least.items() if row.op in OPS else ():
         if getattr(row, name) < least:
             raise ValueError(f"{where}: {row.op} needs {name} of at least {least}, got {getattr(row, name)}")

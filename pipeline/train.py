@@ -52,6 +52,8 @@ class Config(Options):
     """What the network begins with: auto (its start weights, if it has some), none, or a run or its weights file."""
     freeze: str | None = None
     """Row of the network down to which nothing is trained, batch norm included, or none; by default as a start asks."""
+    start_rate: float = 1.0
+    """Share of the learning rate at which rows learn that begin with what is known; the others learn at all of it."""
     val_fraction: float = 0.2
     """Share of the images held back where the data set has no validation split of its own."""
     train_images: int | None = None
@@ -62,6 +64,8 @@ class Config(Options):
         super().check()
         if not 0 < self.val_fraction < 1:
             raise ValueError(f"val_fraction: must be between 0 and 1, got {self.val_fraction}; allowed: such as 0.2")
+        if not 0 < self.start_rate <= 1:
+            raise ValueError(f"start_rate: must be above 0 and at most 1, got {self.start_rate}; allowed: such as 0.3")
         if self.train_images is not None and self.train_images < 1:
             raise ValueError(f"train_images: must be at least 1, got {self.train_images}")
 
@@ -130,9 +134,11 @@ def run(config: Config, show: Show = QUIET) -> Result:
         dataset = dataclasses.replace(dataset, splits={**dataset.splits, "train": drawn})
     images = len(dataset.splits["train"])
     config.check_batch(images)
-    if config.recipe.epochs is None:
-        config = dataclasses.replace(config, recipe=config.recipe.settled(images))
-        show.say(f"{config.recipe.epochs} epochs of {images} images; --epochs says otherwise")
+    if begun is None:
+        recipe = config.recipe.settled(images, initial.rate)
+        if config.recipe.epochs is None:
+            show.say(f"{recipe.epochs} epochs of {images} images; --epochs says otherwise")
+        config = dataclasses.replace(config, recipe=recipe)
     arch = arch.with_classes(len(dataset.names))
     if config.anchors == "fit" and begun is None:
         arch = _fit_anchors(arch, dataset, config, show)
@@ -193,11 +199,11 @@ def _train(config: Config, session: Session, stage: Path, initial: Initial) -> O
 
     with session.scope():
         model = build(session.arch)
-        initial.begin(model, session)
+        begun = initial.begin(model, session)
     averaged = build(session.arch)
     task = Task(model, averaged, session.losses, session.measure(averaged))
     freeze = None if config.freeze == NONE else config.freeze
-    outcome = session.train(task, config.recipe, stage, freeze=freeze)
+    outcome = session.train(task, config.recipe, stage, freeze=freeze, begun=begun, start_rate=config.start_rate)
     worker, workers = devices.cluster()
     if workers > 1:
         session.show.say(f"machine {worker} of {workers}: weights {weights_digest(averaged)}")

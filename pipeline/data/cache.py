@@ -25,6 +25,7 @@ from PIL import features
 
 from micro_yolo.pipeline.data.dataset import Split
 from micro_yolo.pipeline.data.files import Files
+from micro_yolo.tflite.typed import parse as parse_json
 
 # Counted up when the pixels made of a picture become others.
 _VERSION = 1
@@ -147,7 +148,7 @@ def _make(folder: Path, contents: dict[str, Any]) -> None:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
     try:
-        found = json.loads((folder / _CONTENTS).read_text(encoding="utf-8"))
+        found = parse_json((folder / _CONTENTS).read_bytes())
     except (ValueError, OSError):
         found = None
     if found != contents:

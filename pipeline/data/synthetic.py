@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from micro_yolo.pipeline.data.forms.choice import SYNTHETIC_RECIPE
+from micro_yolo.tflite.typed import parse as parse_json
 
 VERSION = 3
 _JPEG_QUALITY = 92
@@ -85,7 +86,7 @@ def _is_made(root: Path, recipe: dict[str, Any]) -> bool:
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     try:
-        if json.loads((root / SYNTHETIC_RECIPE).read_text(encoding="utf-8")) == recipe:
+        if parse_json((root / SYNTHETIC_RECIPE).read_bytes()) == recipe:
             return True
     except (OSError, ValueError):
         pass

@@ -10,14 +10,15 @@ import hashlib
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from micro_yolo.model.build import trained_variables
+from micro_yolo.model.build import shares_of, trained_variables
+from micro_yolo.model.hdf5 import save
 from micro_yolo.model.heads.base import Losses, Outputs
 from micro_yolo.model.keras import keras, tf, unswept
 from micro_yolo.pipeline.data.input import Batches
@@ -96,6 +97,8 @@ class Trainer:
       strategy: of tf.distribute.
       show: told of each step and epoch.
       xla: compile the step; for one device.
+      begun: rows that began with what is known.
+      start_rate: share of the learning rate at which those learn. A checkpoint knows which they were.
 
     Raises ValueError if XLA is asked for and there are several.
     """
@@ -110,6 +113,8 @@ class Trainer:
         strategy: tf.distribute.Strategy,
         show: Show = QUIET,
         xla: bool = False,
+        begun: Collection[str] = (),
+        start_rate: float = 1.0,
     ) -> None:
         if xla and strategy.num_replicas_in_sync > 1:
             raise ValueError(
@@ -121,8 +126,9 @@ class Trainer:
         self.plain = task.model if task.plain is None else task.plain
         self.variables = trained_variables(task.model)
         task.averaged.set_weights(self.plain.get_weights())
+        shares = None if start_rate == 1 else shares_of(task.model, self.variables, begun, start_rate)
         with strategy.scope():
-            self.optimizer = make_optimizer(recipe, self.variables, batches.steps)
+            self.optimizer = make_optimizer(recipe, self.variables, batches.steps, shares)
         # Where Keras' callbacks look for the number of steps done.
         task.model.optimizer = self.optimizer
         self.callbacks = keras.callbacks.CallbackList(list(task.callbacks), model=task.model)
@@ -199,7 +205,7 @@ class Trainer:
     def best(self) -> Metrics:
         """The row of the history that scored highest."""
         rank = self.task.rank_by
-        return max((row for row in self.history if row[rank] is not None), key=lambda row: row[rank], default={})
+        return max((row for row in self.history if row.get(rank) is not None), key=lambda row: row[rank], default={})
 
     def _is_stale(self, epoch: int) -> bool:
         patience = self.recipe.patience
@@ -312,7 +318,7 @@ class Trainer:
         best = self.best()
         if not best or metrics[self.task.rank_by] > best[self.task.rank_by]:
             with runs.writing(self.directory / runs.WEIGHTS) as beside:
-                self.task.averaged.save_weights(str(beside))
+                save(self.task.averaged, beside)
 
     def _check_space(self) -> None:
         # Asked for beforehand, as HDF5 ends in a wall of text when the disk is full. Weights, and a checkpoint of two
@@ -335,13 +341,19 @@ class Trainer:
         self.history.append(row)
         if self.is_chief:
             history.write(self.directory / runs.HISTORY, self.history)
+            self._log(row, writer)
+        self.epoch.assign(row["epoch"])
+        self._save_checkpoint()
+
+    def _log(self, row: dict[str, Any], writer: tf.summary.SummaryWriter) -> None:
+        try:
             with writer.as_default(step=row["epoch"]):
                 for name, value in row.items():
                     if value is not None and name not in ("epoch", "images"):
                         tf.summary.scalar(name, value)
             writer.flush()
-        self.epoch.assign(row["epoch"])
-        self._save_checkpoint()
+        except tf.errors.OpError as error:
+            raise _full(self.directory, " ".join(error.message.split())[-120:]) from None
 
 
 def _fetched(steps: Sequence[dict[str, tf.Tensor]]) -> list[dict[str, float]]:

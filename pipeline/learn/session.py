@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,7 +146,15 @@ class Session:
         return measured
 
     def train(
-        self, task: Task, recipe: Recipe, directory: Path, *, seed: int = 0, freeze: str | None = None
+        self,
+        task: Task,
+        recipe: Recipe,
+        directory: Path,
+        *,
+        seed: int = 0,
+        freeze: str | None = None,
+        begun: Collection[str] = (),
+        start_rate: float = 1.0,
     ) -> Outcome:
         """Train as `pipeline.learn.loop.Trainer` does.
 
@@ -156,6 +164,8 @@ class Session:
           directory: where checkpoint, history and best weights go; a checkpoint that is there is continued.
           seed: added to the session's, so that each training sees its own order and changes.
           freeze: the rows down to this one stay as they are, see `model.build.freeze`.
+          begun: rows that began with what is known.
+          start_rate: share of the learning rate at which those learn.
 
         Raises:
           DivergedError: the loss is no longer a number.
@@ -173,7 +183,15 @@ class Session:
         self.share(directory, "checkpoint", runs.HISTORY)
         peers.level(self.strategy, task.model)
         trainer = Trainer(
-            task, recipe, batches, directory, strategy=self.strategy, show=self.show, xla=self._options.xla
+            task,
+            recipe,
+            batches,
+            directory,
+            strategy=self.strategy,
+            show=self.show,
+            xla=self._options.xla,
+            begun=begun,
+            start_rate=start_rate,
         )
         outcome = trainer.train()
         if devices.cluster()[1] == 1:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from micro_yolo.model.printable import typed
 from micro_yolo.pipeline.store import runs
+from micro_yolo.tflite.image import RULES
+from micro_yolo.tflite.typed import read as read_typed
 
 if TYPE_CHECKING:
     from micro_yolo.model.spec import Arch
@@ -181,23 +183,49 @@ def find(run: Path | None = None, from_stage: From | None = None, *, before: Fro
         raise ValueError(
             f"{where}: must name the {arch.classes} classes of {runs.ARCH} and the settings, got {names!r:.80}"
         )
-    data = stage.config.get("data")
     # A training's settings say how its data was read; later stages have settings of their own and repeat it as facts.
-    facts = {"split_seed": settings.get("seed", 0), **settings, **stage.config}
+    facts = {"split_seed": settings.get("seed", 0), "resize": "stretch", **settings, **stage.config}
+    said, data = read_typed(_Facts, facts, str(where)), stage.config.get("data")
+    # Not as a text that can be printed: a path need not be one.
+    if data is not None and not isinstance(data, str):
+        raise ValueError(f"{where}.data: must be a string, got {data!r:.80}")
+    if said.resize not in RULES:
+        raise ValueError(f"{where}.resize: unknown, got {said.resize[:80]!r}; allowed: {', '.join(RULES)}")
+    if not 0 < said.val_fraction < 1:
+        raise ValueError(f"{where}.val_fraction: must be between 0 and 1, got {said.val_fraction}")
     return Trained(
         run=directory,
         stage=path,
         arch=arch,
         labels=tuple(str(name) for name in names),
-        resize=str(facts.get("resize", "stretch")),
+        resize=said.resize,
         data=Path(data) if data else None,
-        val_fraction=float(facts.get("val_fraction", 0.2)),
-        seed=int(facts["split_seed"]),
+        val_fraction=said.val_fraction,
+        seed=said.split_seed,
         quantization=_quantization(path, stage.config),
         loss=stage.config.get("loss", runs.UNSAID_LOSS),
         start=_start(where, stage.config.get("start")),
         content=_content(where, stage.config.get("content")),
     )
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What a config.json says of the images of a split."""
+
+    images: int
+    boxes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What a config.json says of the data, which may be anybody's."""
+
+    resize: str
+    split_seed: int
+    val_fraction: float = 0.2
+    content: dict[str, _Held] | None = None
 
 
 def _start(where: Path, found: Any) -> dict[str, str] | None:

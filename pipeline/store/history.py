@@ -23,7 +23,10 @@ def read(path: Path) -> list[Row]:
         return []
     try:
         with open(path, newline="") as file:
-            return [{name: _number(name, text) for name, text in row.items()} for row in csv.DictReader(file)]
+            rows = [{name: _number(name, text) for name, text in row.items()} for row in csv.DictReader(file)]
+            if any("epoch" not in row or row["epoch"] is None for row in rows):
+                raise ValueError("no epoch")
+            return rows
     except (ValueError, TypeError, csv.Error) as error:
         raise ValueError(f"{path}: must be numbers, got {error}") from None
 

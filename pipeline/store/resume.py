@@ -92,9 +92,13 @@ def _build(kind: Any, value: Any) -> Any:
         return value
     if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
         return _build(next(each for each in typing.get_args(kind) if each is not type(None)), value)
-    if kind is Path:
-        return Path(value)
-    return tuple(value) if typing.get_origin(kind) is tuple else value
+    if typing.get_origin(kind) is tuple:
+        return tuple(_build(typing.get_args(kind)[0], item) for item in value)
+    wanted = {Path: str, float: (float, int)}.get(kind, kind)
+    plain = kind in (bool, int, float, str, Path)
+    if plain and (not isinstance(value, wanted) or (kind is not bool and isinstance(value, bool))):
+        raise TypeError(f"{value!r:.80} where a {kind.__name__} was")
+    return Path(value) if kind is Path else value
 
 
 def _default(option: dataclasses.Field[Any]) -> Any:

@@ -25,6 +25,7 @@ from typing import Any
 
 from micro_yolo.model.printable import typed
 from micro_yolo.pipeline.store import killed
+from micro_yolo.tflite.typed import parse as parse_json
 
 RUNS = Path("runs")
 STAGES = ("train", "prune", "qat")
@@ -73,9 +74,12 @@ def writing(path: Path) -> Iterator[Path]:
         with open(beside, "rb") as file:
             os.fsync(file.fileno())
         os.replace(beside, path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
+        # A write that finds no room does not say of which file.
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = str(path)
         raise
 
 
@@ -133,11 +137,11 @@ def plain(value: Any) -> Any:
 def read_json(path: Path) -> Any:
     """The JSON in `path`. Raises FileNotFoundError, or ValueError naming the file and the line that is not JSON."""
     try:
-        return json.loads(Path(path).read_bytes())
+        return parse_json(Path(path).read_bytes())
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: must be JSON, got {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def sha256(path: Path) -> str:

@@ -12,7 +12,9 @@ from micro_yolo.pipeline.learn.options import Options, parse_size
 SHARED = {
     "run", "data", "batch", "recipe", "augment", "balance", "cache_gib", "cache", "xla", "seed", "resume", "overwrite",
 }  # fmt: skip
-TRAIN = {"arch", "size", "anchors", "resize", "precision", "init", "freeze", "val_fraction", "train_images"}
+TRAIN = {
+    "arch", "size", "anchors", "resize", "precision", "init", "freeze", "start_rate", "val_fraction", "train_images",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ object Allocations {
     }
 }
 
-/** Writes the jar [from] to [to] with a call of [Allocations.made] before all that makes an object. */
+/** Writes the jar [from] to [to] with a call of [Allocations.made] beside all that makes an object. */
 fun countAllocations(from: File, to: File) {
     JarFile(from).use { jar ->
         JarOutputStream(to.outputStream()).use { out ->
@@ -93,8 +93,9 @@ private class CountedMethod(private val where: String, next: MethodVisitor?) : M
     }
 
     override fun visitTypeInsn(opcode: Int, type: String) {
-        if (opcode == Opcodes.NEW || opcode == Opcodes.ANEWARRAY) count(type.substringAfterLast('/'))
         super.visitTypeInsn(opcode, type)
+        // Behind it, for where a NEW stands is written down elsewhere too.
+        if (opcode == Opcodes.NEW || opcode == Opcodes.ANEWARRAY) count(type.substringAfterLast('/'))
     }
 
     override fun visitIntInsn(opcode: Int, operand: Int) {

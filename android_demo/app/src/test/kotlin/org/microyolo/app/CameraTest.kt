@@ -82,7 +82,6 @@ class CameraTest {
         open(scene, false, 90, 90)
         see(scene, 90)
         rotate(Surface.ROTATION_180)
-        ReflectionHelpers.getField<Viewfinder>(phone.activity, "viewfinder").onDisplayChanged(0)
         phone.settle()
         assertEquals("what lay elsewhere", phone.app.getString(R.string.no_objects), phone.objects)
         see(scene, 270)
@@ -90,7 +89,6 @@ class CameraTest {
         phone.end()
     }
 
-    @Suppress("DEPRECATION")
     private fun rotate(rotation: Int) = shadowOf(ShadowDisplay.getDefaultDisplay()).setRotation(rotation)
 
     @Test

@@ -3,7 +3,7 @@ package org.microyolo.app
 import android.Manifest
 import android.content.Context
 import android.content.Intent
-import android.content.pm.PackageManager
+import android.content.res.Configuration
 import android.graphics.ImageFormat
 import android.graphics.SurfaceTexture
 import android.hardware.camera2.CameraCharacteristics
@@ -103,8 +103,11 @@ class Phone {
 
     /** As a new activity of the same task, with what [qualifiers] say. */
     fun turn(qualifiers: String) {
+        val resources = app.resources
+        val before = Configuration(resources.configuration)
         RuntimeEnvironment.setQualifiers(qualifiers)
-        controller!!.configurationChange()
+        val now = resources.configuration
+        controller!!.configurationChange(now, resources.displayMetrics, before.diff(now)).visible()
         settle()
         surface()
     }
@@ -126,8 +129,9 @@ class Phone {
     /** The user chooses what is at [uri]. */
     fun choose(uri: Uri) {
         click(R.id.photo_button)
-        val asked = shadowOf(activity).nextStartedActivityForResult
-        assertEquals(Intent.ACTION_OPEN_DOCUMENT, asked.intent.action)
+        // Permissions are asked for in the same way.
+        val started = generateSequence { shadowOf(activity).nextStartedActivityForResult }
+        val asked = started.first { it.intent.action == Intent.ACTION_OPEN_DOCUMENT }
         shadowOf(activity).receiveResult(asked.intent, android.app.Activity.RESULT_OK, Intent().setData(uri))
         settle()
     }

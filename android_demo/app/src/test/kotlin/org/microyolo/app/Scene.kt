@@ -32,7 +32,7 @@ class Scene private constructor(case: JSONObject) {
     val frame = things(case.getJSONArray("frame"))
     private val picture = folder.resolve("$name.png")
 
-    val bitmap: Bitmap get() = BitmapFactory.decodeFile(picture.path)
+    val bitmap: Bitmap get() = picture.readBytes().let { BitmapFactory.decodeByteArray(it, 0, it.size) }
 
     /** Where the gallery of the [phone] has it. */
     fun uri(phone: Phone) = Uri.parse("content://gallery/$name").also { uri ->

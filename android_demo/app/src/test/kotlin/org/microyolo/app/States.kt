@@ -63,7 +63,6 @@ private fun Phone.look(scene: Scene, front: Boolean, fill: Boolean) {
     settings.front = front
     grant()
     val sensor = if (front) 270 else 90
-    @Suppress("DEPRECATION")
     val display = ShadowDisplay.getDefaultDisplay().rotation * 90
     val upright = Math.floorMod(if (front) sensor + display else sensor - display, 360)
     val (width, height) = scene.size(upright)

@@ -11,6 +11,11 @@ interface ModelRuntime : AutoCloseable {
     fun run(input: ByteBuffer, results: List<ByteBuffer>)
 }
 
+/** Says nanoseconds since some moment. A function type would make an object of each. */
+fun interface Clock {
+    fun nanos(): Long
+}
+
 /** Milliseconds that the steps of one picture took. */
 data class Times(var preprocess: Double = 0.0, var inference: Double = 0.0, var decode: Double = 0.0) {
     val total get() = preprocess + inference + decode
@@ -38,7 +43,7 @@ class Found {
 class Detector(
     val model: ModelFile,
     private val runtime: ModelRuntime,
-    private val nanoTime: () -> Long = System::nanoTime
+    private val clock: Clock = Clock(System::nanoTime)
 ) : AutoCloseable {
     private val contract = model.contract
     private val resizer = contract.input.let { Resizer(it.width, it.height, it.resize, it.fill) }
@@ -79,17 +84,17 @@ class Detector(
         iouThreshold: Float = contract.nms.iouThreshold
     ): Found {
         check(!closed) { "${model.path}: the detector is closed" }
-        val start = nanoTime()
+        val start = clock.nanos()
         val (fit, pixels) = resizer.resize(image)
         writer.write(pixels, input)
-        val ready = nanoTime()
+        val ready = clock.nanos()
         runtime.run(input, results)
-        val ran = nanoTime()
+        val ran = clock.nanos()
         for (i in readers.indices) readers[i].read(results[places[i]])
         val objects = decoder.decode(values, scoreThreshold, iouThreshold)
         checkClasses(objects)
         fit.boxesToImage(objects.boxes)
-        val done = nanoTime()
+        val done = clock.nanos()
         found.detections = objects
         found.times.set((ready - start) / 1e6, (ran - ready) / 1e6, (done - ran) / 1e6)
         return found
