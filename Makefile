@@ -1,9 +1,10 @@
 # make setup     .venv with everything in it, from requirements.lock
 # make demo      what python -m pipeline.demo does: synthetic data -> train -> ... -> int8 .tflite -> a picture with boxes
 # make test      lint, types and all tests         make test-fast   the unit tests only
-# make test-long properties with other examples, and whether the tests notice a changed line (mutmut)
+# make test-long properties with other examples, attacks, and whether the tests notice a changed line (mutmut)
 # make android   the Android app: a signed test APK, checked (Linux on x86-64)
 # make android-test  the app on a desktop JVM: its activity by Robolectric, its core beside pipeline.predict
+# make android-shots its screenshots, and the gallery of docs/app.md from them
 # make web       what the browser demo runs models with, by npm
 # make docs      the site made of docs/, in build/site
 # make figures   the figures of the pages, filled in from docs/figures
@@ -20,7 +21,7 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reor
 CODE := micro_yolo/*.py micro_yolo/command model pipeline tflite tests benchmarks android_demo/verify
 
 WEB := pipeline/web
-.PHONY: setup demo docs figures test test-fast test-long web android android-test dist lint lock clean
+.PHONY: setup demo docs figures test test-fast test-long web android android-test android-shots dist lint lock clean
 
 setup: $(VENV)/.ready
 
@@ -40,8 +41,11 @@ test: lint
 
 # Another seed every time; the header of the tests says which, and SEED=... brings its examples back.
 SEED ?= $(shell date +%s)
+# How long the attacks go on; as long as you like.
+MINUTES ?= 10
 test-long: setup
 	MICRO_YOLO_EXAMPLES=long $(PYTEST) -m hypothesis --hypothesis-seed=$(SEED) tests
+	$(BIN)/python benchmarks/attacks.py --minutes $(MINUTES) --seed $(SEED)
 	rm -rf mutants
 	$(BIN)/mutmut run --max-children $(JOBS)
 	$(BIN)/python tests/mutation/survivors.py
@@ -59,6 +63,9 @@ android: setup
 
 android-test: setup
 	$(BIN)/python -m android_demo.verify test
+
+android-shots: setup
+	$(BIN)/python -m android_demo.verify shots
 
 # EXTRAS="train heic" tries these alone. twine is used nowhere else, so that it comes and goes with uvx.
 EXTRAS ?=

@@ -36,6 +36,7 @@ android {
             all {
                 // Photographs and what Python finds in them; `make android-test` writes them.
                 it.systemProperty("phone", rootDir.resolve("../build/android/jvm/phone").path)
+                it.systemProperty("robolectric.createActivityContexts", "true")
                 it.maxHeapSize = "2g"
             }
         }

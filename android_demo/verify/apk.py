@@ -28,7 +28,8 @@ def build(out: Path) -> Path:
     compile_app(out)
     step("core and app compiled", start)
     start = time.perf_counter()
-    _shrink(out, *jars(versions.NEWEST), [*jars("kotlin-stdlib-2", "annotations"), *libraries()])
+    (android,) = jars(versions.NEWEST)
+    _shrink(out, android, [*jars("kotlin-stdlib-2", "annotations"), *libraries()])
     step("shrunk by R8", start)
     apk = out / "app.apk"
     _pack(out)

@@ -51,21 +51,21 @@ def shots(out: Path) -> list[Path]:
 
 def sheet(pictures: list[Path], width: int, columns: int, target: Path) -> Path:
     """The pictures in rows, each scaled to `width` pixels or, if it is wider than high, to the height of two."""
-    rows = []
+    rows: list[list[Image.Image]] = []
     for first in range(0, len(pictures), columns):
-        scaled = []
+        scaled: list[Image.Image] = []
         for file in pictures[first : first + columns]:
             with Image.open(file) as picture:
                 picture.thumbnail((width, 2 * width))
                 scaled.append(picture.convert("RGB"))
         rows.append(scaled)
     gap = 12
-    heights = [max(picture.height for picture in row) + gap for row in rows]
+    heights = [max(shown.height for shown in row) + gap for row in rows]
     board = Image.new("RGB", (columns * (width + gap) + gap, sum(heights) + gap), (128, 128, 128))
     top = gap
     for row, height in zip(rows, heights, strict=True):
-        for column, picture in enumerate(row):
-            board.paste(picture, (gap + column * (width + gap), top))
+        for column, shown in enumerate(row):
+            board.paste(shown, (gap + column * (width + gap), top))
         top += height
     board.save(target, quality=80, optimize=True)
     return target
@@ -100,6 +100,8 @@ def junit(out: Path, classpath: str, *names: str, options: tuple[str, ...] = ())
     """Run test classes; how many tests passed. ValueError, with JUnit's words, if one failed or none ran."""
     printed = java(
         "-Drobolectric.offline=true",
+        # An activity has resources of its own, as on a device.
+        "-Drobolectric.createActivityContexts=true",
         f"-Drobolectric.dependency.dir={tools.ROBOLECTRIC}",
         f"-Dphone={out / 'phone'}",
         "-Dcounted=true",

@@ -161,9 +161,7 @@ def fetch() -> None:
             continue
         download(shelf)
         if different := _different(shelf):
-            raise ValueError(
-                f"verify: {', '.join(different)} in {shelf.folder} not as in {shelf.lock.name}; not used"
-            )
+            raise ValueError(f"verify: {', '.join(different)} in {shelf.folder} not as in {shelf.lock.name}; not used")
     _aars()
     _r8()
     step("tools are there", start)

@@ -72,11 +72,15 @@ class Controls(
         val text = activity.getString(R.string.threshold, threshold)
         // Only what is new, since TalkBack says whatever is set.
         if (text == thresholdText.text.toString()) return
+        thresholdBar.isEnabled = true
         thresholdBar.progress = threshold
         thresholdText.text = text
     }
 
     private fun threshold() {
+        // Until there is a model whose objects it chooses from.
+        thresholdBar.isEnabled = false
+        thresholdText.text = activity.getString(R.string.score_unknown)
         thresholdBar.setOnSeekBarChangeListener(
             object : SeekBar.OnSeekBarChangeListener {
                 override fun onProgressChanged(bar: SeekBar?, progress: Int, fromUser: Boolean) {

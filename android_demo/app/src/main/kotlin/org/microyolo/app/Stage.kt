@@ -17,7 +17,7 @@ import org.microyolo.core.Screen
 import org.microyolo.core.Size
 
 /**
- * Shows what [screen] says: a photo, boxes, figures, and a notice where a picture would be, whose button calls [onNotice].
+ * Shows what [screen] says: a photo, boxes, figures, and a notice where a picture would be, with a button for [onNotice].
  */
 class Stage(
     private val activity: Activity,
@@ -45,11 +45,7 @@ class Stage(
     private fun layOutAroundBars() {
         // Only the landscape layout has something around the panel.
         val panel = activity.findViewById<View?>(R.id.bars) ?: activity.findViewById(R.id.panel)
-        val space = statistics.paddingLeft
         val landscape = activity.resources.configuration.orientation == Configuration.ORIENTATION_LANDSCAPE
-        activity.findViewById<View>(R.id.stage).onCovered {
-            statistics.setPadding(space + it.left, space + it.top, space + if (landscape) 0 else it.right, space)
-        }
         panel.onCovered {
             panel.setPadding(if (landscape) 0 else it.left, if (landscape) it.top else 0, it.right, it.bottom)
         }
@@ -114,16 +110,17 @@ class Stage(
 
     private fun describe(outcome: Outcome): String {
         val times = outcome.times
-        val (threads, mebibytes) = outcome.threads to outcome.modelBytes / 1048576.0
+        val (threads, rate) = outcome.threads to outcome.framesPerSecond
         return activity.getString(
             R.string.statistics,
-            outcome.framesPerSecond,
+            // Of one picture there is none.
+            if (rate > 0) activity.getString(R.string.rate, rate) else "",
+            times.total,
             times.preprocess,
             times.inference,
             times.decode,
-            times.total,
             outcome.modelName,
-            mebibytes,
+            outcome.modelBytes / 1048576.0,
             if (threads == null) "GPU" else activity.resources.getQuantityString(R.plurals.cpu, threads, threads)
         )
     }

@@ -26,7 +26,8 @@ class ControlsTest {
     }
 
     private fun shows(count: Int) = phone.until("$count objects") {
-        phone.objects.run { if (count == 0) this == phone.app.getString(R.string.no_objects) else startsWith("$count object") }
+        val none = phone.app.getString(R.string.no_objects)
+        if (count == 0) phone.objects == none else phone.objects.startsWith("$count object")
     }
 
     private fun choose(id: Int, position: Int) {
