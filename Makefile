@@ -3,8 +3,11 @@
 # make test      lint, types and all tests         make test-fast   the unit tests only
 # make test-long properties with other examples, attacks, and whether the tests notice a changed line (mutmut)
 # make android   the Android app: a signed test APK, checked (Linux on x86-64)
-# make android-test  its core on a desktop JVM: unit tests, and the detector beside pipeline.predict
+# make android-test  the app on a desktop JVM: its activity by Robolectric, its core beside pipeline.predict
 # make web       what the browser demo runs models with, by npm
+# make docs      the site made of docs/, in build/site
+# make figures   the figures of the pages, filled in from docs/figures
+# make dist      source archive and wheel in dist/, looked into; each extra installed and started by itself
 # make lint      ruff, its formatter, mypy and who may import whom     make lock   resolve requirements.lock anew
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
@@ -17,7 +20,7 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reor
 CODE := micro_yolo/*.py micro_yolo/command model pipeline tflite tests benchmarks android_demo/verify
 
 WEB := pipeline/web
-.PHONY: setup demo test test-fast test-long web android android-test lint lock clean
+.PHONY: setup demo docs figures test test-fast test-long web android android-test dist lint lock clean
 
 setup: $(VENV)/.ready
 
@@ -60,6 +63,15 @@ android: setup
 android-test: setup
 	$(BIN)/python -m android_demo.verify test
 
+# EXTRAS="train heic" tries these alone. twine is used nowhere else, so that it comes and goes with uvx.
+EXTRAS ?=
+dist: setup
+	rm -rf dist
+	$(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python --out-dir dist
+	$(BIN)/uvx --quiet twine@7.0.0 check --strict dist/*.whl dist/*.tar.gz
+	$(BIN)/python tests/dist/archives.py dist
+	$(BIN)/python tests/dist/installs.py dist $(EXTRAS)
+
 lint: setup
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
@@ -70,6 +82,12 @@ lint: setup
 lock: setup
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --extra mediapipe --generate-hashes \
 		--no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+
+docs: setup
+	$(BIN)/zensical build --clean --strict
+
+figures: setup
+	$(BIN)/python benchmarks/figures.py fill
 
 clean:
 	rm -rf build dist mutants *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

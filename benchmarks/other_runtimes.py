@@ -34,7 +34,7 @@ class Config:
     split: str = "val"
     """Which of them."""
     browser: bool = False
-    """Also the page of pipeline.demo in headless Chromium."""
+    """Also the page of pipeline.browser in headless Chromium."""
 
 
 def run(config: Config) -> None:

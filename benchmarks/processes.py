@@ -3,8 +3,9 @@
     python benchmarks/processes.py --data PATH --arch micro_yolo --size 160
 
 Each process has one core and one thread and trains the same number of images a step, so that two take a batch twice as
-large. The three take turns. Two apart share only the memory; what two together lose against them is the exchange of
-gradients over loopback. Epochs count from the second on, without the evaluation.
+large. The three take turns, in another order each round, and a ratio is of sides of the same round: what else the
+machine does meets all three. Two apart share only the memory; what two together lose against them is the exchange of
+gradients over loopback. Epochs count from the second on, without the evaluation. For a machine with nothing else to do.
 """
 
 from __future__ import annotations
@@ -23,6 +24,14 @@ from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.store import history, runs
 
 ROOT = Path(__file__).resolve().parents[1]
+ONE, APART, TOGETHER = "one", "two apart", "two together"
+# Processes, and whether they train together.
+SIDES = {ONE: (1, False), APART: (2, False), TOGETHER: (2, True)}
+RATIOS = {
+    "two together, of twice one": (TOGETHER, ONE, 2),
+    "two together, of two apart": (TOGETHER, APART, 1),
+    "two apart, of twice one": (APART, ONE, 2),
+}
 
 
 @dataclass(frozen=True)
@@ -37,27 +46,41 @@ class Config:
     """Input size, pixels."""
     batch: int = 8
     """Images a step and process."""
-    epochs: int = 3
+    train_images: int | None = None
+    """So many of the images; by default all."""
+    epochs: int = 4
     """Of each training; the first is not counted."""
-    rounds: int = 2
+    rounds: int = 5
     """How often each side runs."""
 
 
 def run(config: Config) -> None:
-    """Measure and print. Raises OSError where there is a single core or a training fails."""
+    """Measure and print. Raises ValueError for counts too small, OSError for a single core or a training that fails."""
+    for name, least in (("epochs", 2), ("rounds", 1)):
+        if getattr(config, name) < least:
+            raise ValueError(f"{name}: must be at least {least}, got {getattr(config, name)}")
     cores = sorted(os.sched_getaffinity(0))[:2]
     if len(cores) < 2:
         raise OSError("processes: needs two cores, got one")
-    sides = {"one": (1, False), "two apart": (2, False), "two together": (2, True)}
-    seen: dict[str, list[float]] = {name: [] for name in sides}
+    rounds: list[dict[str, float]] = []
+    names = list(SIDES)
     for number in range(config.rounds):
-        for name, (count, together) in sides.items():
+        seen = {}
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            count, together = SIDES[name]
             with tempfile.TemporaryDirectory() as folder:
-                seen[name].append(_trained(config, Path(folder), cores[:count], together=together))
-            print(f"round {number + 1}: {name} {seen[name][-1]:.2f} images/s", flush=True)
-    one, apart, both = (statistics.median(seen[name]) for name in sides)
-    print(f"one {one:.2f}, two apart {apart:.2f}, two together {both:.2f} images/s")
-    print(f"efficiency: {both / one / 2:.2f} of twice one, {both / apart:.2f} of two apart")
+                seen[name] = _trained(config, Path(folder), cores[:count], together=together)
+        rounds.append(seen)
+        print(f"round {number + 1}: {', '.join(f'{name} {seen[name]:.2f}' for name in names)} images/s", flush=True)
+    for name in names:
+        print(f"{name}: {_spread([seen[name] for seen in rounds])} images/s")
+    for words, (above, below, times) in RATIOS.items():
+        print(f"{words}: {_spread([seen[above] / seen[below] / times for seen in rounds])}")
+
+
+def _spread(values: list[float]) -> str:
+    """The median, and the ends."""
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def _trained(config: Config, folder: Path, cores: list[int], *, together: bool) -> float:
@@ -86,6 +109,8 @@ def _trained(config: Config, folder: Path, cores: list[int], *, together: bool) 
 def _command(config: Config, run: Path, batch: int) -> list[str]:
     options = ["--arch", config.arch, "--size", config.size, "--batch", str(batch)]
     length = ["--epochs", str(config.epochs), "--evaluate-every", str(config.epochs)]
+    if config.train_images is not None:
+        length += ["--train-images", str(config.train_images)]
     return [sys.executable, "-m", "pipeline.train", "--data", str(config.data), "--run", str(run), *options, *length]
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from micro_yolo.model.heads import HEADS
-from micro_yolo.model.keras import keras
+from micro_yolo.model.keras import keras, unswept
 from micro_yolo.model.layers import Tensor, put_together
 from micro_yolo.model.ops import block_of
 from micro_yolo.model.spec import INPUT, Arch
@@ -49,6 +49,7 @@ class Network(keras.Model):
         return Network(made.input, made.outputs, self.layout, made.name)
 
 
+@unswept()
 def build(arch: Arch, *, deploy: bool = False, pixels: keras.layers.Layer | None = None) -> Network:
     """The Keras model of a table, with fresh weights.
 
@@ -125,6 +126,13 @@ def trained_variables(model: keras.Model) -> list[Any]:
     """The trainable variables of all layers that are not frozen; tfmot's wrappers would give theirs all the same."""
     frozen = {id(weight) for layer in model.layers if not layer.trainable for weight in layer.weights}
     return [variable for variable in model.trainable_variables if id(variable) not in frozen]
+
+
+def shares_of(model: keras.Model, variables: Sequence[Any], rows: Collection[str], share: float) -> list[float]:
+    """For each of the variables `share` if it is of one of these rows, else 1."""
+    begins = tuple(f"{row}_" for row in rows)
+    its = {id(weight) for layer in model.layers if layer.name.startswith(begins) for weight in layer.weights}
+    return [share if id(variable) in its else 1.0 for variable in variables]
 
 
 def weights_of(model: keras.Model) -> dict[str, list[np.ndarray]]:

@@ -182,7 +182,8 @@ def cut(arch: Arch, weights: Weights, keep: Keep) -> tuple[Arch, dict[str, list[
     for axis in found.axes:
         arrays = smaller[axis.layer]
         arrays[axis.weight] = np.take(arrays[axis.weight], left(axis.channels), axis=axis.axis)
-    return arch.replace(rows=tuple(rows)), smaller
+    # Start weights fit whole rows.
+    return arch.replace(rows=tuple(rows), start="" if len(dropped) else arch.start), smaller
 
 
 def _dropped(arch: Arch, found: Channels, unit: str, kept: Sequence[int]) -> np.ndarray:

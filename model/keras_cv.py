@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from micro_yolo.model.keras import quiet
+from micro_yolo.model.keras import quiet, unswept
 
-with quiet():
+with quiet(), unswept():
     import keras_cv
 
 # It squares 4/pi^2 together with the difference of angles: the term for the shape is 0.41 of arXiv 2005.03572's.

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from micro_yolo.model.keras import quiet, tf
+from micro_yolo.model.keras import quiet, tf, unswept
 
-with quiet():
+with quiet(), unswept():
     import tensorflow_model_optimization as tfmot
     from tensorflow_model_optimization.python.core.quantization.keras import (
         quantize_config,

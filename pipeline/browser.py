@@ -1,6 +1,7 @@
-"""A page that runs a model in the browser: drop a photograph or use the camera, see boxes and the time of a frame.
+"""A page that runs models in the browser: a photograph with its boxes at once, then yours, or the camera.
 
     python -m pipeline.browser --model runs/cells/export/model_int8.tflite
+    python -m pipeline.browser --model runs/cells
 
 The browser runs the file itself, with MediaPipe Tasks; nothing is fetched from outside. See docs/browser.md.
 """
@@ -9,11 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,10 +27,13 @@ from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 
 if TYPE_CHECKING:
-    from micro_yolo.tflite.contract import Contract
+    from micro_yolo.pipeline.page.beginning import Model, Photographs
+    from micro_yolo.tflite.detector import Detector
 
 PROG = "python -m pipeline.browser"
 WEB = Path(__file__).parent / "web"
+# Colours, letters and panels, as the report has them.
+LOOK = Path(__file__).parent / "page" / "templates" / "look.css"
 PACKAGE = Path("node_modules", "@mediapipe", "tasks-vision")
 # Seconds after which a browser that says nothing, or takes nothing, is left alone; and how many are served at once.
 PATIENCE = 30.0
@@ -52,6 +57,8 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+# What is served for a path: its bytes and their type.
+_Routes = dict[str, Callable[[], tuple[bytes, str]]]
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,9 @@ class Config:
     """Serve a page on this computer that finds objects with a model, in the browser."""
 
     model: Path
-    """The .tflite, float32 or int8, with the detections head."""
+    """The .tflite, float32 or int8, with the detections head; or a run or other folder, to switch between its files."""
+    photo: tuple[Path, ...] = ()
+    """Photographs to begin with; by default some of the validation split that the model never trained on."""
     port: int = 8000
     """Port of the page; 0 takes a free one."""
     web: Path | None = None
@@ -68,7 +77,7 @@ class Config:
 
 def run(config: Config, show: Show = QUIET) -> None:
     """Serve until Ctrl-C. Raises ValueError or OSError, in one line, for what a user can mend."""
-    server = serve(config)
+    server = serve(config, show)
     show.say(f"http://localhost:{server.server_port} finds objects with {config.model}; Ctrl-C ends it")
     try:
         server.serve_forever()
@@ -78,20 +87,40 @@ def run(config: Config, show: Show = QUIET) -> None:
         server.server_close()
 
 
-def serve(config: Config) -> ThreadingHTTPServer:
+def serve(config: Config, show: Show = QUIET) -> ThreadingHTTPServer:
     """The server, bound to its port but not running yet.
 
     Raises:
         FileNotFoundError: no such model, or MediaPipe's web package is not installed.
-        ValueError: the model is damaged, or one that MediaPipe cannot run; or the port is taken.
+        ValueError: the model is damaged, or one that MediaPipe cannot run; a photograph cannot be read; or the port is
+            taken.
     """
+    from micro_yolo.pipeline.page import beginning
     from micro_yolo.tflite.detector import Detector
 
     if not 0 <= config.port <= 65535:
         raise ValueError(f"port: must be 0 to 65535, got {config.port}")
-    contract = Detector(config.model).contract
-    _check(contract, config.model)
-    routes = _routes(config.model.read_bytes(), contract, find_package(config.web))
+    models, left_out = beginning.models(config.model)
+    if left_out:
+        show.warn(f"{len(left_out)} other files in {config.model} are not shown; {left_out[0]}")
+    package = find_package(config.web)
+    chosen = beginning.first(models)
+    detector = Detector(models[chosen].path)
+    photographs = beginning.photographs(detector.contract, config.photo)
+    if photographs.missing:
+        show.say(f"{photographs.missing}; --photo FILE begins with one")
+    page = {
+        "models": [_described(number, model) for number, model in enumerate(models)],
+        "chosen": chosen,
+        "photographs": [
+            {"name": each.name, "path": f"/photographs/{number}", "small": f"/photographs/{number}/small"}
+            for number, each in enumerate(photographs.each)
+        ],
+        "found": _found(detector, photographs),
+        "credit": photographs.credit,
+        "missing": photographs.missing,
+    }
+    routes = _routes(models, photographs, page, package)
 
     class Handler(_Handler):
         files = routes
@@ -121,31 +150,55 @@ def find_package(web: Path | None) -> Path:
     )
 
 
-def _check(contract: Contract, model: Path) -> None:
-    if contract.head != "detections":
-        raise ValueError(
-            f"{model}: its outputs are grids, MediaPipe takes detections; `python -m pipeline.convert` without "
-            "--head raw makes such a file"
-        )
-    if contract.input.dtype not in ("float32", "uint8"):
-        raise ValueError(f"{model}: MediaPipe takes no {contract.input.dtype} input; allowed: float32, int8 files")
+def _described(number: int, model: Model) -> dict[str, Any]:
+    # The page needs not know where the training data lay.
+    public = {key: value for key, value in asdict(model.contract).items() if key not in ("data", "parents", "versions")}
+    return {"name": model.name, "path": f"/models/{number}.tflite", "bytes": model.n_bytes, "contract": public}
 
 
-def _routes(model: bytes, contract: Contract, package: Path) -> dict[str, Callable[[], tuple[bytes, str]]]:
+def _found(detector: Detector, photographs: Photographs) -> dict[str, Any] | None:
+    """What is in the first photograph, so that the page has boxes before the browser has loaded what finds them."""
+    if not photographs.each:
+        return None
+    pixels = photographs.each[0].pixels()
+    found = detector.detect(pixels, detector.contract.nms.lowest_score)
+    each = zip(found.boxes_xyxy.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True)
+    return {
+        "width": pixels.shape[1],
+        "height": pixels.shape[0],
+        "detections": [{"label": detector.labels[label], "score": score, "box": box} for box, score, label in each],
+    }
+
+
+def _routes(models: Sequence[Model], photographs: Photographs, page: dict[str, Any], package: Path) -> _Routes:
     """Everything that is served, by path; anything else is not found, wherever it may lie."""
 
     def file(path: Path) -> Callable[[], tuple[bytes, str]]:
         return lambda: (path.read_bytes(), _TYPES[path.suffix])
 
-    pages = {"/": file(WEB / "index.html")}
-    pages |= {f"/{name}": file(WEB / name) for name in ("demo.js", "coding.js", "resize.js", "style.css")}
-    pages[f"/vision/{_BUNDLE}"] = file(package / _BUNDLE)
-    pages |= {f"/vision/wasm/{path.name}": file(path) for path in (package / "wasm").iterdir() if path.suffix in _TYPES}
-    # The page needs not know where the training data lay.
-    public = {key: value for key, value in asdict(contract).items() if key not in ("data", "parents", "versions")}
-    pages["/contract.json"] = lambda: (json.dumps(public).encode(), _TYPES[".json"])
-    pages["/model.tflite"] = lambda: (model, "application/octet-stream")
-    return pages
+    def bytes_of(content: bytes, kind: str) -> Callable[[], tuple[bytes, str]]:
+        return lambda: (content, kind)
+
+    def model_of(model: Model) -> Callable[[], tuple[bytes, str]]:
+        def read() -> tuple[bytes, str]:
+            content = model.path.read_bytes()
+            if hashlib.sha256(content).hexdigest() != model.sha256:
+                raise FileNotFoundError(f"{model.path}: is another file since the page was started")
+            return content, "application/octet-stream"
+
+        return read
+
+    routes: _Routes = {"/": file(WEB / "index.html"), "/look.css": file(LOOK)}
+    routes |= {f"/{path.name}": file(path) for path in WEB.iterdir() if path.suffix in (".js", ".css")}
+    routes[f"/vision/{_BUNDLE}"] = file(package / _BUNDLE)
+    wasm = (path for path in (package / "wasm").iterdir() if path.suffix in _TYPES)
+    routes |= {f"/vision/wasm/{path.name}": file(path) for path in wasm}
+    routes["/page.json"] = bytes_of(json.dumps(page).encode(), _TYPES[".json"])
+    routes |= {f"/models/{number}.tflite": model_of(model) for number, model in enumerate(models)}
+    for number, each in enumerate(photographs.each):
+        routes[f"/photographs/{number}"] = bytes_of(each.content, each.kind)
+        routes[f"/photographs/{number}/small"] = bytes_of(each.small, "image/jpeg")
+    return routes
 
 
 class _Server(ThreadingHTTPServer):
@@ -189,12 +242,16 @@ class _Handler(BaseHTTPRequestHandler):
         super().end_headers()
 
     def do_GET(self) -> None:
-        """A file, or 404."""
+        """A file, or 404; 410 for one that has gone, or become another, since the start."""
         found = self.files.get(self.path.split("?")[0])
         if found is None or not self._is_local():
             self.send_error(HTTPStatus.NOT_FOUND)
             return
-        content, kind = found()
+        try:
+            content, kind = found()
+        except OSError:
+            self.send_error(HTTPStatus.GONE)
+            return
         self.send_response(HTTPStatus.OK)
         for name, value in {"Content-Type": kind, "Content-Length": str(len(content))}.items():
             self.send_header(name, value)

@@ -20,6 +20,7 @@ import tyro
 
 from micro_yolo.model.nearest import nearest
 from micro_yolo.model.printable import typed
+from micro_yolo.pipeline.card import figures
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import listing, points
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
@@ -29,7 +30,6 @@ from micro_yolo.tflite import contract as contracts
 from micro_yolo.tflite.contract import Contract
 from micro_yolo.tflite.convert import VARIANTS
 from micro_yolo.tflite.decode import enough
-from micro_yolo.tflite.metadata import About
 from micro_yolo.tflite.package import label_file, seal
 from micro_yolo.tflite.targets import TARGETS, Target
 
@@ -165,6 +165,9 @@ def run(config: Config, show: Show = QUIET) -> Converted:
         for variant in variants
         for name in target.names(trained.run.name, variant, target.head or config.head)
     ]
+    for variant in variants:
+        path = export / file_name(variant, config.head)
+        planned += [path, figures.path_of(path)]
     with killed.alone(export, "another --out"):
         return _converted(config, trained, export, targets, planned, parents, show)
 
@@ -184,7 +187,7 @@ def _converted(
     killed.sweep(export)
     half_written = killed.half_written(export)
     if not config.overwrite:
-        for path in (*planned, *(export / file_name(variant, config.head) for variant in variants)):
+        for path in planned:
             if os.path.abspath(path) not in half_written:
                 _refuse_existing(path, parents)
     runs.check_writable(export)
@@ -200,6 +203,10 @@ def _converted(
     samples = _samples(trained, dataset, config.samples if calibrated else COMPARED, show)
 
     from micro_yolo.model.heads import head_of
+    from micro_yolo.model.keras import unswept
+    from micro_yolo.pipeline.card.facts import learned
+    from micro_yolo.pipeline.card.sections import Subject, about, card
+    from micro_yolo.pipeline.data.fingerprint import sums
     from micro_yolo.pipeline.measure.f1 import measured_on
     from micro_yolo.tflite import convert as converting
     from micro_yolo.tflite import nibbles, squeeze
@@ -216,19 +223,25 @@ def _converted(
         labels=trained.labels,
         resize=trained.resize,
         parents=parents,
-        data=contracts.Data(str(trained.data) if trained.data else None, trained.val_fraction, trained.seed),
+        data=contracts.Data(
+            str(trained.data) if trained.data else None, trained.val_fraction, trained.seed, sums(trained.content)
+        ),
         versions=runs.provenance(),
     )
+    facts = learned(trained, dataset)
+    said = partial(about, trained, facts, author=config.author, licence=config.licence, version=config.model_version)
     weighted, models = trained.weighted(), {}
     files: list[File] = []
     contents: dict[Path, bytes] = {}
     for variant in variants:
         start = time.perf_counter()
         kind = variant in aware
-        if kind not in models:
-            models[kind] = trained.deployable(variant, weighted)
-        model = models[kind]
-        data = converting.convert(model, variant, samples if variant in converting.CALIBRATED else (), aware=kind)
+        used = samples if variant in converting.CALIBRATED else []
+        with unswept():
+            if kind not in models:
+                models[kind] = trained.deployable(variant, weighted)
+            model = models[kind]
+            data = converting.convert(model, variant, used, aware=kind)
         data = squeeze.pooled(data) if config.squeeze == "pool" else data
         differences = converting.check(data, variant, model, samples[:COMPARED])
         if config.pack == "int4" and variant == "int8":
@@ -249,10 +262,12 @@ def _converted(
             thresholds = measured_on(detector, dataset, config.score_samples, show)
             if thresholds:
                 contracted = {head: each.measured(thresholds) for head, each in contracted.items()}
-        sealed = {head: seal(made[head], each, _about(trained, config)) for head, each in contracted.items()}
+        sealed = {head: seal(made[head], each, said(each)) for head, each in contracted.items()}
         data, contract = sealed[config.head]
         path = export / file_name(variant, config.head)
         contents |= _files(path, data, contract)
+        subject = Subject(trained, facts, said(contract), contract, data, 0 if kind else len(used))
+        contents[figures.path_of(path)] = card(subject, path).encode()
         for target in targets:
             contents |= target.placed(export, trained.run.name, *sealed[target.head or config.head])
         files.append(File(path, contract, len(data), differences, time.perf_counter() - start))
@@ -361,19 +376,6 @@ def _samples(trained: Trained, dataset: Dataset | None, count: int, show: Show) 
         show.warn(f"not used for calibration: {fault}")
 
     return sample_images(dataset.splits["train"], count, trained.arch.size, trained.resize, unreadable=unreadable)
-
-
-def _about(trained: Trained, config: Config) -> About:
-    height, width = trained.arch.size
-    start = trained.start
-    begun = f"; began with {start['name']} ({start['source']}; {start['licence']})" if start else ""
-    return About(
-        trained.run.name,
-        f"{trained.arch.name} at {height} x {width} (height x width), finds: {', '.join(trained.labels)}{begun}",
-        config.author,
-        config.licence,
-        config.model_version,
-    )
 
 
 def tell(made: Converted, show: Show) -> None:

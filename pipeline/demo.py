@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PROG = "python -m pipeline.demo"
 # Cut this much of the two widest rows, in one step each.
 PRUNED, PRUNED_ROWS = 0.25, 2
+# A twentieth of the time would go into measuring after each epoch.
+EVALUATE_EVERY = 2
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def run(config: Config, show: Show = QUIET) -> Shown:
             arch=config.arch,
             size=str(config.size),
             run=config.run,
-            recipe=Recipe(epochs=config.epochs),
+            recipe=Recipe(epochs=config.epochs, evaluate_every=EVALUATE_EVERY),
             train_images=config.images,
             seed=config.seed,
             overwrite=True,
@@ -104,11 +106,13 @@ def run(config: Config, show: Show = QUIET) -> Shown:
     pruned = prune.run(
         prune.Config(
             run=made,
-            rows=_widest(config.arch),
+            rows=widest(config.arch),
             step=PRUNED,
             most=PRUNED,
             tolerance=config.tolerance,
-            recipe=Recipe(epochs=config.prune_epochs, learning_rate=0.001, warmup_epochs=0.5),
+            recipe=Recipe(
+                epochs=config.prune_epochs, learning_rate=0.001, warmup_epochs=0.5, evaluate_every=EVALUATE_EVERY
+            ),
             seed=config.seed,
         ),
         show,
@@ -140,7 +144,7 @@ def run(config: Config, show: Show = QUIET) -> Shown:
     return Shown(made, file.path, compared, predicted)
 
 
-def _widest(arch: str) -> tuple[str, ...]:
+def widest(arch: str) -> tuple[str, ...]:
     """The rows and inner widths with the most channels, where most of the weights are."""
     from micro_yolo.model import zoo
     from micro_yolo.model.channels import channels_of

@@ -9,7 +9,7 @@ See docs/evaluate.md.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +22,7 @@ from micro_yolo.pipeline.store import runs
 from micro_yolo.pipeline.store.finished import From, find
 
 if TYPE_CHECKING:
-    from micro_yolo.pipeline.data import Dataset
+    from micro_yolo.pipeline.data import Dataset, Split
     from micro_yolo.pipeline.measure.analysis import Analysis
     from micro_yolo.pipeline.measure.finders import ForeignFile, OurFile, Predictor
     from micro_yolo.tflite.contract import Contract
@@ -42,8 +42,9 @@ class Config:
     """A .tflite to measure instead."""
     data: Path | None = None
     """Labelled images; by default those of the training."""
-    split: str = "val"
-    """Which images: train, val, or test if the data set has one."""
+    split: str | None = None
+    """Which images: train, val, test if it has one, or all if it has no splits of its own, which is the default for one
+    that is not the training's; else val."""
     batch: int = 16
     """Images a step (a .tflite takes one)."""
     threads: int = 1
@@ -96,7 +97,7 @@ class _Subject:
     """What is measured, whatever it is made of.
 
     `where` is what it is of, for messages; `contract` that of a file of ours; `least_score` what somebody else's file
-    does not drop by itself.
+    does not drop by itself; `unknown` says that none of the data was there to be learned from.
     """
 
     name: str
@@ -108,6 +109,7 @@ class _Subject:
     out: Path | None
     contract: Contract | None = None
     least_score: float | None = None
+    unknown: bool = False
 
 
 def run(config: Config, show: Show = QUIET) -> Evaluation:
@@ -125,8 +127,7 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
         raise ValueError(f"max_detections: must be at least 1, got {config.max_detections}")
     subject = _keras(config, show) if config.model is None else _file(config, config.model)
     dataset, facts = subject.dataset, subject.predictor.facts
-    if config.split not in dataset.splits:
-        raise ValueError(f"split: {dataset.root} has no {config.split!r}; allowed: {', '.join(dataset.splits)}")
+    name, split = _split(subject, config.split)
     from micro_yolo.pipeline.data.beyond import beyond
 
     classes, compared = _compared(subject)
@@ -145,7 +146,6 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
     if subject.least_score is not None and subject.least_score > facts.score_threshold:
         least = subject.least_score
         show.warn(f"{subject.where} drops what scores below {least:g} by itself, which lowers its average precision")
-    split = dataset.splits[config.split]
     from micro_yolo.pipeline.measure.analysis import analyse
     from micro_yolo.pipeline.measure.classes import distinct
     from micro_yolo.pipeline.measure.matching import lay
@@ -153,7 +153,7 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
     from micro_yolo.pipeline.measure.tiles import looking
 
     predictor, window = looking(subject.predictor, config.tiles, config.tile_side)
-    with show.bar(f"{subject.title}, {config.split}", len(split)) as advance:
+    with show.bar(f"{subject.title}, {name}", len(split)) as advance:
         seen = look(predictor, split, dataset, classes=classes, advance=advance)
     for message in seen.skipped:
         show.warn(f"left out of the measurement: {message}")
@@ -167,10 +167,11 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
         "model": subject.title,
         "sha256": subject.sha256,
         "data": dataset.place,
-        "split": config.split,
+        "split": name,
         "size": facts.size,
         "resize": facts.resize,
         "iou_threshold": facts.iou_threshold,
+        **({"threads": config.threads} if config.model is not None else {}),
         "max_detections": facts.max_detections,
         **({"window": window} if window else {}),
         **_said(subject, compared),
@@ -181,19 +182,39 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
     }
     written = []
     if out is not None:
-        parts = (subject.name, config.split if config.split != "val" else "", "tiles" if window else "")
+        parts = (subject.name, name if name != "val" else "", "tiles" if window else "")
         suffix = "_".join(filter(None, parts))
         written.append(seen.results.write(out / f"coco_{suffix}.json"))
         written.append(runs.write_json(out / f"metrics_{suffix}.json", metrics))
         title = f"{suffix}: scores above {analysis.least:g}, IoU 0.5"
         written.extend(analysis.write(out, suffix, title))
+        if config.model is not None and subject.contract is not None:
+            from micro_yolo.pipeline.card import figures
+
+            contract = replace(subject.contract, model_sha256=subject.sha256)
+            figures.refresh(config.model, contract, show, out=out)
     return Evaluation(metrics, tuple(written), analysis)
+
+
+def _split(subject: _Subject, asked: str | None) -> tuple[str, Split]:
+    """Name and images of the split to measure. ValueError if there is none of that name."""
+    from micro_yolo.pipeline.data.splits import ALL
+
+    dataset = subject.dataset
+    name = asked or (ALL if dataset.seeded and subject.unknown else "val")
+    if name == ALL and dataset.seeded:
+        return name, dataset.undivided()
+    if name not in dataset.splits:
+        allowed = ", ".join((*dataset.splits, *([ALL] if dataset.seeded else [])))
+        raise ValueError(f"split: {dataset.root} has no {name!r}; allowed: {allowed}")
+    return name, dataset.splits[name]
 
 
 def _keras(config: Config, show: Show) -> _Subject:
     trained = find(config.run, config.from_stage)
     dataset = trained.dataset(config.data, by_name=True, warn=show.warn)
     from micro_yolo.model.heads import head_of
+    from micro_yolo.pipeline.data.fingerprint import is_that, sums
     from micro_yolo.pipeline.learn.loop import keras_predict
     from micro_yolo.pipeline.measure.finders import Facts, GridPredictor
     from micro_yolo.pipeline.measure.metrics import SCORE_THRESHOLD
@@ -211,6 +232,8 @@ def _keras(config: Config, show: Show) -> _Subject:
         predictor=GridPredictor(predict, arch.detections, trained.labels, facts, config.batch, head_of(arch).coding),
         dataset=dataset,
         out=config.out or trained.run,
+        unknown=config.data is not None
+        and not is_that(dataset, sums(trained.content), str(trained.data) if trained.data else None),
     )
 
 
@@ -226,6 +249,7 @@ def _file(config: Config, path: Path) -> _Subject:
 
 def _ours(config: Config, path: Path, predictor: OurFile) -> _Subject:
     from micro_yolo.pipeline.data import load
+    from micro_yolo.pipeline.data.fingerprint import is_that
 
     contract = predictor.detector.contract
     data = config.data or (Path(contract.data.path) if contract.data.path else None)
@@ -243,6 +267,7 @@ def _ours(config: Config, path: Path, predictor: OurFile) -> _Subject:
         dataset=dataset,
         out=config.out or (path.absolute().parent.parent if path.absolute().parent.name == runs.EXPORT else None),
         contract=contract,
+        unknown=config.data is not None and not is_that(dataset, contract.data.content, contract.data.path),
     )
 
 
@@ -327,10 +352,12 @@ def _warn_of_moved(path: Path, contract: Contract, show: Show) -> None:
 
 def tell(found: Evaluation, show: Show) -> None:
     """What people want to know of it."""
+    from micro_yolo.pipeline.data.splits import ALL
     from micro_yolo.pipeline.measure import tables
 
     metrics = found.metrics
-    show.say(f"{metrics['model']}: {metrics['images']} images of {metrics['split']} in {metrics['data']}")
+    which = "all, as it has no splits of its own" if metrics["split"] == ALL else metrics["split"]
+    show.say(f"{metrics['model']}: {metrics['images']} images of {metrics['data']} ({which})")
     if compared := metrics.get("foreign") or metrics.get("compared"):
         show.say(
             f"classes matched by name: {len(compared['classes'])}; left out: {compared['left_out']}, "

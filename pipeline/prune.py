@@ -2,6 +2,7 @@
 
     python -m pipeline.prune --run runs/cells
     python -m pipeline.prune --run runs/cells --target-params 0.75 --target-macs 0.8
+    python -m pipeline.prune --run runs/cells --pattern even --target-macs 0.66
 
 It ends with `pipeline.qat` or `pipeline.convert` as the next command. See docs/prune.md.
 """
@@ -20,6 +21,7 @@ import numpy as np
 from micro_yolo.model.printable import typed
 from micro_yolo.pipeline.learn import devices
 from micro_yolo.pipeline.learn.cuts import Cuts, Measured, goal, one_box_points, table
+from micro_yolo.pipeline.learn.evenly import cut_evenly, kept_evenly
 from micro_yolo.pipeline.learn.options import Options
 from micro_yolo.pipeline.learn.progressive import Plan, Progressive, measured, save_network
 from micro_yolo.pipeline.learn.recipe import Recipe
@@ -29,6 +31,7 @@ from micro_yolo.pipeline.store import killed, resume, runs
 from micro_yolo.pipeline.store.finished import Trained, find
 
 if TYPE_CHECKING:
+    from micro_yolo.model.spec import Arch
     from micro_yolo.pipeline.learn.session import Session
 
 PROG = "python -m pipeline.prune"
@@ -50,8 +53,9 @@ class Config(Options):
     """Points of AP50 on validation that a cut may be below the unpruned network."""
     by: Literal["l1", "gamma"] = "l1"
     """Channels go that are made by the filters of the smallest L1 norm, or have the smallest batch-norm scale."""
-    pattern: Literal["channels", "2:4"] = "channels"
-    """Whole channels are cut out; 2:4 leaves two of four consecutive weights, in one training, at unchanged size."""
+    pattern: Literal["channels", "even", "2:4"] = "channels"
+    """channels: row after row, while AP50 holds; even: of all rows the same share, to the targets, in one training;
+    2:4: two of four consecutive weights stay, in one training, at unchanged size."""
     target_params: float | None = None
     """Stop at so many parameters: a count, or a share of the unpruned network's such as 0.75."""
     target_macs: float | None = None
@@ -74,7 +78,7 @@ class Result:
       stage: its `prune`.
       unpruned: the network it began with.
       network: the one it ended with.
-      cuts: every step; none of the 2:4 pattern.
+      cuts: every step, of the channels pattern.
       zeros: share of the weights that are zero, of the 2:4 pattern.
       convolutions: how many have that pattern.
     """
@@ -116,6 +120,7 @@ def run(config: Config, show: Show = QUIET) -> Result:
             trained.arch, dataset, trained.resize, config, show, loss=loss, eval_images=config.eval_images
         )
         _warn_if_coarse(config, session)
+        keep = session.of_chief(lambda: _even(config, trained)) if config.pattern == "even" else {}
         # Nothing that a user can have done wrong is left: only now is there a new stage, or the old one gone.
         session.check_parent(trained)
         stage = devices.own(trained.run, "prune")
@@ -127,6 +132,9 @@ def run(config: Config, show: Show = QUIET) -> Result:
             runs.sweep(stage.parent)
             if config.pattern == "2:4":
                 result = _leave_two_of_four(config, trained, session, stage)
+            elif config.pattern == "even":
+                networks = cut_evenly(keep, config.recipe, config.distill, trained, session, stage)
+                result = Result(trained.run, stage, *networks)
             else:
                 cuts, network = Progressive(_plan(config, trained), trained, session, stage).run()
                 result = Result(trained.run, stage, cuts.unpruned, network, cuts)
@@ -137,21 +145,37 @@ def run(config: Config, show: Show = QUIET) -> Result:
     return dataclasses.replace(result, stage=trained.run / "prune")
 
 
-def _plan(config: Config, trained: Trained) -> Plan:
-    from micro_yolo.model.channels import channels_of
+def _goals(config: Config, arch: Arch) -> tuple[float, float]:
+    """Most parameters and MACs. Raises ValueError for a target that is none."""
     from micro_yolo.model.count import count
 
-    total = count(trained.arch)
-    asked = config.target_params is not None or config.target_macs is not None
+    total = count(arch)
     params = goal(config.target_params, total.params, "target_params")
-    macs = goal(config.target_macs, total.macs, "target_macs")
+    return params, goal(config.target_macs, total.macs, "target_macs")
+
+
+def _units(config: Config, arch: Arch) -> tuple[str, ...]:
+    from micro_yolo.model.channels import channels_of
+
+    return config.rows or tuple(channels_of(arch).units)
+
+
+def _even(config: Config, trained: Trained) -> dict[str, list[int]]:
+    from micro_yolo.model.build import weights_of
+
+    arch, weights = trained.arch, weights_of(trained.weighted())
+    return kept_evenly(arch, weights, _units(config, arch), _goals(config, arch), config.most, config.by)
+
+
+def _plan(config: Config, trained: Trained) -> Plan:
+    goals = _goals(config, trained.arch)
     return Plan(
-        units=config.rows or tuple(channels_of(trained.arch).units),
+        units=_units(config, trained.arch),
         step=config.step,
         most=config.most,
         tolerance=config.tolerance,
         by=config.by,
-        goals=(params, macs) if asked else None,
+        goals=goals if _has_target(config) else None,
         recipe=config.recipe,
         distill=config.distill,
         final_epochs=config.final_epochs,
@@ -161,7 +185,6 @@ def _plan(config: Config, trained: Trained) -> Plan:
 def _check(config: Config, trained: Trained) -> None:
     """Raise ValueError for what is wrong with the settings and the table alone, before any slow work."""
     from micro_yolo.model.channels import check_unit
-    from micro_yolo.model.count import count
 
     config.check()
     for name in ("step", "most"):
@@ -170,17 +193,24 @@ def _check(config: Config, trained: Trained) -> None:
     for name in ("tolerance", "distill", "final_epochs"):
         if not (getattr(config, name) >= 0 and math.isfinite(getattr(config, name))):
             raise ValueError(f"{name}: must not be negative, got {getattr(config, name)}")
-    total = count(trained.arch)
-    goal(config.target_params, total.params, "target_params")
-    goal(config.target_macs, total.macs, "target_macs")
+    _goals(config, trained.arch)
+    if config.pattern == "even" and (not _has_target(config) or config.final_epochs):
+        raise ValueError(
+            "pattern: even wants --target-macs or --target-params, such as 0.66, and trains once, for --epochs; leave "
+            "out --final-epochs"
+        )
     if config.pattern == "2:4":
-        if config.rows or config.target_params is not None or config.target_macs is not None:
+        if config.rows or _has_target(config):
             raise ValueError("pattern: 2:4 thins all rows alike and keeps the size; leave out --rows and the targets")
         return
     for unit in config.rows:
         check_unit(trained.arch, unit)
     if len(set(config.rows)) < len(config.rows):
         raise ValueError(f"rows: each at most once, got {' '.join(config.rows)}")
+
+
+def _has_target(config: Config) -> bool:
+    return config.target_params is not None or config.target_macs is not None
 
 
 def _warn_if_coarse(config: Config, session: Session) -> None:
@@ -251,6 +281,7 @@ def tell(result: Result, show: Show) -> None:
     whole, network = result.unpruned, result.network
     if result.cuts is not None:
         show.draw(table(result.cuts))
+    if result.zeros is None:
         show.say(
             f"{network.params:,} of {whole.params:,} parameters ({100 * network.params / whole.params - 100:+.1f} "
             f"%), {network.macs / 1e6:,.1f} of {whole.macs / 1e6:,.1f} MMAC "

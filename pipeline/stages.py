@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from micro_yolo.pipeline.card import figures
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import listing
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 from micro_yolo.pipeline.store import runs
 from micro_yolo.pipeline.store.finished import From, find
+from micro_yolo.tflite import contract as contracts
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -62,6 +64,7 @@ class Entry:
         AP: points on validation.
         AP50: points on validation.
         path: of the file.
+        sha256: of the file.
     """
 
     stage: str
@@ -74,6 +77,7 @@ class Entry:
     AP: float
     AP50: float
     path: str
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,8 @@ def run(config: Config, show: Show = QUIET) -> Compared:
     ]
     entries = _entries(directory, files, config, show)
     written = runs.write_json(directory / runs.COMPARED, {"stages": entries, "versions": runs.provenance()})
+    for _, path in files:
+        figures.refresh(path, contracts.load(path), show)
     return Compared(tuple(entries), written)
 
 
@@ -156,8 +162,6 @@ def _place(export: Path, stage: From, name: str, weights: str, head: str) -> Pat
 
 
 def _is_of(path: Path, weights: str, head: str) -> bool:
-    from micro_yolo.tflite import contract as contracts
-
     if not path.is_file():
         return False
     contract = contracts.load(path)
@@ -190,6 +194,7 @@ def _entries(directory: Path, files: list[tuple[From, Path]], config: Config, sh
                 score["AP"],
                 score["AP50"],
                 str(path),
+                score["sha256"],
             )
         )
     return entries

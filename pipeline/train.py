@@ -45,12 +45,15 @@ class Config(Options):
     """Anchors fitted to the training boxes, or the network's published ones."""
     resize: Literal["stretch", "letterbox", "mediapipe"] = "stretch"
     """How photographs become the input's shape, in training and ever after; mediapipe: as MediaPipe Tasks does it."""
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Arithmetic of the forward and backward pass; float16 is for GPUs, bfloat16 also for newer CPUs."""
+    precision: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
+    """Arithmetic of the forward and backward pass; float16 is for GPUs, bfloat16 also for newer CPUs; auto: bfloat16
+    where a few steps of this network are faster in it here, else float32."""
     init: str = "auto"
     """What the network begins with: auto (its start weights, if it has some), none, or a run or its weights file."""
     freeze: str | None = None
     """Row of the network down to which nothing is trained, batch norm included, or none; by default as a start asks."""
+    start_rate: float = 1.0
+    """Share of the learning rate at which rows learn that begin with what is known; the others learn at all of it."""
     val_fraction: float = 0.2
     """Share of the images held back where the data set has no validation split of its own."""
     train_images: int | None = None
@@ -61,6 +64,8 @@ class Config(Options):
         super().check()
         if not 0 < self.val_fraction < 1:
             raise ValueError(f"val_fraction: must be between 0 and 1, got {self.val_fraction}; allowed: such as 0.2")
+        if not 0 < self.start_rate <= 1:
+            raise ValueError(f"start_rate: must be above 0 and at most 1, got {self.start_rate}; allowed: such as 0.3")
         if self.train_images is not None and self.train_images < 1:
             raise ValueError(f"train_images: must be at least 1, got {self.train_images}")
 
@@ -91,6 +96,7 @@ def run(config: Config, show: Show = QUIET) -> Result:
     from micro_yolo.pipeline.data.fingerprint import check_content, content
     from micro_yolo.pipeline.data.relabel import under
     from micro_yolo.pipeline.learn.initial import Initial, find_initial
+    from micro_yolo.pipeline.learn.precision import AUTO, faster
     from micro_yolo.pipeline.learn.session import Session, finish, isolated, recorded_loss
 
     begun = devices.begun(config.run, "train") if config.resume else None
@@ -128,12 +134,17 @@ def run(config: Config, show: Show = QUIET) -> Result:
         dataset = dataclasses.replace(dataset, splits={**dataset.splits, "train": drawn})
     images = len(dataset.splits["train"])
     config.check_batch(images)
-    if config.recipe.epochs is None:
-        config = dataclasses.replace(config, recipe=config.recipe.settled(images))
-        show.say(f"{config.recipe.epochs} epochs of {images} images; --epochs says otherwise")
+    if begun is None:
+        recipe = config.recipe.settled(images, initial.rate)
+        if config.recipe.epochs is None:
+            show.say(f"{recipe.epochs} epochs of {images} images; --epochs says otherwise")
+        config = dataclasses.replace(config, recipe=recipe)
     arch = arch.with_classes(len(dataset.names))
     if config.anchors == "fit" and begun is None:
         arch = _fit_anchors(arch, dataset, config, show)
+    if config.precision == AUTO:
+        # Recorded as what it came to, so that a run goes on as it began.
+        config = dataclasses.replace(config, precision=faster(arch, config.batch, show))
     loss = None if begun is None else recorded_loss(begun)
     with isolated(config.seed, config.precision):
         session = Session(arch, dataset, config.resize, config, show, loss=loss)
@@ -188,11 +199,11 @@ def _train(config: Config, session: Session, stage: Path, initial: Initial) -> O
 
     with session.scope():
         model = build(session.arch)
-        initial.begin(model, session)
+        begun = initial.begin(model, session)
     averaged = build(session.arch)
     task = Task(model, averaged, session.losses, session.measure(averaged))
     freeze = None if config.freeze == NONE else config.freeze
-    outcome = session.train(task, config.recipe, stage, freeze=freeze)
+    outcome = session.train(task, config.recipe, stage, freeze=freeze, begun=begun, start_rate=config.start_rate)
     worker, workers = devices.cluster()
     if workers > 1:
         session.show.say(f"machine {worker} of {workers}: weights {weights_digest(averaged)}")

@@ -1,3 +1,6 @@
+import contextlib
+import importlib
+import io
 import os
 import signal
 import subprocess
@@ -70,5 +73,26 @@ def command() -> Callable[..., subprocess.CompletedProcess[str]]:
             text=True,
             timeout=timeout,
         )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def called() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """As `command`, but in this process, which has TensorFlow already: for what is said and left by slow commands."""
+
+    def run(module: str, *args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        words, out, err = [module, *map(str, args)], io.StringIO(), io.StringIO()
+        main = importlib.import_module(f"micro_yolo.{module}").main
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            patch.setattr(sys, "argv", words)
+            if cwd is not None:
+                patch.chdir(cwd)
+            try:
+                main()
+                status = 0
+            except SystemExit as stopped:
+                status = stopped.code if isinstance(stopped.code, int) else 1
+        return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
 
     return run

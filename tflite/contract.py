@@ -100,11 +100,12 @@ class Nms:
 
 @dataclass(frozen=True)
 class Data:
-    """The training data: where it was, and how it was split if it has no splits of its own."""
+    """The training data: where it was, how it was split if it has no splits, and a sum of each split's content."""
 
     path: str | None = None
     val_fraction: float = 0.2
     seed: int = 0
+    content: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

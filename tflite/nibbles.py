@@ -9,12 +9,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from micro_yolo.tflite import edit
+from micro_yolo.tflite import edit, inspect
 from micro_yolo.tflite.edit import Graph
 from micro_yolo.tflite.interpreter import BUILTIN, Interpreter
 
 # Operators whose kernels may be int4 beside int8 activations -> the version that says so.
 VERSIONS = {"CONV_2D": 7, "DEPTHWISE_CONV_2D": 7}
+# The first TFLite that has both: 2.12 has CONV_2D alone, though TensorFlow's own table names 2.11 for the two.
+RUNTIME = "2.13.0"
 _LOW, _HIGH = -8, 7
 
 
@@ -44,6 +46,8 @@ def packed(data: bytes) -> bytes:
         raise ValueError(
             "pack: the file has no kernel of 4 bits or fewer; `python -m pipeline.qat --bits 4` makes them"
         )
+    newest = max(RUNTIME, inspect.read(data).runtime or RUNTIME, key=lambda text: [int(n) for n in text.split(".")])
+    graphs[0].set_metadata(inspect.RUNTIME, newest.encode().ljust(16, b"\0"))
     return edit.pack_without_orphans(graphs[0].tree)
 
 

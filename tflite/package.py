@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
-from pathlib import Path
 
 from micro_yolo.tflite import heads, inspect, metadata
 from micro_yolo.tflite.contract import Contract, Output
@@ -39,15 +39,19 @@ def seal(data: bytes, contract: Contract, about: About) -> tuple[bytes, Contract
         outputs = [Described(output.name, said[output.kind], "") for output in _in_file_order(data, contract)]
     body = metadata.describe(data, about, outputs, contract.size, contract.nms.score_threshold)
     # A file travels: of the training data it tells the folder's name alone.
-    data_name = Path(contract.data.path).name if contract.data.path else None
     inner = replace(
         contract,
         model_sha256=hashlib.sha256(body).hexdigest(),
-        data=replace(contract.data, path=data_name),
+        data=replace(contract.data, path=folder_name(contract.data.path)),
     )
     files = {metadata.LABELS: label_file(contract.labels), metadata.CONTRACT: inner.to_json().encode()}
     whole = metadata.append(body, files)
     return whole, replace(contract, model_sha256=hashlib.sha256(whole).hexdigest())
+
+
+def folder_name(path: str | None) -> str | None:
+    """The last part of a path of this system or another one; all that a file which travels tells of it."""
+    return re.split(r"[/\\]", path.rstrip("/\\"))[-1] if path else None
 
 
 def label_file(labels: tuple[str, ...]) -> bytes:

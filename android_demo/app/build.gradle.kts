@@ -30,6 +30,20 @@ android {
         noCompress += "tflite"
     }
 
+    testOptions {
+        unitTests {
+            isIncludeAndroidResources = true
+            all {
+                // Photographs and what Python finds in them; `make android-test` writes them.
+                it.systemProperty("phone", rootDir.resolve("../build/android/jvm/phone").path)
+                it.maxHeapSize = "2g"
+            }
+        }
+    }
+
+    // TFLite for the desktop, in the place of the device's.
+    sourceSets["test"].kotlin.srcDir("../verify/desktop")
+
     compileOptions {
         sourceCompatibility = JavaVersion.VERSION_11
         targetCompatibility = JavaVersion.VERSION_11
@@ -47,4 +61,10 @@ dependencies {
     implementation(libs.litert)
     implementation(libs.litert.gpu)
     implementation(libs.litert.gpu.api)
+    testImplementation(libs.junit)
+    testImplementation(libs.robolectric)
+    testImplementation(libs.asm)
+    testImplementation(libs.tflite.desktop)
+    testRuntimeOnly(variantOf(libs.tflite.desktop) { classifier("linux-x86_64") })
+    testRuntimeOnly(variantOf(libs.javacpp) { classifier("linux-x86_64") })
 }

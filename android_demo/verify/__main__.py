@@ -1,17 +1,17 @@
 """python -m android_demo.verify apk: a signed test APK, checked, in build/android.
 python -m android_demo.verify test: :core's tests and the detector on a desktop JVM.
-python -m android_demo.verify lock: record the SHA-256 of what pom.xml fetches now.
+python -m android_demo.verify shots: the screenshots, and the gallery of docs from them.
+python -m android_demo.verify lock: record the SHA-256 of what the .xml files fetch now.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 import time
 from pathlib import Path
 
-from android_demo.verify import apk, checks, jvm, tools, versions
+from android_demo.verify import apk, checks, jvm, phone, tools, versions
 
 OUT = tools.ROOT / "build/android"
 
@@ -36,29 +36,34 @@ def test(photos: Path | None) -> None:
     tools.fetch()
     out = OUT / "jvm"
     jvm.compile_all(out)
-    passed = jvm.unit_tests(out)
+    passed = jvm.unit_tests(out) + phone.test(out)
     if not jvm.compare(out, photos):
         print("NOT compared with pipeline.predict: no photographs beside the project; --photos FOLDER names some")
     tools.step("done", start)
     print(f"{passed} passed, 0 failed")
 
 
+def shots(_: Path | None) -> None:
+    """The gallery of docs."""
+    tools.fetch()
+    out = OUT / "jvm"
+    jvm.compile_all(out)
+    for picture in phone.shots(out):
+        print(f"{picture}: {picture.stat().st_size / 1024:.0f} KiB")
+
+
 def lock(_: Path | None) -> None:
-    """Write jars.sha256 anew, to be looked at and committed."""
-    tools.LOCK.write_text("")
-    try:
-        tools.fetch()
-    except ValueError:
-        lines = [
-            f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in sorted(tools.JARS.iterdir())
-        ]
-        tools.LOCK.write_text("".join(lines))
-    print(f"{tools.LOCK}: {len(tools.LOCK.read_text().splitlines())} files")
+    """Fetch everything and write the SHA-256s anew, to be looked at and committed."""
+    for shelf in tools.SHELVES:
+        tools.download(shelf)
+        lines = [f"{digest}  {name}\n" for name, digest in sorted(tools.digests(shelf).items())]
+        shelf.lock.write_text("".join(lines))
+        print(f"{shelf.lock}: {len(lines)} files")
 
 
 def main() -> None:
     """The command line."""
-    actions = {"apk": build, "test": test, "lock": lock}
+    actions = {"apk": build, "test": test, "shots": shots, "lock": lock}
     parser = argparse.ArgumentParser(prog="python -m android_demo.verify", description=__doc__)
     parser.add_argument("action", choices=actions)
     parser.add_argument("--photos", type=Path, help="folder of photographs to compare on, for test")

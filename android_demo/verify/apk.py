@@ -21,17 +21,14 @@ def build(out: Path) -> Path:
     shutil.rmtree(out, ignore_errors=True)
     (out / "dex").mkdir(parents=True)
     start = time.perf_counter()
-    _resources(out)
+    link(out)
     step("resources linked", start)
     start = time.perf_counter()
-    stdlib, libraries = jars("kotlin-stdlib-2"), [aar / "classes.jar" for aar in tools.aars()]
-    (android,) = jars(versions.NEWEST)
-    kotlinc(CORE / "main/kotlin", out / "core.jar", path(stdlib))
-    classpath = path(android, stdlib, out / "core.jar", out / "r", libraries)
-    kotlinc(APP / "kotlin", out / "app.jar", classpath)
+    kotlinc(CORE / "main/kotlin", out / "core.jar", path(jars("kotlin-stdlib-2")))
+    compile_app(out)
     step("core and app compiled", start)
     start = time.perf_counter()
-    _shrink(out, android, [*stdlib, *jars("annotations"), *libraries])
+    _shrink(out, *jars(versions.NEWEST), [*jars("kotlin-stdlib-2", "annotations"), *libraries()])
     step("shrunk by R8", start)
     apk = out / "app.apk"
     _pack(out)
@@ -58,7 +55,19 @@ def lint() -> None:
     run(*command, "**/*.kt", "**/*.kts", cwd=DEMO)
 
 
-def _resources(out: Path) -> None:
+def libraries() -> list[Path]:
+    """The classes of what the app is linked with."""
+    return [archive / "classes.jar" for archive in tools.aars()]
+
+
+def compile_app(out: Path) -> None:
+    """app.jar, with core.jar and the classes that `link` made."""
+    classpath = path(*jars(versions.NEWEST), jars("kotlin-stdlib-2"), out / "core.jar", out / "r", libraries())
+    kotlinc(APP / "kotlin", out / "app.jar", classpath)
+
+
+def link(out: Path) -> None:
+    """The app's resources, manifest and assets: base.apk, and R's classes in r/."""
     manifest = (APP / "AndroidManifest.xml").read_text()
     # Gradle gives the package from its namespace; aapt2 wants it here.
     (out / "AndroidManifest.xml").write_text(

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from android_demo.verify import grids
+from android_demo.verify import grids, tools
 from android_demo.verify.tools import ASSETS, CORE, HERE, ROOT, jars, java, kotlinc, path, step
 from micro_yolo.tflite import contract as contracts
 from micro_yolo.tflite.decode import iou
@@ -20,9 +20,8 @@ from micro_yolo.tflite.detector import Detector
 from micro_yolo.tflite.image import find_images, load_image
 
 GOLDEN = ROOT / "tests/golden"
-# What the shipped model is compared on, and the one of them that is drawn.
+# What the shipped model is compared on.
 PHOTOS = ROOT.parent / "shared/data/playing_cards/images"
-SCENE = "cam_image8.jpg"
 # The network is the same with its other head, so every third picture will do.
 OTHER_HEAD = 3
 LEAST_IOU = 0.99
@@ -38,7 +37,7 @@ def compile_all(out: Path) -> None:
     kotlinc(CORE / "main/kotlin", out / "core.jar", path(stdlib))
     junit = path(stdlib, out / "core.jar", jars("junit"))
     kotlinc(CORE / "test/kotlin", out / "test.jar", junit, f"-Xfriend-paths={out / 'core.jar'}")
-    kotlinc(HERE / "desktop", out / "desktop.jar", path(stdlib, out / "core.jar", _runtime()))
+    kotlinc(HERE / "desktop", out / "desktop.jar", path(stdlib, out / "core.jar", _runtime(), tools.asm()))
     step("core, tests and desktop programs compiled", start)
 
 
@@ -58,7 +57,7 @@ def unit_tests(out: Path) -> int:
 
 
 def compare(out: Path, photos: Path | None) -> bool:
-    """Print how every model of the app agrees with Python, with either head, and draw what the app shows.
+    """Print how every model of the app agrees with Python, with either head.
 
     Args:
         out: where `compile_all` put the jars.
@@ -82,8 +81,6 @@ def compare(out: Path, photos: Path | None) -> bool:
         if contracts.load(model).head == "detections":
             start = time.perf_counter()
             step(agreement(out, grids.write(model, out), pictures[::OTHER_HEAD]), start)
-    scene = next((picture for picture in pictures if picture.stem == Path(SCENE).stem), pictures[0])
-    print(f"drawn: {draw(out, ASSETS / 'cards_int8.tflite', scene)}")
     return True
 
 
@@ -93,7 +90,7 @@ def agreement(out: Path, model: Path, pictures: list[Path]) -> str:
     Raises ValueError if a picture has other objects, boxes or scores.
     """
     result = out / "found.json"
-    _desktop(out, "detect", model, result, *pictures)
+    desktop(out, "detect", model, result, *pictures)
     detector = Detector(model)
     least, most, count = 1.0, 0.0, 0
     for picture, objects in zip(pictures, json.loads(result.read_text()), strict=True):
@@ -116,15 +113,9 @@ def agreement(out: Path, model: Path, pictures: list[Path]) -> str:
     return line
 
 
-def draw(out: Path, model: Path, scene: Path) -> Path:
-    """What the app shows of a camera that sees a photograph, in all rotations: a picture."""
-    target = out / "screens.png"
-    _desktop(out, "draw", model, scene, target)
-    return target
-
-
-def _desktop(out: Path, *arguments: object) -> None:
-    classpath = path(out / "desktop.jar", out / "core.jar", jars("kotlin-stdlib-2"), _runtime())
+def desktop(out: Path, *arguments: object) -> None:
+    """Run the desktop programs: see desktop/Main.kt."""
+    classpath = path(out / "desktop.jar", out / "core.jar", jars("kotlin-stdlib-2"), _runtime(), tools.asm())
     java("-cp", classpath, "org.microyolo.desktop.MainKt", *arguments)
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -20,7 +21,8 @@ APP = DEMO / "app/src/main"
 ASSETS = APP / "assets/models"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "micro-yolo/android"
 JARS = CACHE / "jars"
-LOCK = HERE / "jars.sha256"
+# Apart, for two of its jars are called as two of the others begin.
+ROBOLECTRIC = CACHE / "robolectric"
 # Command -> Debian package that has it.
 DEBIAN = {"javac": "default-jdk-headless", "mvn": "maven", "apksigner": "apksigner", "zipalign": "zipalign"}
 COMPILER = (
@@ -33,8 +35,39 @@ COMPILER = (
     "annotations",
 )
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
-# Android 7.0's classes. Not in pom.xml, where an artifact has one version only.
-OLDEST = "org.robolectric:android-all:7.0.0_r1-robolectric-r1"
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Files from Maven Central.
+
+    Attributes:
+        folder: where they are kept.
+        pom: what Maven fetches.
+        lock: SHA-256 and name of each.
+        more: coordinates of what `pom` cannot name, since an artifact has one version there.
+    """
+
+    folder: Path
+    pom: Path
+    lock: Path
+    more: tuple[str, ...]
+
+
+SHELVES = (
+    # Android 7.0's classes.
+    Shelf(JARS, HERE / "pom.xml", HERE / "jars.sha256", ("org.robolectric:android-all:7.0.0_r1-robolectric-r1",)),
+    # Android 7.0, 11 and 15 to be run. Of 16 Robolectric's needs Java 21.
+    Shelf(
+        ROBOLECTRIC,
+        HERE / "robolectric.xml",
+        HERE / "robolectric.sha256",
+        tuple(
+            f"org.robolectric:android-all-instrumented:{version}-i7"
+            for version in ("7.0.0_r1-robolectric-r1", "11-robolectric-6757853", "15-robolectric-12650502")
+        ),
+    ),
+)
 
 
 def run(*command: object, cwd: Path | None = None, quiet: tuple[str, ...] = ()) -> str:
@@ -78,6 +111,11 @@ def jars(*prefixes: str) -> list[Path]:
     return found
 
 
+def asm() -> list[Path]:
+    """What reads and writes class files; Robolectric's."""
+    return sorted(ROBOLECTRIC.glob("asm-[0-9]*.jar"))
+
+
 def path(*parts: Iterable[Path] | Path) -> str:
     """A Java class path."""
     flat = [item for part in parts for item in ([part] if isinstance(part, Path) else part)]
@@ -118,18 +156,33 @@ def fetch() -> None:
     """
     start = time.perf_counter()
     _check_installed()
-    wanted = {name: digest for digest, name in map(str.split, LOCK.read_text().splitlines())}
-    if not _complete(wanted):
-        shutil.rmtree(JARS, ignore_errors=True)
-        JARS.mkdir(parents=True)
-        maven = ("mvn", "-q", "-B", "-ntp", "-f", HERE / "pom.xml", f"-DoutputDirectory={JARS}")
-        run(*maven, f"{COPY}-dependencies")
-        run(*maven, COPY, f"-Dartifact={OLDEST}")
-        if not _complete(wanted):
-            raise ValueError(f"verify: {', '.join(_different(wanted))} in {JARS} not as in {LOCK.name}; not used")
+    for shelf in SHELVES:
+        if not _different(shelf):
+            continue
+        download(shelf)
+        if different := _different(shelf):
+            raise ValueError(
+                f"verify: {', '.join(different)} in {shelf.folder} not as in {shelf.lock.name}; not used"
+            )
     _aars()
     _r8()
     step("tools are there", start)
+
+
+def download(shelf: Shelf) -> None:
+    """Fetch all files of a shelf anew, whatever they are. ValueError, with Maven's words, if one cannot be had."""
+    shutil.rmtree(shelf.folder, ignore_errors=True)
+    shelf.folder.mkdir(parents=True)
+    maven = ("mvn", "-q", "-B", "-ntp", "-f", shelf.pom, f"-DoutputDirectory={shelf.folder}")
+    run(*maven, f"{COPY}-dependencies")
+    for artifact in shelf.more:
+        run(*maven, COPY, f"-Dartifact={artifact}")
+
+
+def digests(shelf: Shelf) -> dict[str, str]:
+    """Name -> SHA-256 of what lies there."""
+    files = (file for file in shelf.folder.glob("*") if file.is_file())
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def aapt2() -> Path:
@@ -149,9 +202,14 @@ def r8() -> Path:
     return CACHE / "r8.jar"
 
 
+def unpacked(archive: Path) -> Path:
+    """The folder of an unpacked Android archive."""
+    return archive.parent / "unpacked" / archive.stem
+
+
 def aars() -> list[Path]:
-    """The folders of the unpacked Android archives."""
-    return sorted((CACHE / "aars").iterdir())
+    """The folders of the app's unpacked Android archives."""
+    return sorted(map(unpacked, JARS.glob("*.aar")))
 
 
 def _check_installed() -> None:
@@ -165,18 +223,15 @@ def _check_installed() -> None:
     )
 
 
-def _complete(wanted: dict[str, str]) -> bool:
-    return not _different(wanted)
-
-
-def _different(wanted: dict[str, str]) -> list[str]:
-    found = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in JARS.glob("*") if file.is_file()}
+def _different(shelf: Shelf) -> list[str]:
+    wanted = {name: digest for digest, name in map(str.split, shelf.lock.read_text().splitlines())}
+    found = digests(shelf)
     return sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
 
 
 def _aars() -> None:
-    for archive in JARS.glob("*.aar"):
-        target = CACHE / "aars" / archive.stem
+    for archive in (file for shelf in SHELVES for file in shelf.folder.glob("*.aar")):
+        target = unpacked(archive)
         if not (target / "classes.jar").exists():
             with zipfile.ZipFile(archive) as file:
                 file.extractall(target)

@@ -46,14 +46,18 @@ def check() -> list[str]:
 
 
 def _versions() -> list[str]:
-    versions, pom = catalog()["versions"], (HERE / "pom.xml").read_text()
+    versions = catalog()["versions"]
     faults = [
-        f"pom.xml: {name} must be {versions[name]} as in libs.versions.toml"
-        for name, pattern in (
-            ("kotlin", "<kotlin>{}</kotlin>"),
-            ("junit", "<artifactId>junit</artifactId><version>{}<"),
+        f"{file}: {name} must be {versions[name]} as in libs.versions.toml"
+        for file, name, pattern in (
+            ("pom.xml", "kotlin", "<kotlin>{}</kotlin>"),
+            ("pom.xml", "junit", "<artifactId>junit</artifactId><version>{}<"),
+            ("pom.xml", "tflite-desktop", "<tflite.desktop>{}</tflite.desktop>"),
+            ("pom.xml", "javacpp", "<javacpp>{}</javacpp>"),
+            ("robolectric.xml", "robolectric", "<robolectric>{}</robolectric>"),
+            ("robolectric.sha256", "asm", "  asm-{}.jar"),
         )
-        if pattern.format(versions[name]) not in pom
+        if pattern.format(versions[name]) not in (HERE / file).read_text()
     ]
     # The first whose native libraries can be loaded where memory pages have 16 KB.
     if tuple(map(int, versions["litert"].split("."))) < (1, 4):

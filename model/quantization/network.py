@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from micro_yolo.model.build import Network, build, reads_image
-from micro_yolo.model.keras import keras, tf
+from micro_yolo.model.keras import keras, tf, unswept
 from micro_yolo.model.quantization.graph import CONVS, Graph, inner
 from micro_yolo.model.quantization.shift import expand, fit
 from micro_yolo.model.quantization.wrap import (
@@ -76,6 +76,7 @@ def begin(arch: Arch, trained: keras.Model, how: Quantization, method: str = "l2
     return model
 
 
+@unswept()
 def calibrate(model: keras.Model, trained: keras.Model, batches: Sequence[np.ndarray]) -> None:
     """Start the ranges of `wrapped` with what the float model's activations span, the mean over the batches.
 

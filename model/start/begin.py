@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from micro_yolo.model.heads import HEADS
-from micro_yolo.model.keras import keras, tf
+from micro_yolo.model.keras import keras, tf, unswept
 from micro_yolo.model.layers import BN_EPSILON
 from micro_yolo.model.ops import block_of
 from micro_yolo.model.primitives import Conv, Depthwise
@@ -23,6 +23,7 @@ class Begun:
     fresh: tuple[str, ...]
 
 
+@unswept()
 def with_start(
     model: keras.Model, arch: Arch, layers: Mapping[str, tuple[np.ndarray, np.ndarray]], images: Iterable[np.ndarray]
 ) -> Begun:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from micro_yolo.model.printable import harmless, typed
+from micro_yolo.pipeline.data.divide import divided
 from micro_yolo.pipeline.data.files import Files, file_bytes, in_threads, relative, size_or_none
 from micro_yolo.pipeline.data.repairs import alike_names, are_shares, doubled, merged_names
-from micro_yolo.pipeline.data.splits import ORDER
+from micro_yolo.pipeline.data.splits import ALL, ORDER
 from micro_yolo.pipeline.data.tree import Tree
 from micro_yolo.tflite.image import Fit, load_image, resize
 
@@ -103,6 +104,16 @@ class Split:
             starts=starts,
         )
 
+    def joined(self, other: Split, name: str) -> Split:
+        """The images of both, as a Split of this name."""
+        arrays = ("image_ids", "sizes", "boxes_xyxy", "classes", "crowd", "areas")
+        return Split(
+            name=name,
+            files=Files([*Files.of(self.files).texts, *Files.of(other.files).texts]),
+            starts=np.concatenate([self.starts, self.starts[-1] + other.starts[1:]]),
+            **{each: np.concatenate([getattr(self, each), getattr(other, each)]) for each in arrays},
+        )
+
     def drawn(self, count: int | None, seed: int) -> Split:
         """`count` of the images, drawn by `seed`, in the order they have here; all if there are no more or for None."""
         if count is None or count >= len(self):
@@ -114,7 +125,8 @@ class Split:
 class Dataset:
     """Splits (train, val, perhaps test) under one list of classes; category_ids[c] is class c's id in the source.
 
-    `source` is what `load` was asked for, where that is not the root.
+    `source` is what `load` was asked for, where that is not the root; `seeded` says that train and val were drawn, as
+    the source does not have both.
     """
 
     root: Path
@@ -124,6 +136,11 @@ class Dataset:
     splits: dict[str, Split]
     problems: tuple[Problem, ...] = ()
     source: str = ""
+    seeded: bool = False
+
+    def undivided(self) -> Split:
+        """All images that train and val of a `seeded` one were drawn from."""
+        return self.splits["train"].joined(self.splits["val"], ALL)
 
     @property
     def place(self) -> str:
@@ -293,32 +310,11 @@ def _check_boxes(
 
 
 def split_by_seed(split: Split, val_fraction: float, seed: int) -> dict[str, Split]:
-    """Train and val drawn from one list of images; the same images for the same seed, whatever order the source has.
-
-    Where chance leaves one of them without boxes, images with boxes are drawn apart from those without.
-
-    ValueError if val_fraction is not inside (0, 1) or there are fewer than two images.
-    """
-    if not 0 < val_fraction < 1:
-        raise ValueError(f"load: val_fraction must be between 0 and 1, got {val_fraction}; allowed: such as 0.2")
-    n = len(split)
-    if n < 2:
-        raise ValueError(f"load: a split into train and val needs at least 2 usable images, got {n}")
-    by_name = np.asarray(sorted(range(n), key=Files.of(split.files).texts.__getitem__))
-    shuffled = by_name[np.random.default_rng(seed).permutation(n)]
-    n_val = min(max(round(n * val_fraction), 1), n - 1)
-    boxed = np.zeros(n, bool)
-    boxed[np.repeat(np.arange(n), np.diff(split.starts))[~split.crowd]] = True
-    chosen = boxed[shuffled]
-    if boxed.any() and not (chosen[:n_val].any() and chosen[n_val:].any()):
-        wanted = min(max(round(boxed.sum() * n_val / n), 1), n_val)
-        with_boxes, without = shuffled[chosen], shuffled[~chosen]
-        rest = max(n_val - wanted, 0)
-        shuffled = np.concatenate([with_boxes[:wanted], without[:rest], with_boxes[wanted:], without[rest:]])
-    return {
-        "train": split.subset(np.sort(shuffled[n_val:]), "train"),
-        "val": split.subset(np.sort(shuffled[:n_val]), "val"),
-    }
+    """Train and val drawn from one list of images, see `divided`."""
+    boxed = np.zeros(len(split), bool)
+    boxed[np.repeat(np.arange(len(split)), np.diff(split.starts))[~split.crowd]] = True
+    train, val = divided(Files.of(split.files).texts, boxed, val_fraction, seed)
+    return {"train": split.subset(train, "train"), "val": split.subset(val, "val")}
 
 
 def finish(
@@ -355,8 +351,8 @@ def finish(
             raise UnusableError(f"{read}: split '{split.name}' needs usable images, got 0", root, problems.freeze())
     if not found:
         raise UnusableError(f"{root}: a data set needs usable images, got 0", root, problems.freeze())
-    if "all" in found and len(found) > 1:
-        rest = found.pop("all")
+    if ALL in found and len(found) > 1:
+        rest = found.pop(ALL)
         if "train" in found:
             known = {text for split in found.values() for text in Files.of(split.files).texts}
             alone = sum(text not in known for text in Files.of(rest.files).texts)
@@ -364,8 +360,9 @@ def finish(
             problems.add("images", what if alone else f"{what}; those of train or val name them too", len(rest))
         else:
             found["train"] = replace(rest, name="train")
-    if "train" not in found or "val" not in found:
-        first = next(name for name in ("train", "all", *ORDER) if name in found)
+    seeded = "train" not in found or "val" not in found
+    if seeded:
+        first = next(name for name in ("train", ALL, *ORDER) if name in found)
         if first in ("val", "test"):
             problems.add(first, "there is no train; it is divided into train and val", len(found[first]))
         whole = found.pop(first)
@@ -395,4 +392,5 @@ def finish(
         tuple(category_ids),
         {name: found[name] for name in ORDER if name in found},
         problems.freeze(),
+        seeded=seeded,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from contextlib import suppress
 from typing import Any
 
@@ -54,6 +55,29 @@ def changes(dataset: Dataset, had: dict[str, Any] | None) -> str | None:
         return None
     said = "; ".join(f"{name}: {_said(had.get(name))}, now {_said(now[name])}" for name in other)
     return f"{dataset.root}: is not what the training had: {said}"
+
+
+def sums(had: dict[str, Any] | None) -> dict[str, str]:
+    """Of each split in `content` its sum alone, as a contract has it; {} where it is not known."""
+    return {name: str(facts["sha256"]) for name, facts in (had or {}).items()}
+
+
+def is_that(dataset: Dataset, recorded: dict[str, str], place: str | None) -> bool:
+    """Whether a data set is the one of a training, whatever has been added to it since.
+
+    Args:
+        dataset: what is there now, split as in that training.
+        recorded: `sums` of what the training had; {} where it is not known.
+        place: of the data of that training, or the folder's name alone.
+    """
+    if recorded and sums(content(dataset)) == recorded:
+        return True
+    if place is None:
+        return False
+    if os.path.isabs(place):
+        return os.path.realpath(dataset.place) == os.path.realpath(place)
+    # A file that travelled tells the folder's name alone: better too few images measured than those it learned from.
+    return os.path.basename(dataset.place) == place
 
 
 def _said(facts: dict[str, Any] | None) -> str:

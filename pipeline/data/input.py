@@ -12,6 +12,7 @@ import numpy as np
 
 from micro_yolo.pipeline.data import augment
 from micro_yolo.pipeline.data.augment import Boxes
+from micro_yolo.pipeline.data.balance import epoch_order, image_repeats
 from micro_yolo.pipeline.data.cache import Cache
 from micro_yolo.pipeline.data.dataset import Split
 from micro_yolo.pipeline.data.strength import Strength
@@ -163,16 +164,11 @@ def _laid_out(split: Split, size: tuple[int, int], rule: str) -> Arrays:
     return starts, boxes, split.classes[wanted]
 
 
-def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
-    """A permutation of range(count), a function of the seed and the epoch alone."""
-    return np.random.default_rng([seed, epoch]).permutation(count)
-
-
 class Batches:
     """Training batches, an epoch at a time, for one of `workers` machines with `replicas` devices in all.
 
     A batch is a function of the seed, the epoch and its place in it, whatever the number of readers, devices and
-    machines.
+    machines. With `balance` above 0 images with rare classes come oftener, see `balance.image_repeats`.
 
     Raises ValueError if a batch cannot be shared out evenly, or there are fewer images than one batch takes.
     """
@@ -184,6 +180,7 @@ class Batches:
         strength: Strength,
         *,
         seed: int,
+        balance: float = 0.0,
         replicas: int = 1,
         workers: int = 1,
         worker: int = 0,
@@ -202,6 +199,8 @@ class Batches:
         local = replicas // workers
         self.mine = range(worker * local, (worker + 1) * local)
         self._epoch = 0
+        repeats = image_repeats(images.split, balance)
+        self._repeats = None if repeats is None else repeats[images.usable]
 
     @property
     def steps(self) -> int:
@@ -226,6 +225,8 @@ class Batches:
         ]
         made = self._changed if augmented else self._plain
 
+        # AutoGraph would look for an `if` that depends on a tensor, for half a second.
+        @tf.autograph.experimental.do_not_convert
         def make(place: Any, numbers: Any) -> Any:
             found = tf.numpy_function(made, [place, numbers], [kind for kind, _ in parts], stateful=False)
             for tensor, (_, shape) in zip(found, parts, strict=True):
@@ -240,6 +241,9 @@ class Batches:
         options = tf.data.Options()
         # Of its own, or those that wait for pictures would be missing in the step.
         options.threading.private_threadpool_size = at_once + 1
+        # There is nothing to tune, and its thread does not always hear that an epoch is over: the end of the iterator
+        # then waits for the thread's next turn, 20 or 41 or 82 seconds after the beginning.
+        options.autotune.enabled = False
         return dataset.with_options(options)
 
     def start_epoch(self, epoch: int) -> None:
@@ -248,8 +252,8 @@ class Batches:
 
     def _places(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(epoch, step, device) of each share, and the images of the whole batch it is of."""
-        epoch = self._epoch
-        order = self.images.usable[epoch_order(len(self.images.usable), self.seed, epoch)]
+        epoch, usable = self._epoch, self.images.usable
+        order = usable[epoch_order(len(usable), self.seed, epoch, self._repeats)]
         for step in range(self.steps):
             for replica in self.mine:
                 yield np.array([epoch, step, replica]), order[step * self.batch : (step + 1) * self.batch]

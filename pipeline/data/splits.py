@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 
 ORDER = ("train", "val", "test")
+# Of images that nothing is said of.
+ALL = "all"
 WORDS = {
     **dict.fromkeys(("train", "training", "trainset", "trn", "trainval"), "train"),
     **dict.fromkeys(

@@ -47,8 +47,13 @@ class Initial:
             arch.check_freeze(asked)
         return asked
 
-    def begin(self, model: keras.Model, session: Session) -> None:
-        """Give `model`, of the session's table, what it begins with, and say so."""
+    @property
+    def rate(self) -> float:
+        """Share of the usual learning rate."""
+        return 1.0 if self.start is None else self.start.rate
+
+    def begin(self, model: keras.Model, session: Session) -> tuple[str, ...]:
+        """Give `model`, of the session's table, what it begins with, and say so; the rows that know something now."""
         from micro_yolo.model.build import weights_of
         from micro_yolo.model.start.begin import with_rows, with_start
 
@@ -59,11 +64,12 @@ class Initial:
             begun = with_rows(model, session.arch, self.trained.arch, weights_of(self.trained.plain()))
             source = str(self.trained.stage)
         else:
-            return
+            return ()
         fresh = f"; begin fresh: {', '.join(begun.fresh)}" if begun.fresh else ""
         session.show.say(
             f"begins with {source}: {len(begun.known)} of {len(begun.known) + len(begun.fresh)} rows{fresh}"
         )
+        return begun.known
 
 
 def find_initial(init: str, arch: Arch) -> Initial:

@@ -10,17 +10,17 @@ import hashlib
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from micro_yolo.model.build import trained_variables
+from micro_yolo.model.build import shares_of, trained_variables
 from micro_yolo.model.hdf5 import save
 from micro_yolo.model.heads.base import Losses, Outputs
-from micro_yolo.model.keras import keras, tf
+from micro_yolo.model.keras import keras, tf, unswept
 from micro_yolo.pipeline.data.input import Batches
 from micro_yolo.pipeline.learn.devices import cluster
 from micro_yolo.pipeline.learn.optimizer import make_optimizer
@@ -97,6 +97,8 @@ class Trainer:
       strategy: of tf.distribute.
       show: told of each step and epoch.
       xla: compile the step; for one device.
+      begun: rows that began with what is known.
+      start_rate: share of the learning rate at which those learn. A checkpoint knows which they were.
 
     Raises ValueError if XLA is asked for and there are several.
     """
@@ -111,6 +113,8 @@ class Trainer:
         strategy: tf.distribute.Strategy,
         show: Show = QUIET,
         xla: bool = False,
+        begun: Collection[str] = (),
+        start_rate: float = 1.0,
     ) -> None:
         if xla and strategy.num_replicas_in_sync > 1:
             raise ValueError(
@@ -122,8 +126,9 @@ class Trainer:
         self.plain = task.model if task.plain is None else task.plain
         self.variables = trained_variables(task.model)
         task.averaged.set_weights(self.plain.get_weights())
+        shares = None if start_rate == 1 else shares_of(task.model, self.variables, begun, start_rate)
         with strategy.scope():
-            self.optimizer = make_optimizer(recipe, self.variables, batches.steps)
+            self.optimizer = make_optimizer(recipe, self.variables, batches.steps, shares)
         # Where Keras' callbacks look for the number of steps done.
         task.model.optimizer = self.optimizer
         self.callbacks = keras.callbacks.CallbackList(list(task.callbacks), model=task.model)
@@ -177,7 +182,8 @@ class Trainer:
             for kind in (True, False)
         }
         # By what all batches have in common: else it is traced for the first, and again for one with more boxes.
-        self.step.get_concrete_function(datasets[True].element_spec)
+        with unswept():
+            self.step.get_concrete_function(datasets[True].element_spec)
         evaluated = evaluation_epochs(self.recipe)
         writer = (
             tf.summary.create_file_writer(str(self.directory / "logs"))
@@ -372,6 +378,7 @@ def keras_predict(model: keras.Model) -> PredictBatch:
             row: {part: tf.sigmoid(tf.cast(x, tf.float32)) for part, x in its.items()} for row, its in logits.items()
         }
 
+    @unswept()
     def predict(images: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
         found = forward(tf.constant(images))
         return {row: {part: grid.numpy() for part, grid in its.items()} for row, its in found.items()}

@@ -3,13 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from micro_yolo.model.keras import keras, tf
 from micro_yolo.pipeline.learn.recipe import OPTIMIZERS, Recipe
 
 
-def make_optimizer(recipe: Recipe, variables: Sequence[tf.Variable], steps: int) -> keras.optimizers.Optimizer:
-    """The recipe's optimizer for `variables`, with warm-up and cosine over `epochs * steps` steps."""
+class _ByPart:
+    """In front of an optimizer of Keras: each variable goes a share of the step it would, weight decay included.
+
+    The shares are a variable, so that a checkpoint holds them.
+    """
+
+    shares: tf.Variable
+    decay: float
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+        optimizer: Any = self
+        before = tf.identity(variable)
+        if _decays(variable):
+            variable.assign_sub(variable * tf.cast(optimizer.learning_rate, variable.dtype) * self.decay)
+        super().update_step(gradient, variable)  # type: ignore[misc]
+        # On each device a variable is another; the optimizer knows which they stand for.
+        share = tf.cast(self.shares, variable.dtype)[optimizer._index_dict[optimizer._var_key(variable)]]
+        variable.assign(before + share * (variable - before))
+
+
+class _AdamWByPart(_ByPart, keras.optimizers.AdamW):
+    pass
+
+
+class _SGDByPart(_ByPart, keras.optimizers.SGD):
+    pass
+
+
+def make_optimizer(
+    recipe: Recipe, variables: Sequence[tf.Variable], steps: int, shares: Sequence[float] | None = None
+) -> keras.optimizers.Optimizer:
+    """The recipe's optimizer for `variables`, with warm-up and cosine over `epochs * steps` steps.
+
+    Args:
+      recipe: the recipe.
+      variables: what is trained.
+      steps: of an epoch.
+      shares: of the learning rate, for each variable; by default all of it for all.
+    """
     rate, decay = OPTIMIZERS[recipe.optimizer]
     rate = rate if recipe.learning_rate is None else recipe.learning_rate
     decay = decay if recipe.weight_decay is None else recipe.weight_decay
@@ -21,15 +59,25 @@ def make_optimizer(recipe: Recipe, variables: Sequence[tf.Variable], steps: int)
         )
     else:
         schedule = keras.optimizers.schedules.CosineDecay(rate, total, alpha=0.01)
+    adamw, sgd = keras.optimizers.AdamW, keras.optimizers.SGD
+    if shares is not None:
+        adamw, sgd = _AdamWByPart, _SGDByPart
+    settings = {"weight_decay": decay, "global_clipnorm": recipe.clip_norm}
     if recipe.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(
-            schedule, momentum=0.937, nesterov=True, weight_decay=decay, global_clipnorm=recipe.clip_norm
-        )
+        optimizer = sgd(schedule, momentum=0.937, nesterov=True, **settings)
     else:
-        optimizer = keras.optimizers.AdamW(schedule, weight_decay=decay, global_clipnorm=recipe.clip_norm)
-    # Decaying a normalization's scale or a bias moves the function, not its complexity.
-    optimizer.exclude_from_weight_decay([v for v in variables if len(v.shape) < 2])
+        optimizer = adamw(schedule, **settings)
+    if shares is None:
+        optimizer.exclude_from_weight_decay([v for v in variables if not _decays(v)])
+    else:
+        optimizer.exclude_from_weight_decay(list(variables))
+        optimizer.shares, optimizer.decay = tf.Variable(shares, dtype=tf.float32, trainable=False), decay
     optimizer.build(variables)
     if keras.mixed_precision.global_policy().name == "mixed_float16":
         optimizer = keras.mixed_precision.LossScaleOptimizer(optimizer)
     return optimizer
+
+
+def _decays(variable: tf.Variable) -> bool:
+    # Decaying a normalization's scale or a bias moves the function, not its complexity.
+    return len(variable.shape) >= 2

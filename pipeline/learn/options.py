@@ -7,6 +7,7 @@ from pathlib import Path
 
 from micro_yolo.pipeline.data.strength import Strength
 from micro_yolo.pipeline.learn.recipe import Recipe
+from micro_yolo.pipeline.store.resume import BEFORE
 
 NONE = "none"
 
@@ -23,6 +24,8 @@ class Options:
     """Images a step, over all devices."""
     recipe: Recipe = field(default_factory=Recipe)
     augment: Strength = field(default_factory=Strength)
+    balance: float = field(default=0.5, metadata={BEFORE: 0.0})
+    """How much oftener images with rare classes are shown: 0 not, 0.5 by the root of how rare they are, 1 by it all."""
     cache_gib: float = 2.0
     """Memory for decoded images; a larger data set is decoded anew each epoch, or kept in --cache."""
     cache: Path | None = None
@@ -40,6 +43,8 @@ class Options:
         """Raise ValueError for what is wrong with these alone, before any slow work."""
         if self.batch < 1:
             raise ValueError(f"batch: must be at least 1, got {self.batch}")
+        if not 0 <= self.balance <= 1:
+            raise ValueError(f"balance: must be from 0 to 1, got {self.balance}")
         if self.seed < 0:
             raise ValueError(f"seed: must not be negative, got {self.seed}")
 

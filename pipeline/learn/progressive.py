@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from micro_yolo.model.channels import channels_of, cut, importance
+from micro_yolo.model.channels import Keep, channels_of, cut, importance
 from micro_yolo.model.count import count
 from micro_yolo.model.hdf5 import restore, save
 from micro_yolo.model.spec import Arch
@@ -124,7 +124,19 @@ class Progressive:
         self.session.show.title = f"step {number}, {unit} {len(order)} -> {after}: "
         reason = ""
         try:
-            metrics, weights = self._train_cut(smaller, unit, doomed, keep, folder / "training", number)
+            numbers = channels_of(self.arch).units[unit][doomed]
+            metrics, weights = train_cut(
+                self.trained,
+                self.session,
+                self.arch,
+                self.weights,
+                {unit: keep.tolist()},
+                numbers,
+                self.plan.recipe,
+                folder / "training",
+                distill=self.plan.distill,
+                seed=number,
+            )
         except DivergedError:
             metrics, weights, reason = {"AP": None, "AP50": None}, {}, "training diverged"
         network = measured(smaller, metrics)
@@ -156,46 +168,6 @@ class Progressive:
             f"step {number}: {unit} {step.before} -> {after}, {network.params:,} parameters, "
             f"{network.macs / 1e6:,.1f} MMAC, AP50 {points}: {f'refused, {reason}' if reason else 'kept'}"
         )
-
-    def _train_cut(
-        self, smaller: Arch, unit: str, doomed: np.ndarray, keep: np.ndarray, folder: Path, number: int
-    ) -> tuple[dict[str, Any], Weights]:
-        """Train with the doomed channels driven to zero, measured without them; (metrics, the smaller weights)."""
-        from micro_yolo.model.build import build, put_weights, weights_of, with_weights
-        from micro_yolo.model.keras import keras
-        from micro_yolo.model.sparsity import dooming, strip_pruning
-        from micro_yolo.model.tfmot import UpdatePruningStep
-        from micro_yolo.pipeline.learn.loop import Task
-
-        keras.backend.clear_session()
-        numbers = channels_of(self.arch).units[unit][doomed]
-        with self.session.scope():
-            plain = with_weights(self.arch, self.weights)
-            wrapped = dooming(plain, self.arch, numbers, self.plan.recipe.passes * self.session.steps)
-        averaged, without = build(self.arch), build(smaller)
-        measure = self.session.measure(without)
-
-        def cut_weights() -> Weights:
-            return cut(self.arch, weights_of(averaged), {unit: keep.tolist()})[1]
-
-        def evaluate() -> dict[str, Any]:
-            put_weights(without, cut_weights())
-            return measure()
-
-        task = Task(
-            wrapped,
-            averaged,
-            self.session.losses,
-            evaluate,
-            plain=plain,
-            callbacks=[UpdatePruningStep()],
-            penalty=self.session.taught(self.trained, self.plan.distill),
-            rank_by="AP50",
-        )
-        metrics = self.session.train(task, self.plan.recipe, folder, seed=number).best
-        strip_pruning(wrapped)
-        restore(averaged, folder / runs.WEIGHTS)
-        return metrics, cut_weights()
 
     def _finish(self, cuts: Cuts) -> Measured:
         """Train on after the last cut, if asked to; the network as it ends."""
@@ -239,6 +211,69 @@ class Progressive:
             shutil.copyfile(history, self.stage / runs.HISTORY)
         save_network(self.stage, self.arch, self.weights, {**dataclasses.asdict(network), "unpruned": cuts.unpruned})
         shutil.rmtree(self.stage / "final", ignore_errors=True)
+
+
+def train_cut(
+    trained: Trained,
+    session: Session,
+    arch: Arch,
+    weights: Weights,
+    keep: Keep,
+    doomed: np.ndarray,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    distill: float,
+    seed: int,
+) -> tuple[dict[str, Any], Weights]:
+    """Train with the doomed channels driven to zero, measured without them; (metrics, the smaller weights).
+
+    Args:
+      trained: what is pruned, the teacher.
+      session: the data and the devices.
+      arch: the table as it is.
+      weights: its weights.
+      keep: what is left of it, as `model.channels.cut` takes it.
+      doomed: the numbers of the other channels, first to go first.
+      recipe: of the training.
+      folder: of the training.
+      distill: weight of the teacher.
+      seed: as of `Session.train`.
+    """
+    from micro_yolo.model.build import build, put_weights, weights_of, with_weights
+    from micro_yolo.model.keras import keras
+    from micro_yolo.model.sparsity import dooming, strip_pruning
+    from micro_yolo.model.tfmot import UpdatePruningStep
+    from micro_yolo.pipeline.learn.loop import Task
+
+    keras.backend.clear_session()
+    with session.scope():
+        plain = with_weights(arch, weights)
+        wrapped = dooming(plain, arch, doomed, recipe.passes * session.steps)
+    averaged, without = build(arch), build(cut(arch, weights, keep)[0])
+    measure = session.measure(without)
+
+    def cut_weights() -> Weights:
+        return cut(arch, weights_of(averaged), keep)[1]
+
+    def evaluate() -> dict[str, Any]:
+        put_weights(without, cut_weights())
+        return measure()
+
+    task = Task(
+        wrapped,
+        averaged,
+        session.losses,
+        evaluate,
+        plain=plain,
+        callbacks=[UpdatePruningStep()],
+        penalty=session.taught(trained, distill),
+        rank_by="AP50",
+    )
+    metrics = session.train(task, recipe, folder, seed=seed).best
+    strip_pruning(wrapped)
+    restore(averaged, folder / runs.WEIGHTS)
+    return metrics, cut_weights()
 
 
 def measured(arch: Arch, metrics: dict[str, Any]) -> Measured:

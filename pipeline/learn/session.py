@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from micro_yolo.pipeline.data import balance
 from micro_yolo.pipeline.learn import devices, peers
 from micro_yolo.pipeline.learn.options import Options
 from micro_yolo.pipeline.learn.recipe import Recipe
@@ -89,6 +90,8 @@ class Session:
             self._images.hold(advance)
         self._told = 0
         self._tell_notes()
+        if oftener := balance.told(balance.class_repeats(train, options.balance), dataset.names):
+            show.say(oftener)
         peers.check_alike(self.strategy, lambda: {"readable images": len(self._images.usable)})
         # What does not go with a batch is refused now, not when the stage is half made.
         self.steps = self._batches(options.seed).steps
@@ -143,7 +146,15 @@ class Session:
         return measured
 
     def train(
-        self, task: Task, recipe: Recipe, directory: Path, *, seed: int = 0, freeze: str | None = None
+        self,
+        task: Task,
+        recipe: Recipe,
+        directory: Path,
+        *,
+        seed: int = 0,
+        freeze: str | None = None,
+        begun: Collection[str] = (),
+        start_rate: float = 1.0,
     ) -> Outcome:
         """Train as `pipeline.learn.loop.Trainer` does.
 
@@ -153,6 +164,8 @@ class Session:
           directory: where checkpoint, history and best weights go; a checkpoint that is there is continued.
           seed: added to the session's, so that each training sees its own order and changes.
           freeze: the rows down to this one stay as they are, see `model.build.freeze`.
+          begun: rows that began with what is known.
+          start_rate: share of the learning rate at which those learn.
 
         Raises:
           DivergedError: the loss is no longer a number.
@@ -170,7 +183,15 @@ class Session:
         self.share(directory, "checkpoint", runs.HISTORY)
         peers.level(self.strategy, task.model)
         trainer = Trainer(
-            task, recipe, batches, directory, strategy=self.strategy, show=self.show, xla=self._options.xla
+            task,
+            recipe,
+            batches,
+            directory,
+            strategy=self.strategy,
+            show=self.show,
+            xla=self._options.xla,
+            begun=begun,
+            start_rate=start_rate,
         )
         outcome = trainer.train()
         if devices.cluster()[1] == 1:
@@ -188,6 +209,7 @@ class Session:
             self._options.batch,
             self._options.augment,
             seed=seed,
+            balance=self._options.balance,
             replicas=self.strategy.num_replicas_in_sync,
             workers=workers,
             worker=worker,
@@ -221,9 +243,9 @@ def isolated(seed: int, precision: str = "float32") -> Iterator[None]:
             keras.mixed_precision.set_global_policy(policy)
 
 
-def recorded_loss(stage: Path) -> Mapping[str, Any] | None:
-    """The settings of the loss that a stage was begun with; None of one that does not say."""
-    return runs.read_json(stage / runs.CONFIG).get("loss")
+def recorded_loss(stage: Path) -> Mapping[str, Any]:
+    """The settings of the loss that a stage was begun with."""
+    return runs.read_json(stage / runs.CONFIG).get("loss", runs.UNSAID_LOSS)
 
 
 def finish(stage: Path, outcome: Outcome) -> None:

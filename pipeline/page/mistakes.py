@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 _WORDS = {PLACE: "off", CLASS: "another class", AGAIN: "again", BACKGROUND: "nothing there", BOTH: "wrong and off"}
 # Colours of show.draw: what is missed, and what is found wrongly.
 _MISSED, _FALSE = 3, 0
-_LEAST_CROP, _CROP_SIDE = 96, 320
+# As large as the page shows them, so that letters are as well.
+_LEAST_CROP, _CROP_SIDE = 96, 256
 
 
 def worst(

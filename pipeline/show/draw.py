@@ -6,6 +6,7 @@ import colorsys
 import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -26,6 +27,17 @@ _ALWAYS = "#0123456789"
 _NONE = "\U0010ffff"
 # Marks, spaces and controls, which draw nothing of their own.
 _UNSEEN = ("Mn", "Me", "Cf", "Cc", "Zs")
+
+
+@dataclass(frozen=True)
+class _Plate:
+    """A label, and the corner of its box."""
+
+    text: str
+    left: float
+    top: float
+    shade: tuple[int, int, int]
+    font: ImageFont.FreeTypeFont
 
 
 def colour(index: int) -> tuple[int, int, int]:
@@ -67,7 +79,7 @@ def draw_boxes(
     line = max(round(side / 160), 2)
     text_size = min(max(round(side / 28), 11), 60)
     canvas = ImageDraw.Draw(picture)
-    plates = []
+    plates: list[_Plate] = []
     for i in order.tolist():
         left, top, right, bottom = boxes[i].tolist()
         shade = colour(labels[i])
@@ -77,11 +89,22 @@ def draw_boxes(
         text, number = f"{name}{score}" if texts is None else texts[i], f"{labels[i]}{score}"
         font = _font(text_size, text)
         lead = "" if leads is None else leads[i]
-        plates.append((lead + (text if font else number), left, top, shade, font or _own_font(text_size)))
-    # After all frames, so that no frame crosses a label.
-    for text, left, top, shade, font in plates:
-        _label(canvas, picture.size, text, (left, top), shade, font)
+        plates.append(_Plate(lead + (text if font else number), left, top, shade, font or _own_font(text_size)))
+    # After all frames, so that no frame crosses a label; the best find room first, and are on top where there is none.
+    taken: list[tuple[float, float, float, float]] = []
+    for plate in reversed(plates):
+        taken.append(_room(plate, picture.size, taken))
+    for plate, place in zip(plates, reversed(taken), strict=True):
+        canvas.rectangle(place, fill=plate.shade)
+        canvas.text((place[0] + 2, place[1]), plate.text, fill=ink_on(plate.shade), font=plate.font)
     return picture
+
+
+def ink_on(shade: tuple[int, int, int]) -> str:
+    """Black or white, whichever is better read on a colour: their contrast (WCAG) is 4.5 or more."""
+    shares = [value / 255 for value in shade]
+    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+    return "black" if 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] > 0.179 else "white"
 
 
 def unwritable(names: Sequence[str]) -> list[str]:
@@ -122,18 +145,20 @@ def _font_with(letters: str) -> str | None:
     return None
 
 
-def _label(
-    canvas: ImageDraw.ImageDraw,
-    size: tuple[int, int],
-    text: str,
-    corner: tuple[float, float],
-    shade: tuple[int, int, int],
-    font: ImageFont.FreeTypeFont,
-) -> None:
-    """The text on a plate of the class's colour: above the box's corner, or inside where there is no room above."""
-    width, height = font.getlength(text) + 4, sum(font.getmetrics())
-    left = max(min(corner[0], size[0] - width), 0)
-    top = corner[1] - height if corner[1] >= height else max(min(corner[1], size[1] - height), 0)
-    canvas.rectangle((left, top, left + width, top + height), fill=shade)
-    dark = 0.299 * shade[0] + 0.587 * shade[1] + 0.114 * shade[2] > 140
-    canvas.text((left + 2, top), text, fill="black" if dark else "white", font=font)
+def _room(
+    plate: _Plate, size: tuple[int, int], taken: Sequence[tuple[float, float, float, float]]
+) -> tuple[float, float, float, float]:
+    """Corners of a plate: above the box's corner, or inside where there is no room, or below those it would cover."""
+    width, height = plate.font.getlength(plate.text) + 4, sum(plate.font.getmetrics())
+    left = max(min(plate.left, size[0] - width), 0)
+    first = plate.top - height if plate.top >= height else max(min(plate.top, size[1] - height), 0)
+    top = first
+    while below := [
+        bottom
+        for start, above, end, bottom in taken
+        if left <= end and start <= left + width and top <= bottom and above <= top + height
+    ]:
+        top = min(below) + 1
+    if top + height > size[1]:
+        top = first
+    return left, top, left + width, top + height

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,7 +33,7 @@ class Trained:
         val_fraction: share held back where that has no splits of its own.
         seed: of that split.
         quantization: of a qat stage, as its config.json says it: the fields of model.quantization.wrap.Quantization.
-        loss: settings of the loss it was trained with; None of a stage that does not say.
+        loss: settings of the loss it was trained with.
         start: facts of the start weights it descends from, see `model.start`; None of one that began fresh.
         content: of the data, see `pipeline.data.fingerprint`; None of a stage that does not say.
     """
@@ -47,7 +47,7 @@ class Trained:
     val_fraction: float
     seed: int
     quantization: dict[str, Any] | None = None
-    loss: dict[str, Any] | None = None
+    loss: dict[str, Any] = field(default_factory=lambda: dict(runs.UNSAID_LOSS))
     start: dict[str, str] | None = None
     content: dict[str, Any] | None = None
 
@@ -203,9 +203,9 @@ def find(run: Path | None = None, from_stage: From | None = None, *, before: Fro
         val_fraction=said.val_fraction,
         seed=said.split_seed,
         quantization=_quantization(path, stage.config),
-        loss=stage.config.get("loss"),
+        loss=stage.config.get("loss", runs.UNSAID_LOSS),
         start=_start(where, stage.config.get("start")),
-        content=None if said.content is None else stage.config["content"],
+        content=_content(where, stage.config.get("content")),
     )
 
 
@@ -234,6 +234,16 @@ def _start(where: Path, found: Any) -> dict[str, str] | None:
     if not isinstance(found, dict) or not found.keys() >= {"name", "source", "licence"}:
         raise ValueError(f"{where}: start must have a name, source and licence, got {found!r:.80}")
     return {str(name): str(value) for name, value in found.items()}
+
+
+def _content(where: Path, found: Any) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    kinds = {"images": int, "boxes": int, "sha256": str}
+    parts = list(found.values()) if isinstance(found, dict) else [None]
+    if not all(isinstance(part, dict) and all(isinstance(part.get(k), t) for k, t in kinds.items()) for part in parts):
+        raise ValueError(f"{where}: content must say {', '.join(kinds)} of each split, got {found!r:.80}")
+    return dict(found)
 
 
 def _quantization(path: Path, config: dict[str, Any]) -> dict[str, Any] | None:

@@ -17,6 +17,8 @@ ASKED_ANEW = ("run", "resume", "overwrite")
 # What changes nothing that is made, and may be told anew where the machine or the disk has become another. Of data that
 # moved `pipeline.data.fingerprint` tells whether it is the same.
 MAY_CHANGE = ("cache", "cache_gib", "data")
+# In the metadata of an option's field: what runs did that were made before there was the option.
+BEFORE = "before"
 
 
 def recorded(config: ConfigT, stage: Path, *, prog: str) -> ConfigT:
@@ -83,7 +85,9 @@ def _build(kind: Any, value: Any) -> Any:
     """`value`, plain JSON, as the type annotation `kind` wants it."""
     if dataclasses.is_dataclass(kind):
         kinds = typing.get_type_hints(kind)
-        return typing.cast(Any, kind)(**{name: _build(kinds.get(name), item) for name, item in dict(value).items()})
+        before = {each.name: each.metadata[BEFORE] for each in dataclasses.fields(kind) if BEFORE in each.metadata}
+        given = {name: _build(kinds.get(name), item) for name, item in dict(value).items()}
+        return typing.cast(Any, kind)(**{**before, **given})
     if value is None or kind is None:
         return value
     if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:

@@ -20,6 +20,16 @@ _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 _FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars")
 CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
+# WebDriver's names of keys without a letter.
+KEYS = {
+    "Tab": "\ue004",
+    "Enter": "\ue007",
+    "Space": " ",
+    "Down": "\ue015",
+    "Right": "\ue014",
+    "Left": "\ue012",
+}
+
 
 def require(*programs: str) -> None:
     """Skip, in CI fail, where one of the programs is not installed."""
@@ -78,6 +88,22 @@ class Browser:
         """Give a file to an <input type=file>."""
         found = self._call("/element", {"using": "css selector", "value": selector})
         self._call(f"/element/{found[_ELEMENT]}/value", {"text": str(path)})
+
+    def press(self, *keys: str) -> None:
+        """Press keys one after the other, as a person does: one of KEYS, or a letter."""
+        codes = [KEYS.get(key, key) for key in keys]
+        steps = [{"type": kind, "value": code} for code in codes for kind in ("keyDown", "keyUp")]
+        self._call("/actions", {"actions": [{"type": "key", "id": "keys", "actions": steps}]})
+
+    def save_to(self, folder: Path) -> None:
+        """Put what is downloaded into a folder."""
+        self._devtools("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+
+    def accessible(self) -> list[tuple[str, str]]:
+        """Role and name of all that assistive technology is told of the page."""
+        nodes = self._devtools("Accessibility.getFullAXTree", {})["nodes"]
+        seen = [node for node in nodes if not node.get("ignored")]
+        return [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in seen]
 
     def show_as(self, width: int, height: int, scheme: str) -> None:
         """Lay the page out for a screen of that many CSS pixels, "light" or "dark"."""

@@ -12,7 +12,7 @@ from micro_yolo.tflite.decode import Detections, iou
 from micro_yolo.tflite.detector import Detector
 from micro_yolo.tflite.image import resize
 
-# As the page of pipeline.demo does it: MediaPipe rounds boxes down to whole pixels of what it is handed.
+# As the page of pipeline.browser does it: MediaPipe rounds boxes down to whole pixels of what it is handed.
 ENLARGED = 2
 
 

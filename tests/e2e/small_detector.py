@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 from micro_yolo.model.spec import Arch, Row
+from micro_yolo.pipeline import convert, train
+from micro_yolo.pipeline.data.strength import Strength
+from micro_yolo.pipeline.learn.recipe import Recipe
 
 SMALL = Arch(
     "small",
@@ -28,8 +29,8 @@ SMALL = Arch(
 IMAGES = {"train": 24, "val": 12}
 
 
-def make(shared_data: Path, folder: Path, command: Callable[..., subprocess.CompletedProcess[str]]) -> Path:
-    """Train on photographs of blood cells and export float32 and int8 with both heads; the run's directory."""
+def photographs_of(shared_data: Path, folder: Path) -> Path:
+    """A data set of two dozen photographs of blood cells in a folder."""
     source, data = shared_data / "bccd", folder / "photographs"
     data.mkdir()
     (data / "images").symlink_to(source / "images")
@@ -39,18 +40,25 @@ def make(shared_data: Path, folder: Path, command: Callable[..., subprocess.Comp
         kept = {image["id"] for image in labels["images"]}
         labels["annotations"] = [each for each in labels["annotations"] if each["image_id"] in kept]
         (data / f"instances_{split}.json").write_text(json.dumps(labels))
+    return data
+
+
+def make(shared_data: Path, folder: Path) -> Path:
+    """Train on photographs of blood cells and export float32 and int8 with both heads; the run's directory."""
+    data = photographs_of(shared_data, folder)
     (folder / "small.json").write_text(json.dumps(SMALL.to_json()))
-    # The rule by which MediaPipe's runtime, given a photograph, sees the same pixels.
-    resize = ("--resize", "mediapipe")
-    options = ("--arch", "small.json", "--epochs", 40, "--batch", 4, "--evaluate-every", 40, "--mosaic", 0, *resize)
-    runs = [
-        ("pipeline.train", "--data", data, "--run", "run", *options),
-        *(
-            ("pipeline.convert", "--run", "run", "--float32", "--int8", "--samples", IMAGES["train"], "--head", head)
-            for head in ("detections", "raw")
-        ),
-    ]
-    for module, *args in runs:
-        done = command(module, *args, cwd=folder)
-        assert done.returncode == 0, done.stderr
-    return folder / "run"
+    made = train.run(
+        train.Config(
+            data=data,
+            run=folder / "run",
+            arch=str(folder / "small.json"),
+            batch=4,
+            recipe=Recipe(epochs=40, evaluate_every=40),
+            augment=Strength(mosaic=0),
+            # The rule by which MediaPipe's runtime, given a photograph, sees the same pixels.
+            resize="mediapipe",
+        )
+    )
+    for head in ("detections", "raw"):
+        convert.run(convert.Config(run=made.run, float32=True, int8=True, samples=IMAGES["train"], head=head))
+    return made.run

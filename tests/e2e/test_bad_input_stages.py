@@ -97,17 +97,17 @@ def train(messy, run, *more):
 
 
 @pytest.fixture(scope="module")
-def trained(messy, tmp_path_factory, command):
+def trained(messy, tmp_path_factory, called):
     run = tmp_path_factory.mktemp("runs") / "the run"
-    done = command("pipeline.train", *train(messy, run, "--epochs", 1))
+    done = called("pipeline.train", *train(messy, run, "--epochs", 1))
     assert done.returncode == 0, done.stderr
     return run, done
 
 
 @pytest.fixture(scope="module")
-def exported(trained, command):
+def exported(trained, called):
     run, _ = trained
-    done = command("pipeline.convert", "--run", run, "--int8")
+    done = called("pipeline.convert", "--run", run, "--int8")
     assert done.returncode == 0, done.stderr
     return run / "export" / "model_int8.tflite", done
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import json
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -104,12 +103,8 @@ def test_they_are_measured_as_they_were(name: str, before: Path) -> None:
     assert now["AP50"] > 0
 
 
-def test_a_training_stopped_then_goes_on(before: Path, command: Callable) -> None:
-    done = command(
-        "pipeline.train", "--run", before / "half", "--resume",
-        env={"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+def test_a_training_stopped_then_goes_on(before: Path) -> None:
+    train.run(train.Config(run=before / "half", resume=True))
     then, now = (read(path) for path in (before / "half_history.csv", before / "half" / "train" / "history.csv"))
     for column in ("epoch", "learning_rate"):
         assert [row[column] for row in now] == pytest.approx([row[column] for row in then], rel=1e-6), column

@@ -14,6 +14,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from micro_yolo.model import zoo
+from micro_yolo.model.channels import check_unit
+from micro_yolo.pipeline import demo as demo_command
+from micro_yolo.pipeline import train
+
 ROOT = Path(__file__).resolve().parents[2]
 # What the base installation does not bring.
 ABSENT = (
@@ -31,15 +36,16 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def demo(command: Command, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def demo(called: Command, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The directory the demo ran in, and what it printed."""
     place = tmp_path_factory.mktemp("demo")
     options = (
-        *("--images", 16, "--size", 64, "--pictures", 2),
+        # A network of few rows: each is made and traced a dozen times on the way.
+        *("--arch", "yolo_lite", "--images", 16, "--size", 64, "--pictures", 2),
         # With so few images it is chance whether a cut costs less than the default tolerance.
         *("--epochs", 1, "--prune-epochs", 1, "--qat-epochs", 1, "--tolerance", 100),
     )
-    done = command("pipeline.demo", *options, cwd=place)
+    done = called("pipeline.demo", *options, cwd=place)
     assert done.returncode == 0, done.stderr
     return place, done.stdout
 
@@ -92,16 +98,16 @@ def test_the_table_holds_what_was_measured_on_the_files(demo: tuple[Path, str]) 
         )
 
 
-def test_a_run_of_all_stages_is_debugged_and_reported(demo: tuple[Path, str], command: Command) -> None:
+def test_a_run_of_all_stages_is_debugged_and_reported(demo: tuple[Path, str], called: Command) -> None:
     place, _ = demo
     run = place / "runs" / "latest"
-    done = command("pipeline.debug", "--images", 2, "--keep", 1, cwd=place)
+    done = called("pipeline.debug", "--images", 2, "--keep", 1, cwd=place)
     assert done.returncode == 0, done.stderr
     found = json.loads((run / "debug" / "debug.json").read_text())
     assert found["stage"] == "qat"
     # The float file of a stage of quantization-aware training has its integers as weights.
     assert all((layer["weights_snr_db"] or 200) > 100 for layer in found["layers"])
-    done = command("pipeline.report", cwd=place)
+    done = called("pipeline.report", cwd=place)
     assert done.returncode == 0, done.stderr
     page = (run / "report.html").read_text()
     assert re.findall(r'<tr><th scope="row">(\w+)</th><td>(\w+)</td>', page.split('id="curves"')[0]) == STAGES
@@ -128,6 +134,13 @@ def test_a_file_is_measured_without_tensorflow(model: Path, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     written = json.loads((model.parents[1] / "metrics_int8.json").read_text())
     assert json.loads((tmp_path / "metrics_int8.json").read_text())["AP50"] == written["AP50"]
+
+
+def test_the_network_of_the_demo_is_the_one_that_training_begins_with() -> None:
+    assert demo_command.Config().arch == train.Config().arch
+    # Rows that pruning can cut.
+    for unit in demo_command.widest(demo_command.Config().arch):
+        check_unit(zoo.find(demo_command.Config().arch), unit)
 
 
 def test_impossible_sizes_are_refused_before_anything_is_made(command: Command, tmp_path: Path) -> None:

@@ -79,6 +79,9 @@ def test_its_first_blocks_stay_as_they_are_unless_told_otherwise(started, place)
     for layer in ("stem_conv", "b2_dw"):
         still, moved = kernel(started[0], layer), kernel(run, layer)
         assert np.abs(still - moved).max() > 0
+    slower, _ = trained(place, "slower", "--freeze", "none", "--start-rate", 0.1)
+    far, near = (np.abs(kernel(each, "b2_dw") - kernel(started[0], "b2_dw")).max() for each in (run, slower))
+    assert near == pytest.approx(0.1 * far, rel=0.05)
     # Twice the same beginning, and what is frozen is what it began with.
     again, _ = trained(place, "again", "--seed", 0)
     np.testing.assert_array_equal(kernel(again, "b2_dw"), kernel(started[0], "b2_dw"))
@@ -114,6 +117,7 @@ def test_what_descends_from_a_start_says_so(started):
         (("--init", "begun.json"), "init: a weights file must lie beside its arch.json in a stage of a run"),
         (("--freeze", "b9"), "freeze: unknown row, got 'b9'"),
         (("--train-images", 0), "train_images: must be at least 1, got 0"),
+        (("--start-rate", 0), "start_rate: must be above 0 and at most 1, got 0.0; allowed: such as 0.3"),
         (("--patience", -1), "patience: must not be negative, got -1"),
     ],
 )

@@ -1,26 +1,39 @@
-"""What the browser demo serves, and what it refuses; tests/e2e/test_other_runtimes.py looks at it in a browser."""
+"""What the browser page serves, and what it refuses; tests/e2e/test_browser_page.py looks at it in a browser."""
 
 from __future__ import annotations
 
 import http.client
+import io
 import json
+import os
 import re
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from micro_yolo.pipeline import browser as demo
+from micro_yolo.pipeline.data import load
+from micro_yolo.pipeline.page import beginning
 from micro_yolo.pipeline.show import cli
+from micro_yolo.tflite import contract as contracts
 from micro_yolo.tflite import suppression
+from micro_yolo.tflite.contract import Data
+from micro_yolo.tflite.detector import Detector
+from micro_yolo.tflite.image import load_image
 
 Copy = Callable[[str], Path]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -54,30 +67,41 @@ def get(server: Any, path: str, host: str | None = None, method: str = "GET") ->
     return answer, content
 
 
+def page_of(server: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(get(server, "/page.json")[1])
+    return found
+
+
 def test_the_page_and_what_it_needs(server: Any, alone: Path, web: Path) -> None:
     answer, content = get(server, "/")
     assert answer.status == 200
     assert b"<title>Micro-YOLO</title>" in content
     assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
     assert "http" not in answer.headers["Content-Security-Policy"]
-    assert get(server, "/model.tflite")[1] == alone.read_bytes()
+    assert get(server, "/models/0.tflite")[1] == alone.read_bytes()
     answer, content = get(server, "/vision/wasm/vision_wasm_internal.wasm")
     assert (answer.headers["Content-Type"], content) == ("application/wasm", b"\0asm")
-    contract = json.loads(get(server, "/contract.json")[1])
-    assert contract["labels"][0] == "circle"
-    assert not {"data", "parents", "versions"} & set(contract)
-    for name in re.findall(r'from "/([^/"]+)"', get(server, "/demo.js")[1].decode()):
+    (model,) = page_of(server)["models"]
+    assert (model["name"], model["path"], model["bytes"]) == (alone.stem, "/models/0.tflite", alone.stat().st_size)
+    assert model["contract"]["labels"][0] == "circle"
+    assert not {"data", "parents", "versions"} & set(model["contract"])
+    scripts = [path.name for path in demo.WEB.glob("*.js")]
+    for script in scripts:
+        for name in re.findall(r'from "/([^/"]+)"', get(server, f"/{script}")[1].decode()):
+            assert name in scripts, name
+    for name in re.findall(r'(?:href|src)="/([^"]+)"', get(server, "/")[1].decode()):
         assert get(server, f"/{name}")[0].status == 200, name
-    answer, content = get(server, "/demo.js", method="HEAD")
+    answer, content = get(server, "/page.js", method="HEAD")
     assert (answer.status, content) == (200, b"")
 
 
 def test_nothing_else_is_served(server: Any) -> None:
-    for path in ("/../demo.py", "/%2e%2e/demo.py", "//etc/passwd", "/package.json", "/vision/package.json", "/x"):
+    outside = ("/../browser.py", "/%2e%2e/browser.py", "//etc/passwd")
+    for path in (*outside, "/package.json", "/vision/package.json", "/photographs/9", "/models/1.tflite"):
         assert get(server, path)[0].status == 404, path
     assert get(server, "/", method="POST")[0].status == 501
     # A page elsewhere whose name was made to point at this computer.
-    assert get(server, "/model.tflite", host="evil.example:8000")[0].status == 404
+    assert get(server, "/models/0.tflite", host="evil.example:8000")[0].status == 404
     assert get(server, "/", host="127.0.0.1:1")[0].status == 200
 
 
@@ -185,6 +209,165 @@ def test_the_page_knows_codings_by_their_names() -> None:
         f'coding: unknown, got "detections/2"; {end}',
         f"coding: unknown, got null; {end}",
     ]
+
+
+def opened(web: Path, model: Path, *photo: Path) -> tuple[Any, dict[str, Any]]:
+    """A server that runs until the test ends, as a generator's fixture would; and its page.json."""
+    made = demo.serve(demo.Config(model=model, photo=photo, port=0, web=web))
+    thread = threading.Thread(target=made.serve_forever, daemon=True)
+    thread.start()
+    return made, page_of(made)
+
+
+def test_a_file_that_becomes_another_is_gone(model_copy: Copy, web: Path) -> None:
+    path = model_copy("int8")
+    server, _ = opened(web, path)
+    assert get(server, "/models/0.tflite")[0].status == 200
+    path.write_bytes(path.read_bytes() + b"\0")
+    assert get(server, "/models/0.tflite")[0].status == 410
+    path.unlink()
+    assert get(server, "/models/0.tflite")[0].status == 410
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_folder_gives_all_its_models(exported: Path, web: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    server, page = opened(web, exported)
+    names = [model["name"] for model in page["models"]]
+    assert names == ["export/model_float32", "export/model_int8"]
+    assert names[page["chosen"]] == "export/model_int8"
+    for model in page["models"]:
+        assert get(server, model["path"])[1] == (exported / f"{model['name']}.tflite").read_bytes()
+    server.shutdown()
+    server.server_close()
+
+
+def test_which_of_a_folder_is_first(exported: Path, tmp_path: Path) -> None:
+    source = exported / "export"
+
+    def put(name: str, variant: str, when: int) -> None:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((source / f"model_{variant}.tflite").read_bytes())
+        os.utime(path, (when, when))
+
+    def first() -> str:
+        found, _ = beginning.models(tmp_path)
+        return found[beginning.first(found)].name
+
+    put("a.tflite", "float32", 9)
+    assert first() == "a"
+    put("prune/b.tflite", "int8", 8)
+    assert first() == "prune/b"
+    put("c.tflite", "int8", 1)
+    assert first() == "c"
+    put("d.tflite", "int8", 2)
+    assert first() == "d"
+    put(".hidden/e.tflite", "int8", 7)
+    assert [model.name for model in beginning.models(tmp_path)[0]] == ["a", "c", "d", "prune/b"]
+
+
+def test_a_folder_with_nothing_to_show(
+    exported: Path, web: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "no .tflite below it that the page can show; `python -m pipeline.convert" in refused(
+        capsys, "--model", tmp_path, "--web", web
+    )
+    shutil.copy(exported / "export" / "model_int8_raw.tflite", tmp_path)
+    (tmp_path / "text.tflite").write_text("hello")
+    assert "no .tflite below it that the page can show" in refused(capsys, "--model", tmp_path, "--web", web)
+    shutil.copy(exported / "export" / "model_int8.tflite", tmp_path)
+    found, left_out = beginning.models(tmp_path)
+    assert [model.name for model in found] == ["model_int8"]
+    assert [re.search(r"its outputs are grids|not a \.tflite", reason) is not None for reason in left_out] == [
+        True,
+        True,
+    ]
+
+
+def test_it_begins_with_the_validation_split(model_copy: Copy, web: Path, tiny_data: Path) -> None:
+    path = model_copy("int8")
+    server, page = opened(web, path)
+    split = load(tiny_data).splits["val"]
+    files = {file.name: file for file in split.files}
+    assert [each["name"] for each in page["photographs"]] == sorted(
+        files, key=lambda name: -(np.diff(split.starts)[list(files).index(name)])
+    )
+    for each in page["photographs"]:
+        answer, content = get(server, each["path"])
+        assert (answer.headers["Content-Type"], content) == ("image/jpeg", files[each["name"]].read_bytes())
+        with Image.open(io.BytesIO(get(server, each["small"])[1])) as small:
+            assert max(small.size) <= 176
+    detector = Detector(path)
+    expected = detector.detect(load_image(files[page["photographs"][0]["name"]]), detector.contract.nms.lowest_score)
+    assert len(expected) > 0
+    found = page["found"]["detections"]
+    np.testing.assert_array_equal([each["box"] for each in found], expected.boxes_xyxy)
+    np.testing.assert_array_equal([each["score"] for each in found], expected.scores)
+    assert [each["label"] for each in found] == [detector.labels[number] for number in expected.classes]
+    assert (page["credit"], page["missing"]) == ("", "")
+    server.shutdown()
+    server.server_close()
+
+
+def asked(path: Path, **changes: Any) -> Any:
+    contract = contracts.load(path)
+    return beginning.photographs(replace(contract, **changes))
+
+
+def test_what_it_begins_with_where_the_data_is_gone(alone: Path, tmp_path: Path) -> None:
+    gone = Data(path=str(tmp_path / "gone"))
+    drawn = asked(alone, data=gone)
+    assert [each.name for each in drawn.each][:2] == ["drawn-1.png", "drawn-2.png"]
+    assert drawn.each[0].pixels().shape == (480, 480, 3)
+    cards = asked(alone, data=gone, labels=("ten", "ace", "king", "queen", "jack"))
+    assert len(cards.each) == beginning.MOST_PHOTOGRAPHS
+    assert all((beginning.CARDS / "images" / each.name).read_bytes() == each.content for each in cards.each)
+    assert "Evan Juras, Apache License 2.0" in cards.credit
+    others = asked(alone, data=gone, labels=("king", "bishop", "knight", "rook", "pawn"))
+    assert (others.each, others.credit) == ((), "")
+    assert others.missing == f"{tmp_path / 'gone'}: the photographs it was trained on are not there"
+    assert "does not say" in asked(alone, data=Data(), labels=tuple("abcde")).missing
+
+
+def test_photographs_that_are_named(alone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], web: Path) -> None:
+    tiff, jpeg = tmp_path / "scan.tif", tmp_path / "turned.jpg"
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 50, 3), np.uint8)
+    Image.fromarray(pixels).save(tiff)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(jpeg, exif=exif)
+    first, second = beginning.photographs(contracts.load(alone), (tiff, jpeg)).each
+    # What browsers cannot read is given to them as PNG, without loss; a JPEG as it is.
+    assert (first.kind, second.kind) == ("image/png", "image/jpeg")
+    np.testing.assert_array_equal(first.pixels(), pixels)
+    assert second.content == jpeg.read_bytes()
+    assert second.pixels().shape == (50, 30, 3)
+    text = tmp_path / "notes.jpg"
+    text.write_text("hello")
+    assert "notes.jpg: not an image" in refused(capsys, "--model", alone, "--web", web, "--photo", text)
+
+
+def test_the_base_installation_is_enough(model_copy: Copy, web: Path) -> None:
+    extras = (
+        "tensorflow",
+        "tf_keras",
+        "keras",
+        "keras_cv",
+        "pycocotools",
+        "matplotlib",
+        "yaml",
+        "defusedxml",
+        "jinja2",
+    )
+    code = (
+        f"import sys\nfrom pathlib import Path\nsys.modules.update(dict.fromkeys({extras}))\n"
+        "from micro_yolo.pipeline.browser import Config, serve\n"
+        "serve(Config(model=Path(sys.argv[1]), web=Path(sys.argv[2]), port=0)).server_close()\nprint('served')"
+    )
+    args = [sys.executable, "-c", code, str(model_copy("int8")), str(web)]
+    done = subprocess.run(args, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "served\n"), done.stderr
 
 
 def test_a_package_that_is_not_there(

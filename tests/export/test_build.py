@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from micro_yolo.model.heads import HEADS
 from micro_yolo.model.heads.part import Part
 from micro_yolo.model.heads.yolo import Yolo
 from micro_yolo.model.keras import keras, tf
+from micro_yolo.model.layers import BatchNormalization, DepthwiseConv2D, UpSampling2D
 from micro_yolo.model.quantization import network as quantize
 from micro_yolo.model.quantization.wrap import Quantization
 from micro_yolo.model.spec import Arch, Row
@@ -203,3 +206,9 @@ def test_logits_are_float32_under_mixed_precision(policy: str) -> None:
         assert {each.dtype for each in tf.nest.flatten(model(images((64, 64))))} == {tf.float32}
     finally:
         keras.mixed_precision.set_global_policy("float32")
+
+
+@pytest.mark.parametrize("layer", [DepthwiseConv2D, BatchNormalization, UpSampling2D])
+def test_a_layer_names_what_its_call_takes(layer: type) -> None:
+    """As tfmot's wrapper asks just so, and leaves out `training` where it is not named."""
+    assert {"inputs", "training"} <= set(inspect.getfullargspec(layer.call).args)

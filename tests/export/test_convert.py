@@ -37,7 +37,7 @@ def read(exported: Path, variant: str) -> tuple[bytes, inspect.Model]:
 
 def test_everything_is_there(exported: Path) -> None:
     names = [f"model_{variant}_raw" for variant in VARIANTS] + ["model_float32", "model_int8"]
-    models = {f"{name}.{suffix}" for name in names for suffix in ("tflite", "json")}
+    models = {f"{name}.{suffix}" for name in names for suffix in ("tflite", "json", "md")}
     assert files(exported) == models | {"labels.txt"}
     labels = (exported / "export" / "labels.txt").read_text().splitlines()
     assert tuple(labels) == contracts.load(exported / "export" / "model_int8.tflite").labels
@@ -234,7 +234,7 @@ def test_check_refuses_an_output_that_is_not_finite(tiny: Arch, weighted: Any, i
 
 def test_nothing_is_overwritten_unless_asked(own_run: Path) -> None:
     stage.run(Config(run=own_run))
-    assert files(own_run) == {"model_float32.tflite", "model_float32.json", "labels.txt"}
+    assert files(own_run) == {*(f"model_float32.{suffix}" for suffix in ("tflite", "json", "md")), "labels.txt"}
     with pytest.raises(
         ValueError, match=r"model_float32\.tflite: already exists, made from these weights; .*--overwrite"
     ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -193,3 +194,69 @@ def test_bad_requests(exported: Path, model_copy: Callable[[str], Path], tiny_da
     model.with_suffix(".json").write_text(json.dumps(contract))
     with pytest.raises(ValueError, match="its contract names no data set; pass --data PATH"):
         stage.run(Config(model=model))
+
+
+def without_splits(tiny_data: Path, to: Path, keep: int | None = None) -> Path:
+    """All images of the set in one list, the first `keep` of them."""
+    shutil.copytree(tiny_data, to)
+    labels = [json.loads((to / f"instances_{split}.json").read_text()) for split in ("train", "val")]
+    for split in ("train", "val"):
+        (to / f"instances_{split}.json").unlink()
+    images = [image | {"id": 100 * n + image["id"]} for n, part in enumerate(labels) for image in part["images"]][:keep]
+    boxes = [
+        box | {"id": 10_000 * n + box["id"], "image_id": 100 * n + box["image_id"]}
+        for n, part in enumerate(labels)
+        for box in part["annotations"]
+    ]
+    ids = {image["id"] for image in images}
+    boxes = [box for box in boxes if box["image_id"] in ids]
+    (to / "labels.json").write_text(json.dumps({**labels[0], "images": images, "annotations": boxes}))
+    return to
+
+
+@pytest.mark.parametrize("what", ["file", "keras"])
+def test_images_that_it_never_saw_are_all_measured(exported: Path, tiny_data: Path, tmp_path: Path, what: str) -> None:
+    data = without_splits(tiny_data, tmp_path / "tests")
+    asked = {"run": exported} if what == "keras" else {"model": exported / "export" / "model_int8.tflite"}
+    config = Config(**asked, data=data, out=tmp_path / "out")
+    found = stage.run(config)
+    assert (found.metrics["images"], found.metrics["split"]) == (16, "all")
+    assert found.written[1].name == f"metrics_{'train' if what == 'keras' else 'int8'}_all.json"
+    assert sum(row["boxes"] for row in found.metrics["per_class"].values()) == boxes_of(data)
+    assert stage.run(replace(config, split="val")).metrics["images"] == 3
+    with pytest.raises(ValueError, match=r"has no 'test'; allowed: train, val, all$"):
+        stage.run(replace(config, split="test"))
+    with pytest.raises(ValueError, match=r"has no 'all'; allowed: train, val$"):
+        stage.run(replace(config, data=tiny_data, split="all"))
+
+
+def boxes_of(data: Path) -> int:
+    return len(json.loads((data / "labels.json").read_text())["annotations"])
+
+
+def test_the_trainings_own_images_are_known_again(own_run: Path, tiny_data: Path, tmp_path: Path) -> None:
+    """By what they are, wherever they are; by their place, though some were added since; and by the folder's name."""
+    from micro_yolo.pipeline import convert
+    from micro_yolo.pipeline.data import load
+    from micro_yolo.pipeline.data.fingerprint import content
+
+    data = without_splits(tiny_data, tmp_path / "photos", keep=15)
+    where = own_run / "train" / runs.CONFIG
+    runs.write_json(where, runs.read_json(where) | {"data": data, "content": content(load(data))})
+    (file,) = convert.run(convert.Config(run=own_run, float32=True, score_samples=0)).files
+    moved, more = Path(shutil.copytree(data, tmp_path / "elsewhere")), tmp_path / "more"
+    alone = Path(shutil.copy(file.path, tmp_path / "alone.tflite"))
+
+    def measured(model: Path | None, at: Path) -> tuple[int, str]:
+        asked = {"run": own_run} if model is None else {"model": model}
+        metrics = stage.run(Config(**asked, data=at, out=tmp_path / "out")).metrics
+        return metrics["images"], metrics["split"]
+
+    for model in (None, file.path, alone):
+        assert measured(model, data) == measured(model, moved) == (3, "val")
+    without_splits(tiny_data, more)
+    for model in (None, file.path, alone):
+        assert measured(model, more) == (16, "all")
+    shutil.copy(more / "labels.json", data / "labels.json")
+    for model in (None, file.path, alone):
+        assert measured(model, data) == (3, "val")

@@ -14,7 +14,7 @@ import pytest
 from int8_files import lively, strangers
 
 from micro_yolo.model.heads import HEADS
-from micro_yolo.model.keras import keras
+from micro_yolo.model.keras import keras, unswept
 from micro_yolo.model.ops import OPS
 from micro_yolo.model.quantization import network as quantize
 from micro_yolo.model.quantization.settle import odd, settle
@@ -105,6 +105,7 @@ def made(tiny_data: Path) -> Callable[[str, int], Made]:
         return arch, pixels, trained
 
     @cache
+    @unswept()
     def make(name: str, bits: int) -> Made:
         arch, pixels, trained = start(name)
         how = Quantization(bits)

@@ -71,6 +71,17 @@ def test_outputs_are_the_same(coarse: bytes, inputs: list[np.ndarray]) -> None:
         nibbles.check_same(other.pack(), coarse, inputs)
 
 
+@pytest.mark.parametrize(
+    ("said", "then"), [("2.3.0", "2.13.0"), ("2.9.0", "2.13.0"), ("2.14.0", "2.14.0"), ("", "2.13.0")]
+)
+def test_the_file_names_a_runtime_that_reads_them(coarse: bytes, said: str, then: str) -> None:
+    graph = edit.Graph.of(coarse)
+    graph.drop_metadata(inspect.RUNTIME)
+    if said:
+        graph.set_metadata(inspect.RUNTIME, said.encode().ljust(16, b"\0"))
+    assert inspect.read(nibbles.packed(graph.pack())).runtime == then
+
+
 def test_xnnpack_leaves_them_to_tflites_own_kernels(coarse: bytes, inputs: list[np.ndarray]) -> None:
     packed = nibbles.packed(coarse)
     ops = inspect.read(packed).ops

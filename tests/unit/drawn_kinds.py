@@ -1,5 +1,7 @@
 """Small sets of a cat and a dog on each picture, for the tests of kinds and forms of data sets."""
 
+import struct
+
 import numpy as np
 from data_folders import write_image
 
@@ -55,3 +57,45 @@ def labelme(name):
         {"label": "dog", "points": [[30, 6], [40, 6], [40, 16], [30, 16]], "shape_type": "polygon"},
     ]
     return {"version": "5", "flags": {}, "shapes": shapes, "imagePath": name, "imageHeight": 48, "imageWidth": 64}
+
+
+def example(picture):
+    """A picture and its two boxes as the Object Detection API's tools put them into a record."""
+    side = "image/object/bbox/"
+    features = {
+        "image/encoded": [picture.read_bytes()],
+        "image/filename": [picture.name.encode()],
+        "image/height": [48],
+        "image/width": [64],
+        f"{side}xmin": [0.0625, 0.46875],
+        f"{side}xmax": [0.375, 0.625],
+        f"{side}ymin": [0.125, 0.125],
+        f"{side}ymax": [1 / 3, 1 / 3],
+        "image/object/class/label": [1, 2],
+    }
+    return record(features)
+
+
+def record(features):
+    """An Example as TFRecord frames it."""
+
+    def field(number, data):
+        return bytes([number << 3 | 2]) + varint(len(data)) + data
+
+    def varint(value):
+        out = b""
+        while value > 127:
+            out, value = out + bytes([value & 127 | 128]), value >> 7
+        return out + bytes([value])
+
+    entries = b""
+    for key, values in features.items():
+        if isinstance(values[0], bytes):
+            made = field(1, b"".join(field(1, value) for value in values))
+        elif isinstance(values[0], float):
+            made = field(2, field(1, struct.pack(f"<{len(values)}f", *values)))
+        else:
+            made = field(3, field(1, b"".join(map(varint, values))))
+        entries += field(1, field(1, key.encode()) + field(2, made))
+    data = field(1, entries)
+    return struct.pack("<QI", len(data), 0) + data + b"\0\0\0\0"

@@ -6,9 +6,10 @@ import re
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from android_demo.verify import checks, jvm, tools, versions
+from android_demo.verify import checks, jvm, phone, tools, versions
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,6 +28,8 @@ def test_nothing_disagrees() -> None:
     [
         ('kotlin = "2', 'kotlin = "1', "pom.xml: kotlin must be 1"),
         ('junit = "4', 'junit = "5', "pom.xml: junit must be 5"),
+        ('robolectric = "4', 'robolectric = "5', "robolectric.xml: robolectric must be 5"),
+        ('asm = "9', 'asm = "8', "robolectric.sha256: asm must be 8"),
         ('litert = "1.4', 'litert = "1.3', "litert must be at least 1.4"),
         ("litert-gpu-api = {", "litert-gpu-apis = {", "app/build.gradle.kts: libs.litert.gpu.api is not in"),
         ("junit = {", "unused = {", "core/build.gradle.kts: libs.junit is not in"),
@@ -45,10 +48,12 @@ def test_what_disagrees_is_named(
 
 
 def test_every_fetched_file_is_pinned() -> None:
-    lines = tools.LOCK.read_text().splitlines()
-    assert all(re.fullmatch(r"[0-9a-f]{64}  \S+\.(jar|aar)", line) for line in lines)
-    names = [line.split()[1] for line in lines]
-    assert names == sorted(set(names))
+    for shelf in tools.SHELVES:
+        lines = shelf.lock.read_text().splitlines()
+        assert all(re.fullmatch(r"[0-9a-f]{64}  \S+\.(jar|aar)", line) for line in lines)
+        names = [line.split()[1] for line in lines]
+        assert len(names) > 20
+        assert names == sorted(set(names))
     assert "--hash=sha256:" in (tools.HERE / "requirements.txt").read_text()
 
 
@@ -93,6 +98,22 @@ def test_missing_photographs_are_told(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("CI", "true")
     with pytest.raises(ValueError, match=r"verify: .*nowhere does not exist"):
         jvm.compare(tmp_path, None)
+
+
+def test_a_camera_gives_almost_the_picture() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    # Of a colour that four pixels share nothing is lost but by rounding.
+    flat = np.kron(pixels[:3, :4], np.ones((2, 2, 1), np.uint8))
+    luma, blue, red = phone.to_yuv(flat)
+    assert (luma.shape, blue.shape, red.shape) == ((6, 8), (3, 4), (3, 4))
+    assert np.abs(phone.to_rgb(luma, blue, red).astype(int) - flat).max() <= 2
+    grey = np.full((2, 2, 3), 77, np.uint8)
+    assert [int(plane[0, 0]) for plane in phone.to_yuv(grey)] == [77, 128, 128]
+
+
+def test_the_gallery_has_every_state_of_the_tests() -> None:
+    states = (phone.TESTS / "kotlin/org/microyolo/app/States.kt").read_text()
+    assert sorted(phone.STATES) == sorted(name.lower() for name in re.findall(r"^    ([A-Z_]+)\(\{", states, re.M))
 
 
 BADGING = """package: name='org.microyolo.app' versionCode='1'

@@ -76,6 +76,24 @@ def test_draw_boxes_marks_the_frame_and_leaves_the_original(tmp_path):
     assert (pixels[60, 60] == 80).all() and (pixels[5] == 80).all()
 
 
+def test_labels_make_room_for_each_other_and_can_be_read():
+    boxes = np.array([[40.0, 60, 120, 90], [42, 61, 122, 92], [44, 60, 118, 91]])
+    plates = [draw._Plate("bolt 50", left, top, (0, 0, 0), draw._own_font(11)) for left, top, _, _ in boxes.tolist()]
+    taken = []
+    for plate in plates:
+        taken.append(draw._room(plate, (200, 100), taken))
+    (_, top, _, bottom), second, third = taken
+    assert bottom == 60 and second[1] > bottom and third[1] > second[3]
+    # Where the picture ends there is no room: they lie on each other, where they belong.
+    assert draw._room(plates[2], (200, int(third[3]) - 1), taken[:2])[1] == top
+    for number in range(200):
+        shares = [value / 255 for value in colour(number)]
+        linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+        luminance = float(np.dot((0.2126, 0.7152, 0.0722), linear))
+        is_black = draw.ink_on(colour(number)) == "black"
+        assert ((luminance + 0.05) / 0.05 if is_black else 1.05 / (luminance + 0.05)) >= 4.5
+
+
 def test_draw_boxes_survives_anything(tmp_path):
     names = ["猫 ü", "a/b " * 50, ""]
     boxes = np.array([[-1e9, -1e9, 1e9, 1e9], [5, 5, 5, 5], [9, 9, 2, 2], [0, 0, 1, 1]], np.float32)

@@ -1,10 +1,9 @@
 """Labels as tools and public data sets write them, drawn small, each in its own form."""
 
 import json
-import struct
 
 import pytest
-from drawn_kinds import CAT, DOG, check, counts, pictures, write
+from drawn_kinds import CAT, DOG, check, counts, example, pictures, write
 
 from micro_yolo.pipeline.data import load
 
@@ -316,50 +315,13 @@ def test_xml_for_many_pictures(tmp_path):
     assert counts(load(tmp_path / "dlib")) == {"train": (3, 6), "val": (1, 2)}
 
 
-def record(features):
-    """An Example as TFRecord frames it."""
-
-    def field(number, data):
-        return bytes([number << 3 | 2]) + varint(len(data)) + data
-
-    def varint(value):
-        out = b""
-        while value > 127:
-            out, value = out + bytes([value & 127 | 128]), value >> 7
-        return out + bytes([value])
-
-    entries = b""
-    for key, values in features.items():
-        if isinstance(values[0], bytes):
-            made = field(1, b"".join(field(1, value) for value in values))
-        elif isinstance(values[0], float):
-            made = field(2, field(1, struct.pack(f"<{len(values)}f", *values)))
-        else:
-            made = field(3, field(1, b"".join(map(varint, values))))
-        entries += field(1, field(1, key.encode()) + field(2, made))
-    data = field(1, entries)
-    return struct.pack("<QI", len(data), 0) + data + b"\0\0\0\0"
-
-
 @pytest.mark.parametrize("sharded", [False, True])
 def test_tfrecord(tmp_path, sharded):
     root = tmp_path / "set"
-    side = "image/object/bbox/"
     for split, names in (("train", "ab"), ("valid", "cd")):
         records = []
         for name in pictures(tmp_path / "source", names):
-            features = {
-                "image/encoded": [(tmp_path / "source" / name).read_bytes()],
-                "image/filename": [name.encode()],
-                "image/height": [48],
-                "image/width": [64],
-                f"{side}xmin": [0.0625, 0.46875],
-                f"{side}xmax": [0.375, 0.625],
-                f"{side}ymin": [0.125, 0.125],
-                f"{side}ymax": [1 / 3, 1 / 3],
-                "image/object/class/label": [1, 2],
-            }
-            records.append(record(features))
+            records.append(example(tmp_path / "source" / name))
         for number, made in enumerate(records if sharded else [b"".join(records)]):
             name = f"pets.tfrecord-{number:05d}-of-00002" if sharded else "pets.tfrecord"
             (root / split).mkdir(parents=True, exist_ok=True)

@@ -211,3 +211,24 @@ def test_only_a_batch_with_many_boxes_has_room_for_many(tmp_path):
     split = crowded(tmp_path, [40, *[2] * 11])
     rooms = sorted(batch[2].shape[1] for batch in epoch(Images(split, SIZE, "stretch"), augmented=False))
     assert rooms == [16, 16, 32]
+
+
+def test_no_epoch_waits_for_a_tuner(tmp_path):
+    images = Images(crowded(tmp_path, [1] * 8), SIZE, "stretch")
+    dataset = Batches(images, 4, Strength(), seed=0).dataset(augmented=True)
+    assert dataset.options().autotune.enabled is False
+
+
+def test_images_with_rare_classes_come_oftener(tmp_path):
+    split = crowded(tmp_path, [1] * 16)
+    split.crowd[:] = False
+    split.classes[:] = [0] * 14 + [1, 1]
+    images = Images(split, SIZE, "stretch")
+    seen = {}
+    for balance in (0.0, 1.0):
+        parts = [epoch(images, augmented=False, balance=balance, number=n) for n in range(1, 9)]
+        assert [len(batches) for batches in parts] == [4] * 8
+        seen[balance] = np.mean([c[:, 0] == 1 for batches in parts for _, _, c in batches])
+    assert seen[0.0] == 2 / 16
+    # Four times as often as the others: 8 of 22.
+    assert seen[1.0] == pytest.approx(8 / 22, abs=0.05)

@@ -9,8 +9,12 @@ import pytest
 from micro_yolo.pipeline import prune, qat, search, train
 from micro_yolo.pipeline.learn.options import Options, parse_size
 
-SHARED = {"run", "data", "batch", "recipe", "augment", "cache_gib", "cache", "xla", "seed", "resume", "overwrite"}
-TRAIN = {"arch", "size", "anchors", "resize", "precision", "init", "freeze", "val_fraction", "train_images"}
+SHARED = {
+    "run", "data", "batch", "recipe", "augment", "balance", "cache_gib", "cache", "xla", "seed", "resume", "overwrite",
+}  # fmt: skip
+TRAIN = {
+    "arch", "size", "anchors", "resize", "precision", "init", "freeze", "start_rate", "val_fraction", "train_images",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -41,9 +45,11 @@ def test_a_recorded_run_can_be_continued(config: type[Options], own: set[str]) -
     [
         ({"batch": 0}, r"^batch: must be at least 1, got 0$"),
         ({"seed": -1}, r"^seed: must not be negative, got -1$"),
+        ({"balance": -0.1}, r"^balance: must be from 0 to 1, got -0.1$"),
+        ({"balance": 1.1}, r"^balance: must be from 0 to 1, got 1.1$"),
     ],
 )
-def test_the_same_is_refused_by_all(config: type[Options], changes: dict[str, int], message: str) -> None:
+def test_the_same_is_refused_by_all(config: type[Options], changes: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         config(**changes).check()  # type: ignore[arg-type]
     config().check()

@@ -41,6 +41,10 @@ TABLE = (
     ),
     Name("_non_trainable_weights", "where fixed kernels are listed instead", checks.keeps_trainable_apart),
     Name(
+        "_var_key", "which variable of the list that an optimizer was built for one is, on any device", checks.numbered
+    ),
+    Name("_index_dict", "its number in the list", checks.numbered),
+    Name(
         "tensorflow.keras.Model.__module__", "that TensorFlow's Keras is Keras 2, which tfmot wants", checks.same_keras
     ),
     Name(

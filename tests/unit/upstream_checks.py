@@ -57,6 +57,13 @@ def nodes_by_depth() -> bool:
     return read == {"given": [], "one": ["given"], "two": ["one"], "three": ["one"]}
 
 
+def numbered() -> bool:
+    model = branch()
+    optimizer = keras().optimizers.AdamW(0.1)
+    optimizer.build(model.trainable_variables)
+    return [optimizer._index_dict[optimizer._var_key(v)] for v in model.trainable_variables] == [0, 1]
+
+
 class Halved:
     """A quantizer with one variable, which halves."""
 

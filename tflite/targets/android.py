@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from micro_yolo.tflite.contract import Contract
+from micro_yolo.tflite.package import folder_name
 from micro_yolo.tflite.targets.base import Target
 
 ASSETS = Path(__file__).resolve().parents[2] / "android_demo/app/src/main/assets/models"
@@ -31,6 +32,5 @@ class Android(Target):
     def files(self, name: str, data: bytes, contract: Contract) -> dict[str, bytes]:
         """Of the training data the app learns the folder's name alone."""
         model, beside = self.names(name, contract.variant, contract.head)
-        folder = Path(contract.data.path).name if contract.data.path else None
-        public = replace(contract, data=replace(contract.data, path=folder))
+        public = replace(contract, data=replace(contract.data, path=folder_name(contract.data.path)))
         return {model: data, beside: public.to_json().encode()}

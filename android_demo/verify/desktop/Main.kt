@@ -11,20 +11,16 @@ import org.microyolo.core.RgbImage
  * The app's code on a desktop JVM.
  *
  * detect MODEL RESULT.json PICTURE...: what is found in each picture, as pipeline.predict says it.
- * draw MODEL PICTURE RESULT.png: what the app shows of a camera that sees the picture; see [Screens].
+ * count JAR RESULT.jar: the same code, which counts the objects that it makes; see [Allocations].
  */
 fun main(arguments: Array<String>) {
     val (command, path) = arguments
+    if (command == "count") return countAllocations(File(path), File(arguments[2]))
+    check(command == "detect") { "unknown command $command; allowed: detect, count" }
     val file = File(path)
     val data = file.readBytes()
     val model = ModelFile.open(path, data, File(ModelFile.contractPath(path)).takeIf { it.exists() }?.readText())
-    Detector(model, DesktopRuntime(data)).use { detector ->
-        when (command) {
-            "detect" -> detect(detector, File(arguments[2]), arguments.drop(3))
-            "draw" -> ImageIO.write(Screens(detector, read(arguments[2])).draw(), "png", File(arguments[3]))
-            else -> error("unknown command $command; allowed: detect, draw")
-        }
-    }
+    Detector(model, DesktopRuntime(data)).use { detect(it, File(arguments[2]), arguments.drop(3)) }
 }
 
 private fun detect(detector: Detector, result: File, pictures: List<String>) {

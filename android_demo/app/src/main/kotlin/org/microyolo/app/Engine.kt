@@ -1,6 +1,5 @@
 package org.microyolo.app
 
-import android.content.res.Resources
 import android.media.Image
 import android.net.Uri
 import android.os.Handler
@@ -9,9 +8,11 @@ import android.os.Looper
 import java.io.IOException
 import org.microyolo.core.Detections
 import org.microyolo.core.Detector
+import org.microyolo.core.Found
 import org.microyolo.core.FrameGate
 import org.microyolo.core.HeadKind
 import org.microyolo.core.ModelException
+import org.microyolo.core.ModelRuntime
 import org.microyolo.core.Outcome
 import org.microyolo.core.Plane
 import org.microyolo.core.RgbImage
@@ -19,6 +20,7 @@ import org.microyolo.core.Screen
 import org.microyolo.core.Size
 import org.microyolo.core.Smoother
 import org.microyolo.core.Statistics
+import org.microyolo.core.Times
 import org.microyolo.core.YuvConverter
 
 /** How to run which model. */
@@ -29,24 +31,33 @@ data class Choice(val model: String, val threads: Int, val gpu: Boolean)
  * [screen] on the main thread, and nothing any more after [close]. It outlives activities and must know none.
  */
 class Engine(
-    private val resources: Resources,
+    application: App,
     private val models: Models,
     private val photos: Photos,
     private val screen: Screen<Photo>
 ) {
+    private val resources = application.resources
+    private val runtimes = application.runtimes
     private val thread = HandlerThread("inference").apply { start() }
     private val handler = Handler(thread.looper)
     private val main = Handler(Looper.getMainLooper())
     private val gate = FrameGate()
     private val converter = YuvConverter()
 
-    // Used by whoever is inside the gate.
-    private val planes = Array(3) { ByteArray(0) }
+    // Used by whoever is inside the gate: a frame stays inside until its boxes are on the screen, so that all of this is
+    // made once and used again for the next.
+    private val planes = Array(3) { Plane(ByteArray(0), 0, 0) }
+    private var width = 0
+    private var height = 0
+    private var degrees = 0
+    private val outcomes = List(2) { Outcome(Detections.NONE, listOf(), Size(0, 0), Times(), 0.0, "", 0, null) }
+    private var turn = 0
     private val smoother = Smoother()
     private val statistics = Statistics()
     private var choice: Choice? = null
     private var detector: Detector? = null
     private var onGpu = false
+    private var threads: Int? = null
     private var photo: Photo? = null
 
     @Volatile
@@ -61,6 +72,14 @@ class Engine(
         handler.post { if (choice != this.choice || detector == null) open(choice) }
     }
 
+    /** Gives the model's memory back until [load]. */
+    fun unload() {
+        handler.post {
+            detector?.close()
+            detector = null
+        }
+    }
+
     /**
      * Looks for objects in a camera's frame turned clockwise by [degrees]. The frame is copied and closed at once, since
      * its memory goes away with the camera; so it must come on the camera's thread.
@@ -70,31 +89,47 @@ class Engine(
             frame.close()
             return
         }
-        val copied =
-            try {
-                frame.use { Frame(it.width, it.height, List(3) { i -> copy(it.planes[i], i) }) }
-            } catch (_: IllegalStateException) {
-                // The camera took the frame back.
-                if (gate.leave()) handler.post(::free)
-                return
+        try {
+            frame.use {
+                width = it.width
+                height = it.height
+                val from = it.planes
+                for (i in planes.indices) copy(from[i], i)
             }
-        handler.post {
-            try {
-                work(copied, degrees)
-            } finally {
-                if (gate.leave()) free()
-            }
+        } catch (_: IllegalStateException) {
+            // The camera took the frame back.
+            leave()
+            return
         }
+        this.degrees = degrees
+        // Refused once the thread has ended.
+        if (!handler.post(search)) leave()
     }
 
-    private class Frame(val width: Int, val height: Int, val planes: List<Plane>)
+    private fun leave() {
+        if (gate.leave()) handler.post(::free)
+    }
 
-    private fun work(frame: Frame, degrees: Int) {
-        if (detector == null) return
+    private val search = Runnable {
+        if (!searchFrame() || !main.post(showFrame)) leave()
+    }
+
+    private val showFrame = Runnable {
+        if (!closed) screen.onFrame(outcomes[turn])
+        leave()
+    }
+
+    /** Whether there is something to show. */
+    private fun searchFrame(): Boolean {
+        val ready = detector ?: return false
         val started = System.nanoTime()
-        val (luma, blue, red) = frame.planes
-        val image = converter.upright(frame.width, frame.height, luma, blue, red, degrees)
-        onFrame(image, (System.nanoTime() - started) / 1e6)
+        val image = converter.upright(width, height, planes[0], planes[1], planes[2], degrees)
+        val converting = (System.nanoTime() - started) / 1e6
+        val found = search(ready, image) ?: return false
+        found.times.preprocess += converting
+        turn = 1 - turn
+        fill(outcomes[turn], ready, found, smoother.smooth(found.detections, least(ready)), image)
+        return true
     }
 
     /** Reads a picture and looks for objects in it. */
@@ -155,9 +190,10 @@ class Engine(
             val (model, data) = models.open(choice.model)
             val refusal = if (choice.gpu) openOnGpu { Detector(model, it(data)) } else null
             if (detector == null) {
-                detector = Detector(model, TfliteRuntime.cpu(data, choice.threads))
+                detector = Detector(model, runtimes.cpu(data, choice.threads))
                 onGpu = false
             }
+            threads = if (onGpu) null else choice.threads
             val notice =
                 when {
                     refusal != null -> resources.getString(R.string.gpu_fallback, refusal)
@@ -176,9 +212,9 @@ class Engine(
     }
 
     /** Null if the model now runs on the GPU, else why not. */
-    private fun openOnGpu(make: ((ByteArray) -> TfliteRuntime) -> Detector): String? = try {
+    private fun openOnGpu(make: ((ByteArray) -> ModelRuntime) -> Detector): String? = try {
         detector =
-            make { TfliteRuntime.gpu(it) ?: throw IllegalStateException(resources.getString(R.string.gpu_unknown)) }
+            make { runtimes.gpu(it) ?: throw IllegalStateException(resources.getString(R.string.gpu_unknown)) }
         onGpu = true
         null
     } catch (error: RuntimeException) {
@@ -187,40 +223,39 @@ class Engine(
         firstLine(error)
     }
 
-    private fun onFrame(image: RgbImage, converting: Double) {
-        val outcome = detect(image, converting) { found, least -> smoother.smooth(found, least) } ?: return
-        say { onFrame(outcome) }
-    }
-
     private fun onPhoto() {
         val shown = photo ?: return
-        val outcome = detect(shown.image, 0.0) { found, _ -> found } ?: return
+        val ready = detector ?: return
+        val found = search(ready, shown.image) ?: return
+        // It stays on the screen while the detector goes on to others.
+        val outcome = Outcome(Detections.NONE, listOf(), Size(0, 0), Times(), 0.0, "", 0, null)
+        fill(outcome, ready, found, found.detections.copy(), shown.image)
         say { onPhoto(shown, outcome) }
     }
 
-    private fun detect(image: RgbImage, converting: Double, after: (Detections, Float) -> Detections): Outcome? {
-        val ready = detector ?: return null
-        val least = scoreThreshold ?: ready.model.contract.nms.scoreThreshold
-        val found =
-            try {
-                ready.detect(image, least)
-            } catch (error: RuntimeException) {
-                onRuntimeFailure(error)
-                return null
-            }
-        val times = found.times.copy(preprocess = found.times.preprocess + converting)
-        statistics.add(System.nanoTime(), times)
-        val model = ready.model
-        return Outcome(
-            after(found.detections, least),
-            model.contract.labels,
-            Size(image.width, image.height),
-            statistics.times,
-            statistics.framesPerSecond,
-            model.name,
-            model.bytes,
-            choice?.threads.takeUnless { onGpu }
-        )
+    private fun least(ready: Detector) = scoreThreshold ?: ready.model.contract.nms.scoreThreshold
+
+    /** Null if the runtime failed, which the user is told. */
+    private fun search(ready: Detector, image: RgbImage): Found? = try {
+        ready.detect(image, least(ready))
+    } catch (error: RuntimeException) {
+        onRuntimeFailure(error)
+        null
+    }
+
+    private fun fill(outcome: Outcome, ready: Detector, found: Found, shown: Detections, image: RgbImage) {
+        statistics.add(System.nanoTime(), found.times)
+        val before = outcome.picture
+        if (before.width != image.width || before.height != image.height) {
+            outcome.picture = Size(image.width, image.height)
+        }
+        outcome.found = shown
+        outcome.labels = ready.model.contract.labels
+        statistics.means(outcome.times)
+        outcome.framesPerSecond = statistics.framesPerSecond
+        outcome.modelName = ready.model.name
+        outcome.modelBytes = ready.model.bytes
+        outcome.threads = threads
     }
 
     private fun onRuntimeFailure(error: RuntimeException) {
@@ -237,11 +272,16 @@ class Engine(
         if (detector != null) say { onStatus(resources.getString(R.string.gpu_fallback, why)) }
     }
 
-    private fun copy(plane: Image.Plane, index: Int): Plane {
-        val size = plane.buffer.remaining()
-        if (planes[index].size != size) planes[index] = ByteArray(size)
-        plane.buffer.get(planes[index])
-        return Plane(planes[index], plane.rowStride, plane.pixelStride)
+    private fun copy(plane: Image.Plane, index: Int) {
+        val from = plane.buffer
+        val size = from.remaining()
+        val rowStride = plane.rowStride
+        val pixelStride = plane.pixelStride
+        val before = planes[index]
+        if (before.bytes.size != size || before.rowStride != rowStride || before.pixelStride != pixelStride) {
+            planes[index] = Plane(ByteArray(size), rowStride, pixelStride)
+        }
+        from.get(planes[index].bytes)
     }
 
     private fun unreadable(why: String) = say { onPhotoFailed(resources.getString(R.string.photo_unreadable, why)) }

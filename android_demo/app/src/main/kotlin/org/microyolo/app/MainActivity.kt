@@ -5,23 +5,13 @@ import android.app.Activity
 import android.content.ActivityNotFoundException
 import android.content.Intent
 import android.content.pm.PackageManager
-import android.content.res.Configuration
 import android.net.Uri
 import android.os.Bundle
 import android.provider.Settings.ACTION_APPLICATION_DETAILS_SETTINGS
 import android.view.View
-import android.widget.Button
-import android.widget.ImageView
-import android.widget.TextView
 import kotlin.math.roundToInt
-import org.microyolo.core.Affine
-import org.microyolo.core.Detections
 import org.microyolo.core.Notice
-import org.microyolo.core.Orientation
-import org.microyolo.core.Outcome
-import org.microyolo.core.ScaleMode
 import org.microyolo.core.Screen
-import org.microyolo.core.Size
 
 /** The one screen: the camera's or a photo's picture with what is found in it, and the controls. */
 class MainActivity :
@@ -31,13 +21,7 @@ class MainActivity :
     private lateinit var session: Session
     private lateinit var controls: Controls
     private lateinit var viewfinder: Viewfinder
-    private lateinit var photoView: ImageView
-    private lateinit var overlay: OverlayView
-    private lateinit var statistics: TextView
-    private lateinit var status: TextView
-    private lateinit var notice: View
-    private lateinit var noticeText: TextView
-    private lateinit var noticeButton: Button
+    private lateinit var stage: Stage
     private var photo: Uri? = null
     private var resumed = false
     private var asked = false
@@ -46,23 +30,15 @@ class MainActivity :
         super.onCreate(state)
         drawBehindBars(window)
         setContentView(R.layout.main)
-        photoView = findViewById(R.id.photo)
-        overlay = findViewById(R.id.overlay)
-        statistics = findViewById(R.id.statistics)
-        status = findViewById(R.id.status)
-        notice = findViewById(R.id.notice)
-        noticeText = findViewById(R.id.notice_text)
-        noticeButton = findViewById(R.id.notice_button)
         settings = Settings(getSharedPreferences("settings", MODE_PRIVATE))
         val kept = lastNonConfigurationInstance as Session?
         session = kept ?: Session(this)
         viewfinder = Viewfinder(this, findViewById(R.id.preview), session, settings, ::startCamera)
+        stage = Stage(this, session.screen, settings, ::onNotice)
         controls = Controls(this, settings, session.models.paths(), ::onChange)
         findViewById<View>(R.id.camera_button).setOnClickListener { leavePhoto() }
         findViewById<View>(R.id.photo_button).setOnClickListener { choosePhoto() }
         findViewById<View>(R.id.flip_button).setOnClickListener { flip() }
-        overlay.addOnLayoutChangeListener { _, _, _, _, _, _, _, _, _ -> overlay.post(::onScreenChanged) }
-        layOutAroundBars()
         asked = state?.getBoolean(ASKED) ?: false
         @Suppress("DEPRECATION")
         photo = state?.getParcelable(PHOTO)
@@ -84,6 +60,8 @@ class MainActivity :
     override fun onResume() {
         super.onResume()
         resumed = true
+        if (session.trimmed) load()
+        session.trimmed = false
         startCamera()
     }
 
@@ -93,6 +71,14 @@ class MainActivity :
         super.onPause()
     }
 
+    override fun onTrimMemory(level: Int) {
+        super.onTrimMemory(level)
+        // The system wants memory and has others to take it from while this is looked at.
+        if (resumed || level < TRIM_MEMORY_BACKGROUND) return
+        session.trimmed = true
+        session.engine.unload()
+    }
+
     override fun onRetainNonConfigurationInstance(): Any = session
 
     override fun onDestroy() {
@@ -100,19 +86,6 @@ class MainActivity :
         session.screen.listener = null
         if (!isChangingConfigurations) session.engine.close()
         super.onDestroy()
-    }
-
-    private fun layOutAroundBars() {
-        // Only the landscape layout has something around the panel.
-        val panel = findViewById<View?>(R.id.bars) ?: findViewById(R.id.panel)
-        val space = statistics.paddingLeft
-        val landscape = resources.configuration.orientation == Configuration.ORIENTATION_LANDSCAPE
-        findViewById<View>(R.id.stage).onCovered {
-            statistics.setPadding(space + it.left, space + it.top, space + if (landscape) 0 else it.right, space)
-        }
-        panel.onCovered {
-            panel.setPadding(if (landscape) 0 else it.left, if (landscape) it.top else 0, it.right, it.bottom)
-        }
     }
 
     private fun load() {
@@ -206,72 +179,17 @@ class MainActivity :
     // What is shown.
 
     override fun onScreenChanged() {
-        val screen = session.screen
-        val view = Size(overlay.width, overlay.height)
-        (chosenThreshold() ?: screen.threshold)?.let { controls.show((it * 100).roundToInt()) }
-        status.say(screen.status)
-        status.visibility = visible(screen.status.isNotEmpty())
-        explain(screen.notice)
-        draw(screen.photo, view)
-        val outcome = screen.outcome
-        val toView = screen.toView(view, settings.scaleMode)
-        if (outcome == null || toView == null) {
-            overlay.show(Detections.NONE, listOf(), Affine.IDENTITY)
-        } else {
-            overlay.show(outcome.found, outcome.labels, toView)
-        }
-        statistics.say(if (outcome == null) "" else describe(outcome))
+        (chosenThreshold() ?: session.screen.threshold)?.let { controls.show((it * 100).roundToInt()) }
+        stage.show()
     }
 
-    private fun explain(why: Notice?) {
-        notice.visibility = visible(why != null)
-        when (why) {
-            null -> return
-            Notice.MayBeAsked -> explain(getString(R.string.camera_why), R.string.allow_camera, ::askForCamera)
-            Notice.Denied -> explain(getString(R.string.camera_denied), R.string.open_settings, ::openSettings)
-            Notice.NoCamera -> explain(getString(R.string.no_camera), R.string.photo, ::choosePhoto)
-            is Notice.Lost -> explain(getString(R.string.camera_lost, why.why), R.string.try_again, ::startCamera)
-        }
-    }
+    override fun onOutcome() = stage.showOutcome()
 
-    private fun explain(text: String, button: Int, action: () -> Unit) {
-        noticeText.say(text)
-        noticeButton.say(getString(button))
-        noticeButton.setOnClickListener { action() }
-    }
-
-    private var drawn: Photo? = null
-
-    private fun draw(photo: Photo?, view: Size) {
-        photoView.visibility = visible(photo != null)
-        if (photo !== drawn) photoView.setImageBitmap(photo?.bitmap)
-        drawn = photo
-        if (photo == null || view.pixels == 0L) return
-        val size = Size(photo.bitmap.width, photo.bitmap.height)
-        photoView.imageMatrix = matrix(Orientation.place(size, view, ScaleMode.FIT))
-    }
-
-    private fun describe(outcome: Outcome): String {
-        val times = outcome.times
-        val (threads, mebibytes) = outcome.threads to outcome.modelBytes / 1048576.0
-        return getString(
-            R.string.statistics,
-            outcome.framesPerSecond,
-            times.preprocess,
-            times.inference,
-            times.decode,
-            times.total,
-            outcome.modelName,
-            mebibytes,
-            if (threads == null) "GPU" else resources.getQuantityString(R.plurals.cpu, threads, threads)
-        )
-    }
-
-    private fun visible(wanted: Boolean) = if (wanted) View.VISIBLE else View.GONE
-
-    /** Only what is new, since TalkBack says whatever is set. */
-    private fun TextView.say(text: String) {
-        if (text != this.text.toString()) this.text = text
+    private fun onNotice(why: Notice) = when (why) {
+        Notice.MayBeAsked -> askForCamera()
+        Notice.Denied -> openSettings()
+        Notice.NoCamera -> choosePhoto()
+        is Notice.Lost -> startCamera()
     }
 
     private companion object {

@@ -1,16 +1,16 @@
 package org.microyolo.app
 
-import android.content.res.AssetManager
 import java.io.FileNotFoundException
 import java.io.IOException
+import java.io.InputStream
 import org.microyolo.core.ModelException
 import org.microyolo.core.ModelFile
 
-/** The models among the app's assets. */
-class Models(private val assets: AssetManager) {
+/** The models among the app's assets: [list] names those of a folder, [open] reads one. */
+class Models(private val list: (String) -> Array<String>?, private val open: (String) -> InputStream) {
     /** Paths of all .tflite files, in order of their names. */
     fun paths(): List<String> =
-        assets.list(FOLDER).orEmpty().filter { it.endsWith(ModelFile.SUFFIX) }.sorted().map { "$FOLDER/$it" }
+        list(FOLDER).orEmpty().filter { it.endsWith(ModelFile.SUFFIX) }.sorted().map { "$FOLDER/$it" }
 
     /** The model at [path] and its bytes; [ModelException] says which file cannot be used and why. */
     fun open(path: String): Pair<ModelFile, ByteArray> {
@@ -20,7 +20,7 @@ class Models(private val assets: AssetManager) {
     }
 
     private fun bytes(path: String): ByteArray? = try {
-        assets.open(path).use { it.readBytes() }
+        open.invoke(path).use { it.readBytes() }
     } catch (_: FileNotFoundException) {
         null
     } catch (error: IOException) {

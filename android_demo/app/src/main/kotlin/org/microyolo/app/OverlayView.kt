@@ -9,7 +9,6 @@ import android.view.View
 import org.microyolo.core.Affine
 import org.microyolo.core.Detections
 import org.microyolo.core.Overlay
-import org.microyolo.core.Size
 import org.microyolo.core.TextMeasure
 
 /** Boxes with labels over a picture, where [Overlay] places them; says to TalkBack what they are. */
@@ -24,9 +23,14 @@ class OverlayView(context: Context, attributes: AttributeSet?) : View(context, a
 
             override fun width(text: String) = letters.measureText(text) + 2 * padding
         }
+    private val overlay = Overlay(measure)
     private var found = Detections.NONE
-    private var labels = listOf<String>()
+    private var labels: List<String>? = null
     private var toView = Affine.IDENTITY
+
+    // Objects of each class: now, and when it was said.
+    private var counts = IntArray(0)
+    private var said = IntArray(0)
 
     init {
         stroke.strokeWidth = dp(TypedValue.COMPLEX_UNIT_DIP, 3f)
@@ -37,22 +41,37 @@ class OverlayView(context: Context, attributes: AttributeSet?) : View(context, a
     /** Draws [found], whose boxes [toView] maps to this view. */
     fun show(found: Detections, labels: List<String>, toView: Affine) {
         this.found = found
-        this.labels = labels
         this.toView = toView
-        val said = describe()
-        if (said != contentDescription) contentDescription = said
+        say(found.classes, labels)
         invalidate()
     }
 
-    private fun describe(): String {
+    /** Only what is new, since TalkBack says whatever is set. */
+    private fun say(classes: IntArray, labels: List<String>) {
+        val isNew = labels !== this.labels
+        if (isNew) {
+            this.labels = labels
+            counts = IntArray(labels.size)
+            said = IntArray(labels.size)
+        }
+        counts.fill(0)
+        for (category in classes) counts[category]++
+        if (!isNew && counts.contentEquals(said)) return
+        counts.copyInto(said)
+        contentDescription = describe(labels)
+    }
+
+    private fun describe(labels: List<String>): String {
         if (found.size == 0) return resources.getString(R.string.no_objects)
-        val names = found.classes.map { labels[it] }.groupingBy { it }.eachCount()
-        val said = names.entries.joinToString { (name, count) -> if (count == 1) name else "$count $name" }
-        return resources.getQuantityString(R.plurals.objects, found.size, found.size, said)
+        val seen = labels.indices.filter { said[it] > 0 }
+        val names = seen.joinToString { if (said[it] == 1) labels[it] else "${said[it]} ${labels[it]}" }
+        return resources.getQuantityString(R.plurals.objects, found.size, found.size, names)
     }
 
     override fun onDraw(canvas: Canvas) {
-        for (mark in Overlay.marks(found, labels, toView, Size(width, height), measure)) {
+        overlay.place(found, labels.orEmpty(), toView, width, height)
+        for (i in 0 until overlay.size) {
+            val mark = overlay[i]
             stroke.color = mark.colour
             back.color = mark.colour
             letters.color = mark.textColour

@@ -8,8 +8,11 @@ import org.microyolo.core.Screen
  * Made of the application's context, for an activity's would keep that activity alive.
  */
 class Session(context: Context) {
-    private val application = context.applicationContext
+    private val application = context.applicationContext as App
     val screen = Screen<Photo>()
-    val models = Models(application.assets)
-    val engine = Engine(application.resources, models, Photos(application.contentResolver), screen)
+    val models = application.models
+    val engine = Engine(application, models, Photos(application.contentResolver), screen)
+
+    /** Whether the model was given back while nobody looked. */
+    var trimmed = false
 }

@@ -18,11 +18,13 @@ class TfliteRuntime private constructor(private val interpreter: Interpreter, pr
     ModelRuntime {
     override val inputs = List(interpreter.inputTensorCount) { spec(interpreter.getInputTensor(it)) }
     override val outputs = List(interpreter.outputTensorCount) { spec(interpreter.getOutputTensor(it)) }
+    private val given = arrayOfNulls<Any>(1)
     private val places = HashMap<Int, Any>()
 
     override fun run(input: ByteBuffer, results: List<ByteBuffer>) {
-        results.forEachIndexed { i, buffer -> places[i] = buffer }
-        interpreter.runForMultipleInputsOutputs(arrayOf(input), places)
+        given[0] = input
+        for (i in results.indices) places[i] = results[i]
+        interpreter.runForMultipleInputsOutputs(given, places)
     }
 
     override fun close() {
@@ -30,12 +32,13 @@ class TfliteRuntime private constructor(private val interpreter: Interpreter, pr
         delegate?.close()
     }
 
-    companion object {
+    companion object : Runtimes {
         /** [data] loaded for the CPU. Throws what the runtime throws if it refuses the model. */
-        fun cpu(data: ByteArray, threads: Int) = make(data, Interpreter.Options().setNumThreads(threads), null)
+        override fun cpu(data: ByteArray, threads: Int): ModelRuntime =
+            make(data, Interpreter.Options().setNumThreads(threads), null)
 
         /** [data] loaded for the GPU; null if it is not known to run TFLite. Throws if it refuses the model. */
-        fun gpu(data: ByteArray): TfliteRuntime? {
+        override fun gpu(data: ByteArray): ModelRuntime? {
             val supported = CompatibilityList().use { it.isDelegateSupportedOnThisDevice }
             if (!supported) return null
             val delegate = GpuDelegate()

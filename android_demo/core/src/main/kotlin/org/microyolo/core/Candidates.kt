@@ -17,6 +17,8 @@ internal class Candidates(
     private var scores = FloatArray(0)
     private var classes = IntArray(0)
     private var order = LongArray(0)
+    private val kept = IntArray(maxDetections)
+    private val results = Results()
 
     fun clear() {
         count = 0
@@ -36,29 +38,38 @@ internal class Candidates(
         count++
     }
 
-    /** The best of those that were added, without those that overlap a better one of their class by more. */
+    /**
+     * The best of those that were added, without those that overlap a better one of their class by more. Until the next
+     * call.
+     */
     fun suppress(iouThreshold: Float): Detections {
         // Sorted as integers: high score first, among equal ones in the order they were added.
         order.sort(0, count)
-        val kept = IntArray(min(maxDetections, count))
         var found = 0
         for (rank in 0 until min(count, preNms)) {
             if (found == maxDetections) break
             val candidate = order[rank].toInt()
-            if (isSolid(candidate) && (0 until found).none { overlaps(kept[it], candidate, iouThreshold) }) {
-                kept[found++] = candidate
-            }
+            if (isSolid(candidate) && !isTaken(candidate, found, iouThreshold)) kept[found++] = candidate
         }
-        val corners = FloatArray(4 * found) { boxes[4 * kept[it / 4] + it % 4] }
-        return Detections(corners, FloatArray(found) { scores[kept[it]] }, IntArray(found) { classes[kept[it]] })
+        val result = results.of(found)
+        for (i in 0 until found) {
+            boxes.copyInto(result.boxes, 4 * i, 4 * kept[i], 4 * kept[i] + 4)
+            result.scores[i] = scores[kept[i]]
+            result.classes[i] = classes[kept[i]]
+        }
+        return result
+    }
+
+    /** Whether one of the first [found] of the [kept] stands for [candidate] too. */
+    private fun isTaken(candidate: Int, found: Int, iouThreshold: Float): Boolean {
+        for (rank in 0 until found) if (overlaps(kept[rank], candidate, iouThreshold)) return true
+        return false
     }
 
     private fun isSolid(i: Int) = boxes[4 * i + 2] - boxes[4 * i] > 0 && boxes[4 * i + 3] - boxes[4 * i + 1] > 0
 
     private fun overlaps(a: Int, b: Int, iouThreshold: Float) =
-        classes[a] == classes[b] && box(a).iou(box(b)) > iouThreshold
-
-    private fun box(i: Int) = Box(boxes[4 * i], boxes[4 * i + 1], boxes[4 * i + 2], boxes[4 * i + 3])
+        classes[a] == classes[b] && overlap(boxes, 4 * a, boxes, 4 * b) > iouThreshold
 
     private fun grow() {
         val size = maxOf(64, 2 * count)

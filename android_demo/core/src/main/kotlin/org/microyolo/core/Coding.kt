@@ -3,7 +3,7 @@ package org.microyolo.core
 /** Objects out of what the graph gave. May keep buffers, so one is not for several threads at once. */
 internal fun interface Decoder {
     /**
-     * Objects that score more than [scoreThreshold], boxes in pixels of the input.
+     * Objects that score more than [scoreThreshold], boxes in pixels of the input, until the next call.
      *
      * @param values one array per output of the contract, in its order.
      * @param iouThreshold of the suppression, unless the file suppresses by itself.

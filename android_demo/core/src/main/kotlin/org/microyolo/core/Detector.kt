@@ -11,24 +11,39 @@ interface ModelRuntime : AutoCloseable {
     fun run(input: ByteBuffer, results: List<ByteBuffer>)
 }
 
-/** Milliseconds that the steps of one picture took. */
-data class Times(val preprocess: Double, val inference: Double, val decode: Double) {
-    val total get() = preprocess + inference + decode
+/** Says nanoseconds since some moment. A function type would make an object of each. */
+fun interface Clock {
+    fun nanos(): Long
 }
 
-/** Objects in a picture, boxes in its pixels, and how long finding them took. */
-class Found(val detections: Detections, val times: Times)
+/** Milliseconds that the steps of one picture took. */
+data class Times(var preprocess: Double = 0.0, var inference: Double = 0.0, var decode: Double = 0.0) {
+    val total get() = preprocess + inference + decode
+
+    fun set(preprocess: Double, inference: Double, decode: Double) {
+        this.preprocess = preprocess
+        this.inference = inference
+        this.decode = decode
+    }
+}
+
+/** Objects in a picture, boxes in its pixels, and how long finding them took; until the next picture. */
+class Found {
+    var detections = Detections.NONE
+        internal set
+    val times = Times()
+}
 
 /**
  * Picture in, objects out, by a [ModelRuntime] that has [model] loaded; the mirror of tflite/detector.py. Its buffers are
- * made once. Not for several threads at once. Closing it closes the runtime.
+ * made once, and what it gives is overwritten by the next picture. Not for several threads at once. Closing it closes the runtime.
  *
  * [ModelException] when made: the runtime found other tensors than the contract says. Then it is closed.
  */
 class Detector(
     val model: ModelFile,
     private val runtime: ModelRuntime,
-    private val nanoTime: () -> Long = System::nanoTime
+    private val clock: Clock = Clock(System::nanoTime)
 ) : AutoCloseable {
     private val contract = model.contract
     private val resizer = contract.input.let { Resizer(it.width, it.height, it.resize, it.fill) }
@@ -36,8 +51,10 @@ class Detector(
     private val input = bufferFor(contract.input.tensor)
     private val results: List<ByteBuffer>
     private val readers = contract.outputs.map { OutputReader(it.tensor) }
-    private val places: List<Int>
+    private val places: IntArray
     private val decoder = contract.coding.decoder(contract)
+    private val values: List<FloatArray>
+    private val found = Found()
     private var closed = false
 
     init {
@@ -48,7 +65,11 @@ class Detector(
             throw error
         }
         results = runtime.outputs.map(::bufferFor)
-        places = contract.outputs.map { output -> runtime.outputs.indexOfFirst { it.index == output.tensor.index } }
+        places =
+            contract.outputs
+                .map { output -> runtime.outputs.indexOfFirst { it.index == output.tensor.index } }
+                .toIntArray()
+        values = readers.mapIndexed { i, reader -> reader.read(results[places[i]]) }
     }
 
     /**
@@ -63,25 +84,30 @@ class Detector(
         iouThreshold: Float = contract.nms.iouThreshold
     ): Found {
         check(!closed) { "${model.path}: the detector is closed" }
-        val start = nanoTime()
+        val start = clock.nanos()
         val (fit, pixels) = resizer.resize(image)
         writer.write(pixels, input)
-        val ready = nanoTime()
+        val ready = clock.nanos()
         runtime.run(input, results)
-        val ran = nanoTime()
-        val values = readers.mapIndexed { i, reader -> reader.read(results[places[i]]) }
-        val found = decoder.decode(values, scoreThreshold, iouThreshold)
-        checkClasses(found)
-        fit.boxesToImage(found.boxes)
-        val done = nanoTime()
-        return Found(found, Times((ready - start) / 1e6, (ran - ready) / 1e6, (done - ran) / 1e6))
+        val ran = clock.nanos()
+        for (i in readers.indices) readers[i].read(results[places[i]])
+        val objects = decoder.decode(values, scoreThreshold, iouThreshold)
+        checkClasses(objects)
+        fit.boxesToImage(objects.boxes)
+        val done = clock.nanos()
+        found.detections = objects
+        found.times.set((ready - start) / 1e6, (ran - ready) / 1e6, (done - ran) / 1e6)
+        return found
     }
 
     /** The operator in the file has its own number of classes, which only its outputs tell. */
     private fun checkClasses(found: Detections) {
         val labels = contract.labels.size
-        val stray = found.classes.find { it !in 0 until labels } ?: return
-        fail("${model.path}: finds class $stray, its contract has $labels labels")
+        for (category in found.classes) {
+            if (category !in 0 until labels) {
+                fail("${model.path}: finds class $category, its contract has $labels labels")
+            }
+        }
     }
 
     override fun close() {

@@ -26,11 +26,16 @@ data class Affine(val a: Double, val b: Double, val c: Double, val d: Double, va
         return across.copy(c = -across.x(c, f), f = -across.y(c, f))
     }
 
-    /** The rectangle that [box] becomes, for mappings by right angles. */
-    fun map(box: Box): Box {
-        val (x0, y0) = x(box.x0.toDouble(), box.y0.toDouble()) to y(box.x0.toDouble(), box.y0.toDouble())
-        val (x1, y1) = x(box.x1.toDouble(), box.y1.toDouble()) to y(box.x1.toDouble(), box.y1.toDouble())
-        return Box(min(x0, x1).toFloat(), min(y0, y1).toFloat(), max(x0, x1).toFloat(), max(y0, y1).toFloat())
+    /** [to] becomes the rectangle that the corners at [i] of [boxes] become, for mappings by right angles. */
+    fun map(boxes: FloatArray, i: Int, to: Box) {
+        val x0 = x(boxes[i].toDouble(), boxes[i + 1].toDouble())
+        val y0 = y(boxes[i].toDouble(), boxes[i + 1].toDouble())
+        val x1 = x(boxes[i + 2].toDouble(), boxes[i + 3].toDouble())
+        val y1 = y(boxes[i + 2].toDouble(), boxes[i + 3].toDouble())
+        to.x0 = min(x0, x1).toFloat()
+        to.y0 = min(y0, y1).toFloat()
+        to.x1 = max(x0, x1).toFloat()
+        to.y1 = max(y0, y1).toFloat()
     }
 
     private fun times(by: Double) = Affine(a * by, b * by, c * by, d * by, e * by, f * by)

@@ -53,11 +53,10 @@ class OutputReader(private val tensor: TensorSpec) {
 
     /** The values in [from], made by [bufferFor], from its beginning; the next call overwrites them. */
     fun read(from: ByteBuffer): FloatArray {
-        (from as Buffer).rewind()
         val zero = tensor.zeroPoint.toFloat()
         val scale = tensor.scale
         when (tensor.dtype) {
-            DType.FLOAT32 -> from.asFloatBuffer().get(values)
+            DType.FLOAT32 -> for (i in values.indices) values[i] = from.getFloat(4 * i)
             DType.INT8 -> for (i in values.indices) values[i] = (from.get(i).toFloat() - zero) * scale
             DType.UINT8 -> for (i in values.indices) values[i] = ((from.get(i).toInt() and 255) - zero) * scale
             DType.INT16 -> for (i in values.indices) values[i] = (from.getShort(2 * i).toFloat() - zero) * scale

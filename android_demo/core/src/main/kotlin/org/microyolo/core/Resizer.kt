@@ -15,29 +15,37 @@ class Resizer(
     private val toWidth: Int,
     private val toHeight: Int,
     private val rule: ResizeRule,
-    private val fill: Int = LETTERBOX_FILL
+    private val grey: Int = LETTERBOX_FILL
 ) {
     private val sampled = rule == ResizeRule.MEDIAPIPE
     private val rounding = if (sampled) 0.5 else 0.0
     private val result = RgbImage(toWidth, toHeight)
     private var reduced = RgbImage(1, 1)
+    private var last: Pair<Fit, RgbImage>? = null
     private var columns = Taps(0, sampled)
     private var rows = Taps(0, sampled)
 
     /** How [image] lies in the input, and the input's pixels, which the next call overwrites. */
     fun resize(image: RgbImage): Pair<Fit, RgbImage> {
-        val fit = Fit.of(image.width, image.height, toWidth, toHeight, rule)
-        if (image.width == toWidth && image.height == toHeight) return fit to image
+        val asIs = image.width == toWidth && image.height == toHeight
+        val pixels = if (asIs) image else result
+        val before = last?.takeIf { (fit, to) -> to === pixels && fit.width == image.width && fit.height == image.height }
+        val placed = before ?: (Fit.of(image.width, image.height, toWidth, toHeight, rule) to pixels)
+        last = placed
+        if (!asIs) fill(placed.first, image)
+        return placed
+    }
+
+    private fun fill(fit: Fit, image: RgbImage) {
         val stepX = if (sampled) 1 else max(image.width / fit.innerWidth, 1)
         val stepY = if (sampled) 1 else max(image.height / fit.innerHeight, 1)
         val source = if (stepX > 1 || stepY > 1) reduce(image, stepX, stepY) else image
-        if (fit.innerWidth < toWidth || fit.innerHeight < toHeight) result.pixels.fill(fill.toByte())
+        if (fit.innerWidth < toWidth || fit.innerHeight < toHeight) result.pixels.fill(grey.toByte())
         if (columns.size != fit.innerWidth) columns = Taps(fit.innerWidth, sampled)
         if (rows.size != fit.innerHeight) rows = Taps(fit.innerHeight, sampled)
         columns.place(1 / fit.scaleX / stepX, source.width)
         rows.place(1 / fit.scaleY / stepY, source.height)
         for (y in 0 until fit.innerHeight) interpolateRow(source, fit, y)
-        return fit to result
     }
 
     private fun interpolateRow(source: RgbImage, fit: Fit, y: Int) {

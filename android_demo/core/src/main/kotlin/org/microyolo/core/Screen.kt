@@ -1,15 +1,18 @@
 package org.microyolo.core
 
-/** Objects in an upright picture of size [picture], and how the last frames went; [threads] is null on a GPU. */
+/**
+ * Objects in an upright picture of size [picture], and how the last frames went; [threads] is null on a GPU. Of a camera's
+ * frame it holds until the frame after the next.
+ */
 class Outcome(
-    val found: Detections,
-    val labels: List<String>,
-    val picture: Size,
+    var found: Detections,
+    var labels: List<String>,
+    var picture: Size,
     val times: Times,
-    val framesPerSecond: Double,
-    val modelName: String,
-    val modelBytes: Int,
-    val threads: Int?
+    var framesPerSecond: Double,
+    var modelName: String,
+    var modelBytes: Int,
+    var threads: Int?
 )
 
 /** Why the camera shows nothing, which decides what the user can do about it. */
@@ -26,7 +29,7 @@ sealed interface Notice {
 /** A camera that is on: the size of its frames, and how they lie on the screen. */
 data class CameraView(val frame: Size, val orientation: Orientation) {
     /** Of a frame that was turned upright. */
-    val picture get() = frame.turned(orientation.upright)
+    val picture = frame.turned(orientation.upright)
 }
 
 /**
@@ -39,6 +42,9 @@ class Screen<P : Any> {
     interface Listener {
         /** Something else is to be shown. */
         fun onScreenChanged()
+
+        /** As before, but something else was found. */
+        fun onOutcome()
 
         /** A photo could not be used, so the camera is shown again. */
         fun onCameraWanted()
@@ -106,7 +112,9 @@ class Screen<P : Any> {
 
     /** [outcome] of a frame; it may have been under way since before the camera was turned off, or turned. */
     fun onFrame(outcome: Outcome) {
-        if (!isPhoto && outcome.picture == camera?.picture) change { this.outcome = outcome }
+        if (isPhoto || outcome.picture != camera?.picture) return
+        this.outcome = outcome
+        listener?.onOutcome()
     }
 
     /** Another photo that is shown stays until this one was searched. */
@@ -142,11 +150,27 @@ class Screen<P : Any> {
     fun toView(view: Size, mode: ScaleMode): Affine? {
         val picture = outcome?.picture ?: return null
         if (view.pixels == 0L) return null
-        if (isPhoto) return Orientation.place(picture, view, ScaleMode.FIT)
-        return camera?.orientation?.toView(picture, view, mode)
+        val orientation = if (isPhoto) null else camera?.orientation ?: return null
+        placed?.let { if (it.isOf(orientation, picture, view, mode)) return it.toView }
+        return Placed(orientation, picture, view, mode).also { placed = it }.toView
     }
 
-    private fun change(what: () -> Unit) {
+    private var placed: Placed? = null
+
+    /** How a picture lies in a view, which is the same from one frame to the next; without [orientation] it is a photo. */
+    private class Placed(
+        private val orientation: Orientation?,
+        private val picture: Size,
+        private val view: Size,
+        private val mode: ScaleMode
+    ) {
+        val toView = orientation?.toView(picture, view, mode) ?: Orientation.place(picture, view, ScaleMode.FIT)
+
+        fun isOf(orientation: Orientation?, picture: Size, view: Size, mode: ScaleMode) =
+            orientation == this.orientation && picture == this.picture && view == this.view && mode == this.mode
+    }
+
+    private inline fun change(what: () -> Unit) {
         what()
         listener?.onScreenChanged()
     }

@@ -1,31 +1,43 @@
 package org.microyolo.core
 
+import kotlin.math.min
+
 /** Frame rate and latency over the last [window] frames. Not for several threads at once. */
 class Statistics(private val window: Int = 30) {
-    private class Sample(val at: Long, val times: Times)
-
-    private val samples = ArrayDeque<Sample>()
+    private val moments = LongArray(window)
+    private val steps = List(3) { DoubleArray(window) }
+    private var count = 0
 
     /** A frame was done at [nanos] of a monotonic clock. */
     fun add(nanos: Long, times: Times) {
-        samples.addLast(Sample(nanos, times))
-        if (samples.size > window) samples.removeFirst()
+        val at = count % window
+        moments[at] = nanos
+        steps[0][at] = times.preprocess
+        steps[1][at] = times.inference
+        steps[2][at] = times.decode
+        count++
     }
 
-    fun reset() = samples.clear()
+    fun reset() {
+        count = 0
+    }
+
+    private val kept get() = min(count, window)
 
     /** Frames per second, 0 before the second frame. */
     val framesPerSecond: Double
         get() {
-            if (samples.size < 2) return 0.0
-            val nanos = samples.last().at - samples.first().at
-            return if (nanos > 0) (samples.size - 1) * 1e9 / nanos else 0.0
+            if (count < 2) return 0.0
+            val nanos = moments[(count - 1) % window] - moments[(count - kept) % window]
+            return if (nanos > 0) (kept - 1) * 1e9 / nanos else 0.0
         }
 
-    /** Means over the window, zeros before the first frame. */
-    val times: Times
-        get() {
-            fun mean(of: (Times) -> Double) = if (samples.isEmpty()) 0.0 else samples.map { of(it.times) }.average()
-            return Times(mean { it.preprocess }, mean { it.inference }, mean { it.decode })
-        }
+    /** [to] becomes the means over the window, zeros before the first frame. */
+    fun means(to: Times) = to.set(mean(steps[0]), mean(steps[1]), mean(steps[2]))
+
+    private fun mean(of: DoubleArray): Double {
+        var sum = 0.0
+        for (i in 0 until kept) sum += of[i]
+        return if (kept == 0) 0.0 else sum / kept
+    }
 }

@@ -25,37 +25,42 @@ internal object SuppressedInFile : Coding {
 
     override fun decoder(contract: Contract): Decoder {
         val (width, height) = contract.input.width to contract.input.height
+        val reader = Reader(contract.nms.maxDetections, width.toFloat(), height.toFloat())
         return Decoder { (boxes, classes, scores, count), scoreThreshold, _ ->
-            read(boxes, classes, scores, count[0], scoreThreshold, width, height)
+            reader.read(boxes, classes, scores, count[0], scoreThreshold)
         }
     }
 
-    private fun read(
-        boxes: FloatArray,
-        classes: FloatArray,
-        scores: FloatArray,
-        count: Float,
-        scoreThreshold: Float,
-        width: Int,
-        height: Int
-    ): Detections {
-        val found = IntArray(scores.size)
-        var kept = 0
-        val corners = FloatArray(boxes.size)
-        for (i in scores.indices) {
-            // Comparisons with what is not a number are false.
-            if (!(i < count && scores[i] > scoreThreshold)) continue
-            val at = 4 * kept
-            corners[at] = (boxes[4 * i + 1] * width).coerceIn(0f, width.toFloat())
-            corners[at + 1] = (boxes[4 * i] * height).coerceIn(0f, height.toFloat())
-            corners[at + 2] = (boxes[4 * i + 3] * width).coerceIn(0f, width.toFloat())
-            corners[at + 3] = (boxes[4 * i + 2] * height).coerceIn(0f, height.toFloat())
-            if (corners[at + 2] - corners[at] > 0 && corners[at + 3] - corners[at + 1] > 0) found[kept++] = i
+    private class Reader(most: Int, private val width: Float, private val height: Float) {
+        private val found = IntArray(most)
+        private val corners = FloatArray(4 * most)
+        private val results = Results()
+
+        fun read(
+            boxes: FloatArray,
+            classes: FloatArray,
+            scores: FloatArray,
+            count: Float,
+            scoreThreshold: Float
+        ): Detections {
+            var kept = 0
+            for (i in scores.indices) {
+                // Comparisons with what is not a number are false.
+                if (!(i < count && scores[i] > scoreThreshold)) continue
+                val at = 4 * kept
+                corners[at] = (boxes[4 * i + 1] * width).coerceIn(0f, width)
+                corners[at + 1] = (boxes[4 * i] * height).coerceIn(0f, height)
+                corners[at + 2] = (boxes[4 * i + 3] * width).coerceIn(0f, width)
+                corners[at + 3] = (boxes[4 * i + 2] * height).coerceIn(0f, height)
+                if (corners[at + 2] - corners[at] > 0 && corners[at + 3] - corners[at + 1] > 0) found[kept++] = i
+            }
+            val result = results.of(kept)
+            corners.copyInto(result.boxes, 0, 0, 4 * kept)
+            for (i in 0 until kept) {
+                result.scores[i] = scores[found[i]]
+                result.classes[i] = classes[found[i]].toInt()
+            }
+            return result
         }
-        return Detections(
-            corners.copyOf(4 * kept),
-            FloatArray(kept) { scores[found[it]] },
-            IntArray(kept) { classes[found[it]].toInt() }
-        )
     }
 }

@@ -47,7 +47,7 @@ internal object YoloSigmoidExp4 : Coding {
             contract.run { Candidates(input.width, input.height, nms.maxDetections, nms.preNms) }
         return Decoder { values, scoreThreshold, iouThreshold ->
             candidates.clear()
-            for (row in rows) row.collect(values, classes, scoreThreshold, candidates)
+            for (i in rows.indices) rows[i].collect(values, classes, scoreThreshold, candidates)
             candidates.suppress(iouThreshold)
         }
     }

@@ -10,17 +10,15 @@ class YuvConverter {
     /** [width] x [height] samples of [luma], half as many of [blue] and [red], turned clockwise by [degrees]. */
     fun upright(width: Int, height: Int, luma: Plane, blue: Plane, red: Plane, degrees: Int): RgbImage {
         check(degrees % 90 == 0) { "rotation: must be a multiple of 90, got $degrees" }
-        val size = Size(width, height).turned(degrees)
-        if (result.width != size.width || result.height != size.height) result = RgbImage(size.width, size.height)
+        val quarter = Math.floorMod(degrees, 360) / 90
+        val toWidth = if (quarter % 2 == 0) width else height
+        val toHeight = if (quarter % 2 == 0) height else width
+        if (result.width != toWidth || result.height != toHeight) result = RgbImage(toWidth, toHeight)
         val pixels = result.pixels
         // Where the pixel at 0, 0 goes, and how far apart neighbours of a row and of a column end up.
-        val (first, across, down) =
-            when (Math.floorMod(degrees, 360)) {
-                0 -> Triple(0, 1, width)
-                90 -> Triple(height - 1, height, -1)
-                180 -> Triple(width * height - 1, -1, -width)
-                else -> Triple((width - 1) * height, -height, 1)
-            }
+        val first = pick(quarter, 0, height - 1, width * height - 1, (width - 1) * height)
+        val across = pick(quarter, 1, height, -1, -height)
+        val down = pick(quarter, width, -1, -width, 1)
         for (y in 0 until height) {
             for (x in 0 until width) {
                 val light = (luma.bytes[y * luma.rowStride + x * luma.pixelStride].toInt() and 255) shl SHIFT
@@ -33,6 +31,13 @@ class YuvConverter {
             }
         }
         return result
+    }
+
+    private fun pick(quarter: Int, none: Int, one: Int, two: Int, three: Int) = when (quarter) {
+        0 -> none
+        1 -> one
+        2 -> two
+        else -> three
     }
 
     private fun rounded(value: Int): Byte = ((value + HALF) shr SHIFT).coerceIn(0, 255).toByte()

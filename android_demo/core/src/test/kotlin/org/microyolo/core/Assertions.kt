@@ -8,6 +8,10 @@ import org.junit.Assert.assertThrows
 fun assertMessage(message: String, action: () -> Unit) =
     assertEquals(message, assertThrows(ModelException::class.java) { action() }.message)
 
+/** The rectangle that [box] becomes. */
+fun Affine.map(box: Box) =
+    Box(0f, 0f, 0f, 0f).also { map(floatArrayOf(box.x0, box.y0, box.x1, box.y1), 0, it) }
+
 fun assertFound(expected: Map<*, *>, found: Detections, what: String) {
     assertEquals(what, expected.ints("classes"), found.classes.toList())
     assertArrayEquals(what, expected.floats("scores"), found.scores, 1e-6f)

@@ -16,6 +16,10 @@ class ScreenTest {
             changes++
         }
 
+        override fun onOutcome() {
+            changes++
+        }
+
         override fun onCameraWanted() {
             cameras++
         }
