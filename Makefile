@@ -1,7 +1,7 @@
 # make setup     .venv with everything in it, from requirements.lock
 # make demo      what python -m pipeline.demo does: synthetic data -> train -> ... -> int8 .tflite -> a picture with boxes
 # make test      lint, types and all tests         make test-fast   the unit tests only
-# make test-long properties with other examples, and whether the tests notice a changed line (mutmut)
+# make test-long properties with other examples, attacks, and whether the tests notice a changed line (mutmut)
 # make android   the Android app: a signed test APK, checked (Linux on x86-64)
 # make android-test  the app on a desktop JVM: its activity by Robolectric, its core beside pipeline.predict
 # make android-shots its screenshots, and the gallery of docs/app.md from them
@@ -41,8 +41,11 @@ test: lint
 
 # Another seed every time; the header of the tests says which, and SEED=... brings its examples back.
 SEED ?= $(shell date +%s)
+# How long the attacks go on; as long as you like.
+MINUTES ?= 10
 test-long: setup
 	MICRO_YOLO_EXAMPLES=long $(PYTEST) -m hypothesis --hypothesis-seed=$(SEED) tests
+	$(BIN)/python benchmarks/attacks.py --minutes $(MINUTES) --seed $(SEED)
 	rm -rf mutants
 	$(BIN)/mutmut run --max-children $(JOBS)
 	$(BIN)/python tests/mutation/survivors.py

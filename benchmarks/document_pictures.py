@@ -10,10 +10,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 from micro_yolo.pipeline import demo
 from micro_yolo.pipeline.data import __main__ as data
 from micro_yolo.pipeline.show import cli
-from PIL import Image
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 WIDTH = 1080

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import random
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,25 +97,29 @@ def run(config: Config, tally: Tally | None = None) -> Tally:
     counted, source = Tally() if tally is None else tally, random.Random(config.seed)
     with tempfile.TemporaryDirectory() as place:
         bench = Bench(Path(place).resolve())
-        for name in config.commands:
-            bench.watched(name)
-            print(f"{name}: {bench.at[name].events} things done to files, {len(bench.at[name].states)} states")
-        more = until(60 * config.minutes)
-        while more():
-            name = source.choice(config.commands)
-            if source.random() < 0.7:
-                number = source.choice(sorted(bench.at[name].states))
-                what = bench.at[name].labels[number]
-                counted.add(f"{KILLS}, {name}", bench.killed(name, number), f"before {number}, {what}")
-            else:
-                number = source.randint(1, bench.at[name].events)
-                code = source.choice((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-                counted.add(f"{FULL}, {name}", bench.full(name, number, code), f"{errno.errorcode[code]} from {number}")
+        attack(bench, config.commands, until(60 * config.minutes), source, counted)
     if tally is None:
         print("\n".join(counted.lines()))
         if counted.lost:
             raise ValueError(f"{len(counted.lost)} lost")
     return counted
+
+
+def attack(bench: Bench, names: Sequence[str], more: Callable[[], bool], source: random.Random, tally: Tally) -> None:
+    """Watch each command once; then kill those of `names`, and fill their disk, while there is `more` time."""
+    for name in names:
+        found = bench.watched(name)
+        print(f"{name}: {found.events} things done to files, {len(found.states)} states", flush=True)
+    while more():
+        name = source.choice(names)
+        if source.random() < 0.7:
+            number = source.choice(sorted(bench.at[name].states))
+            what = bench.at[name].labels[number]
+            tally.add(f"{KILLS}, {name}", bench.killed(name, number), f"before {number}, {what}")
+        else:
+            number = source.randint(1, bench.at[name].events)
+            code = source.choice((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+            tally.add(f"{FULL}, {name}", bench.full(name, number, code), f"{errno.errorcode[code]} from {number}")
 
 
 class Bench:
@@ -256,21 +262,7 @@ def _content(run: Path) -> dict[str, Any]:
 
             found[name] = [{k: v for k, v in row.items() if k not in _TIMES} for row in history.read(path)]
         if path.name.endswith(".h5"):
-            found[name] = _weights(path)
-    return found
-
-
-def _weights(path: Path) -> dict[str, bytes]:
-    import h5py
-
-    found: dict[str, bytes] = {}
-
-    def keep(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            found[name] = item[()].tobytes()
-
-    with h5py.File(path) as file:
-        file.visititems(keep)
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 
 

@@ -35,7 +35,6 @@ from micro_yolo.tflite.targets import TARGETS, Target
 
 if TYPE_CHECKING:
     from micro_yolo.pipeline.data import Dataset
-    from micro_yolo.tflite.heads import GridLike
 
 PROG = "python -m pipeline.convert"
 LABELS = "labels.txt"
@@ -181,7 +180,7 @@ def _converted(
     parents: dict[str, str],
     show: Show,
 ) -> Converted:
-    """`run`, when it is known what is asked for and that no other process writes there; `planned` are the targets'."""
+    """`run`, when it is known what is asked for and that no other process writes there; `planned` are all paths."""
     variants = config.variants
     runs.sweep(trained.run)
     killed.sweep(export)
@@ -250,7 +249,9 @@ def _converted(
         made = {"raw": data}
         if config.head == "detections":
             rows, n_classes = trained.arch.detections, len(trained.labels)
-            made["detections"] = with_detections(data, rows, n_classes, samples[:COMPARED], coding=coding, nms=nms)
+            made["detections"] = converting.with_detections(
+                data, rows, n_classes, samples[:COMPARED], coding=coding, nms=nms
+            )
         wanted: dict[str, None] = dict.fromkeys((config.head, *(target.head or config.head for target in targets)))
         contracted = {
             head: replace(described(made[head], head=head, variant=variant), start=trained.start or {})
@@ -305,36 +306,6 @@ def _targets(config: Config) -> list[Target]:
 def file_name(variant: str, head: str) -> str:
     """What a converted file is called: model_int8.tflite, with grids model_int8_raw.tflite."""
     return f"model_{variant}{'' if head == 'detections' else '_raw'}.tflite"
-
-
-def with_detections(
-    data: bytes,
-    rows: Sequence[GridLike],
-    n_classes: int,
-    samples: Sequence[np.ndarray],
-    *,
-    coding: str,
-    nms: contracts.Nms | None = None,
-) -> bytes:
-    """A raw .tflite -> the same with the detections head, which was run on `samples` and says what the grids say.
-
-    Raises ValueError if it does not.
-    """
-    from micro_yolo.tflite.convert import check_detections
-    from micro_yolo.tflite.suppression import attach
-
-    nms = nms or contracts.Nms()
-    made = attach(
-        data,
-        rows,
-        n_classes,
-        coding=coding,
-        score_threshold=nms.lowest_score,
-        iou_threshold=nms.iou_threshold,
-        max_detections=nms.max_detections,
-    )
-    check_detections(made, data, rows, samples, coding=coding)
-    return made
 
 
 def _refuse_existing(path: Path, parents: dict[str, str]) -> None:

@@ -97,7 +97,7 @@ class _Subject:
     """What is measured, whatever it is made of.
 
     `where` is what it is of, for messages; `contract` that of a file of ours; `least_score` what somebody else's file
-    does not drop by itself; `unknown` says that none of the data was there to be learned from.
+    does not drop by itself; `known` says that it may have learned from the data set.
     """
 
     name: str
@@ -109,7 +109,7 @@ class _Subject:
     out: Path | None
     contract: Contract | None = None
     least_score: float | None = None
-    unknown: bool = False
+    known: bool = True
 
 
 def run(config: Config, show: Show = QUIET) -> Evaluation:
@@ -201,7 +201,7 @@ def _split(subject: _Subject, asked: str | None) -> tuple[str, Split]:
     from micro_yolo.pipeline.data.splits import ALL
 
     dataset = subject.dataset
-    name = asked or (ALL if dataset.seeded and subject.unknown else "val")
+    name = asked or (ALL if dataset.seeded and not subject.known else "val")
     if name == ALL and dataset.seeded:
         return name, dataset.undivided()
     if name not in dataset.splits:
@@ -232,8 +232,8 @@ def _keras(config: Config, show: Show) -> _Subject:
         predictor=GridPredictor(predict, arch.detections, trained.labels, facts, config.batch, head_of(arch).coding),
         dataset=dataset,
         out=config.out or trained.run,
-        unknown=config.data is not None
-        and not is_that(dataset, sums(trained.content), str(trained.data) if trained.data else None),
+        known=config.data is None
+        or is_that(dataset, sums(trained.content), str(trained.data) if trained.data else None),
     )
 
 
@@ -267,7 +267,7 @@ def _ours(config: Config, path: Path, predictor: OurFile) -> _Subject:
         dataset=dataset,
         out=config.out or (path.absolute().parent.parent if path.absolute().parent.name == runs.EXPORT else None),
         contract=contract,
-        unknown=config.data is not None and not is_that(dataset, contract.data.content, contract.data.path),
+        known=config.data is None or is_that(dataset, contract.data.content, contract.data.path),
     )
 
 

@@ -199,6 +199,10 @@ def _joining(config: Config) -> Config:
 def _check(config: Config) -> None:
     """Raise ValueError or OSError for what is wrong with the settings alone, before any slow work."""
     config.check()
+    if config.precision == "auto":
+        raise ValueError(
+            "precision: candidates are compared, so all train in one, got auto; allowed: float32, bfloat16"
+        )
     if not config.resume:
         if config.run is not None and _stage(config).exists() and not config.overwrite:
             raise ValueError(

@@ -134,9 +134,11 @@ def run(config: Config, show: Show = QUIET) -> Result:
         dataset = dataclasses.replace(dataset, splits={**dataset.splits, "train": drawn})
     images = len(dataset.splits["train"])
     config.check_batch(images)
-    if config.recipe.epochs is None:
-        config = dataclasses.replace(config, recipe=config.recipe.settled(images))
-        show.say(f"{config.recipe.epochs} epochs of {images} images; --epochs says otherwise")
+    if begun is None:
+        recipe = config.recipe.settled(images, initial.rate)
+        if config.recipe.epochs is None:
+            show.say(f"{recipe.epochs} epochs of {images} images; --epochs says otherwise")
+        config = dataclasses.replace(config, recipe=recipe)
     arch = arch.with_classes(len(dataset.names))
     if config.anchors == "fit" and begun is None:
         arch = _fit_anchors(arch, dataset, config, show)

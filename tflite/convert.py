@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from micro_yolo.tflite import heads, inspect, ranges, suppression
+from micro_yolo.tflite.contract import Nms
 from micro_yolo.tflite.decode import decode
 from micro_yolo.tflite.edit import SIGNATURE, Graph
 from micro_yolo.tflite.heads import GridLike
@@ -87,6 +88,33 @@ def check(data: bytes, variant: str, model: Any, samples: Sequence[np.ndarray]) 
         more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise ValueError(f"convert: {variant} refused: {'; '.join(problems[:3])}{more}")
     return _run(data, variant, model, samples)
+
+
+def with_detections(
+    data: bytes,
+    rows: Sequence[GridLike],
+    n_classes: int,
+    samples: Sequence[np.ndarray],
+    *,
+    coding: str,
+    nms: Nms | None = None,
+) -> bytes:
+    """A raw .tflite -> the same with the detections head, which was run on `samples` and says what the grids say.
+
+    Raises ValueError if it does not.
+    """
+    nms = nms or Nms()
+    made = suppression.attach(
+        data,
+        rows,
+        n_classes,
+        coding=coding,
+        score_threshold=nms.lowest_score,
+        iou_threshold=nms.iou_threshold,
+        max_detections=nms.max_detections,
+    )
+    check_detections(made, data, rows, samples, coding=coding)
+    return made
 
 
 def check_detections(

@@ -9,8 +9,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from micro_yolo.model.check_json import number
-from micro_yolo.model.heads.base import Head, Losses, Outputs, Table
+from micro_yolo.model.heads.base import BEFORE, Head, Losses, Outputs, Table
 from micro_yolo.model.heads.part import Tensor
 from micro_yolo.model.heads.yolo import Yolo
 
@@ -31,14 +30,15 @@ def settings_of(arch: Table, given: Mapping[str, Any] | None = None) -> Any:
     """
     if given is not None and not isinstance(given, Mapping):
         raise ValueError(f"loss: must be settings by name, got {str(given)[:80]!r}")
-    settings, changes = head_of(arch).settings, dict(given or {})
-    known = [field.name for field in dataclasses.fields(settings)]
-    for name in changes:
+    settings = head_of(arch).settings
+    if given is None:
+        return settings
+    known = {field.name: field.metadata for field in dataclasses.fields(settings)}
+    for name in given:
         if name not in known:
             raise ValueError(f"loss: unknown setting {name!r}; allowed: {', '.join(known)}")
-        if not number(changes[name]):
-            raise ValueError(f"loss: {name} must be a number, got {str(changes[name])[:80]!r}")
-    return dataclasses.replace(settings, **changes)
+    before = {name: metadata[BEFORE] for name, metadata in known.items() if BEFORE in metadata}
+    return dataclasses.replace(settings, **{**before, **given})
 
 
 def loss_of(arch: Table, settings: Any = None) -> Callable[[Outputs, Tensor, Tensor], Losses]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from micro_yolo.model.keras_cv import CIoULoss
 from micro_yolo.model.row import DetectionRow
 
 PARTS = ("box", "objectness", "classes")
+# How many times their weights classes and boxes have while classes are not learned.
+_MORE, _LESS = 5.0, 0.5
 _ciou = CIoULoss("xyxy", reduction="none")
 
 
@@ -27,7 +30,9 @@ def loss(
 
     Returns:
       Scalars `total`, `box` (1 - CIoU, keras-cv's), `objectness` and `classes` (binary cross-entropy); each is
-      a sum over the batch divided by the number of answering anchors, `total` weighs them by the settings.
+      a sum over the batch divided by the number of answering anchors, `total` weighs them by the settings. While
+      classes are not learned they weigh more and boxes less: what tells two classes apart is finer than where a box
+      ends, and is drowned by it (docs/networks.md).
     """
     boxes_xyxy, classes = tf.cast(boxes_xyxy, tf.float32), tf.cast(classes, tf.int32)
     answers = assign(outputs, boxes_xyxy, classes, rows, settings)
@@ -39,7 +44,20 @@ def loss(
         sums = {name: sums[name] + parts[name] for name in sums}
         answering += tf.cast(tf.shape(level.boxes)[0], tf.float32)
     means = {name: value / tf.maximum(answering, 1.0) for name, value in sums.items()}
-    return {"total": _weighed(means, settings), **means}
+    total = _weighed(means, settings)
+    if settings.classes_first:
+        grid = outputs[rows[0].row_name]["classes"]
+        blank = _blank_class_loss(grid.shape[-1] // len(rows[0].anchors))
+        left = tf.stop_gradient(tf.minimum(settings.classes_first * means["classes"] / blank, 1.0))
+        more, less = (_MORE - 1.0) * settings.classes, (1.0 - _LESS) * settings.box
+        total += left * (more * means["classes"] - less * means["box"])
+    return {"total": total, **means}
+
+
+def _blank_class_loss(classes: int) -> float:
+    """About the class loss of a network that knows how many classes there are; 1 for a single one, which has none."""
+    told = 1.0 / classes
+    return max(-classes * (told * math.log(told) + (1.0 - told) * math.log(1.0 - told or 1.0)), 1.0)
 
 
 def _weighed(values: Mapping[str, tf.Tensor], settings: Any) -> tf.Tensor:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from micro_yolo.model.anchors import class_weights, fit_anchors, fit_quality, share_out
 from micro_yolo.model.check_json import number
-from micro_yolo.model.heads.base import Head, Losses, Outputs, Table
+from micro_yolo.model.heads.base import BEFORE, Head, Losses, Outputs, Table
 from micro_yolo.model.heads.part import Part, Tensor
 from micro_yolo.model.row import DetectionRow, Row
 
@@ -33,23 +33,24 @@ def _check_number(name: str, value: Any, least: int) -> None:
 class Settings:
     """Of the loss and its assigner.
 
-    Classes weigh most, as what tells two of them apart is the finest thing to be learned: with 10, 1 and 1, jacks,
-    queens and kings were still one class after 40 epochs; with these they were three after 10 (docs/networks.md).
-
     Attributes:
       box: weight of 1 - CIoU.
       objectness: weight of its binary cross-entropy.
       classes: weight of theirs.
+      classes_first: while classes are not learned, boxes weigh half of that and classes five times as much. They are
+        not while their loss is more than one in so many of what it begins with; from there on it goes over evenly.
+        0: never.
       fit_ratio: a box and an anchor fit when no side is this many times the other's, or more.
     """
 
-    box: float = 2.5
+    box: float = 10.0
     objectness: float = 1.0
-    classes: float = 5.0
+    classes: float = 1.0
+    classes_first: float = field(default=6.0, metadata={BEFORE: 0.0})
     fit_ratio: float = 2.5
 
     def __post_init__(self) -> None:
-        for name in ("box", "objectness", "classes"):
+        for name in ("box", "objectness", "classes", "classes_first"):
             _check_number(name, getattr(self, name), 0)
         _check_number("fit_ratio", self.fit_ratio, 1)
 

@@ -24,6 +24,8 @@ class Start:
       normalization: what its first convolution read; it is folded into its kernel, which now reads pixels / 255.
       freeze: row down to which training leaves them alone unless told otherwise: edges and colours are the same in all
         photographs, and the first blocks, on the largest grids, are a third of a step.
+      rate: share of the optimizer's usual learning rate that training takes unless told otherwise: what is known is to
+        be bent, not overwritten.
       scopes: row of our tables -> scope of its layers in the origin.
     """
 
@@ -35,6 +37,7 @@ class Start:
     origin_sha256: str
     normalization: str
     freeze: str
+    rate: float
     scopes: tuple[tuple[str, str], ...]
 
     @property
@@ -44,7 +47,7 @@ class Start:
 
     def facts(self) -> dict[str, str]:
         """What config.json, contract and report say of a network that descends from it."""
-        return {name: value for name, value in asdict(self).items() if name not in ("freeze", "scopes")}
+        return {name: value for name, value in asdict(self).items() if name not in ("freeze", "rate", "scopes")}
 
     def layers(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Layer -> kernel and bias, float32, as Keras has them.
@@ -71,6 +74,7 @@ MOBILENET_V2_COCO = Start(
     origin_sha256="4c93ff1deb117c4fbdfdc0f0531c26f88d5721e1c35033e77ae5df6d8b8e4303",
     normalization="pixels * 2 / 255 - 1",
     freeze="b2",
+    rate=0.5,
     scopes=(("stem", "Conv"), ("b0", "expanded_conv"), *((f"b{i}", f"expanded_conv_{i}") for i in range(1, 17))),
 )
 

@@ -47,6 +47,11 @@ class Initial:
             arch.check_freeze(asked)
         return asked
 
+    @property
+    def rate(self) -> float:
+        """Share of the usual learning rate."""
+        return 1.0 if self.start is None else self.start.rate
+
     def begin(self, model: keras.Model, session: Session) -> tuple[str, ...]:
         """Give `model`, of the session's table, what it begins with, and say so; the rows that know something now."""
         from micro_yolo.model.build import weights_of

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from micro_yolo.model.build import shares_of, trained_variables
+from micro_yolo.model.hdf5 import save
 from micro_yolo.model.heads.base import Losses, Outputs
 from micro_yolo.model.keras import keras, tf, unswept
 from micro_yolo.pipeline.data.input import Batches
@@ -317,7 +318,7 @@ class Trainer:
         best = self.best()
         if not best or metrics[self.task.rank_by] > best[self.task.rank_by]:
             with runs.writing(self.directory / runs.WEIGHTS) as beside:
-                self.task.averaged.save_weights(str(beside))
+                save(self.task.averaged, beside)
 
     def _check_space(self) -> None:
         # Asked for beforehand, as HDF5 ends in a wall of text when the disk is full. Weights, and a checkpoint of two
@@ -340,13 +341,19 @@ class Trainer:
         self.history.append(row)
         if self.is_chief:
             history.write(self.directory / runs.HISTORY, self.history)
+            self._log(row, writer)
+        self.epoch.assign(row["epoch"])
+        self._save_checkpoint()
+
+    def _log(self, row: dict[str, Any], writer: tf.summary.SummaryWriter) -> None:
+        try:
             with writer.as_default(step=row["epoch"]):
                 for name, value in row.items():
                     if value is not None and name not in ("epoch", "images"):
                         tf.summary.scalar(name, value)
             writer.flush()
-        self.epoch.assign(row["epoch"])
-        self._save_checkpoint()
+        except tf.errors.OpError as error:
+            raise _full(self.directory, " ".join(error.message.split())[-120:]) from None
 
 
 def _fetched(steps: Sequence[dict[str, tf.Tensor]]) -> list[dict[str, float]]:

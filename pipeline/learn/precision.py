@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from micro_yolo.pipeline.learn.devices import cluster
 from micro_yolo.pipeline.learn.session import isolated
@@ -15,7 +15,8 @@ from micro_yolo.pipeline.show.screen import QUIET, Show
 if TYPE_CHECKING:
     from micro_yolo.model.spec import Arch
 
-AUTO, FLOAT32, BFLOAT16 = "auto", "float32", "bfloat16"
+Chosen = Literal["float32", "bfloat16"]
+AUTO = "auto"
 # What Linux calls processors that multiply bfloat16; on others it is done by way of float32, several times slower.
 _ABLE = frozenset(("avx512_bf16", "amx_bf16"))
 # A gain below it is within what steps differ by, and not worth the digits.
@@ -23,14 +24,14 @@ _WORTH = 1.05
 _TURNS = 3
 
 
-def faster(arch: Arch, batch: int, show: Show = QUIET) -> str:
+def faster(arch: Arch, batch: int, show: Show = QUIET) -> Chosen:
     """float32, or bfloat16 where steps of this network on batches of `batch` images are faster in it; says why."""
     reason = _refusal()
     if reason:
         show.say(f"precision: float32; {reason}")
-        return FLOAT32
+        return "float32"
     plain, short = (statistics.median(times) for times in _seconds(arch, batch))
-    which = BFLOAT16 if plain > _WORTH * short else FLOAT32
+    which: Chosen = "bfloat16" if plain > _WORTH * short else "float32"
     show.say(
         f"precision: {which}; a step takes {1000 * plain:.0f} ms in float32, {1000 * short:.0f} in bfloat16 "
         f"({plain / short:.2f} times as fast)"
@@ -61,7 +62,7 @@ def flags() -> frozenset[str]:
 
 def _seconds(arch: Arch, batch: int) -> tuple[list[float], list[float]]:
     """Of a step in float32 and in bfloat16, several of each."""
-    steps = [_step(arch, batch, precision) for precision in (FLOAT32, BFLOAT16)]
+    steps = [_step(arch, batch, precision) for precision in ("float32", "bfloat16")]
     taken: tuple[list[float], list[float]] = ([], [])
     for turn in range(1 + _TURNS):
         for times, step in zip(taken, steps, strict=True):

@@ -12,7 +12,7 @@ import numpy as np
 
 from micro_yolo.model.channels import Keep, channels_of, cut, importance
 from micro_yolo.model.count import count
-from micro_yolo.model.hdf5 import restore
+from micro_yolo.model.hdf5 import restore, save
 from micro_yolo.model.spec import Arch
 from micro_yolo.pipeline.learn.cuts import CHANNELS, PICTURE, STEPS, Cuts, Measured, Step, draw
 from micro_yolo.pipeline.learn.recipe import Recipe
@@ -288,7 +288,7 @@ def save_network(folder: Path, arch: Arch, weights: Weights, metrics: dict[str, 
 
     runs.write_json(folder / runs.ARCH, arch.to_json())
     with runs.writing(folder / runs.WEIGHTS) as beside:
-        with_weights(arch, weights).save_weights(str(beside))
+        save(with_weights(arch, weights), beside)
     runs.write_json(folder / runs.METRICS, metrics)
 
 

@@ -23,7 +23,7 @@ class Recipe:
     optimizer: str = "adamw"
     """adamw or sgd (Nesterov momentum 0.937)."""
     learning_rate: float | None = None
-    """Highest learning rate, reached after the warm-up; by default 0.002 for adamw, 0.01 for sgd."""
+    """Highest learning rate, reached after the warm-up; by default 0.002 for adamw, 0.01 for sgd, half with a start."""
     weight_decay: float | None = None
     """Decoupled weight decay, on convolution kernels only; by default 0.05 for adamw, 0.0005 for sgd."""
     warmup_epochs: float = 2.0
@@ -46,11 +46,16 @@ class Recipe:
             raise ValueError("epochs: must be told, got none; allowed: 1 or more")
         return self.epochs
 
-    def settled(self, images: int) -> Recipe:
-        """The recipe for so many training images: with `epochs`, if they were not told."""
-        if self.epochs is not None:
-            return self
-        return dataclasses.replace(self, epochs=min(max(round(SHOWN / images), FEWEST), MOST))
+    def settled(self, images: int, rate: float = 1.0) -> Recipe:
+        """The recipe for so many training images: with `epochs` and `learning_rate`, if they were not told.
+
+        `rate` is the share of the usual learning rate.
+        """
+        epochs = min(max(round(SHOWN / images), FEWEST), MOST) if self.epochs is None else self.epochs
+        usual = OPTIMIZERS[self.optimizer][0] * rate
+        return dataclasses.replace(
+            self, epochs=epochs, learning_rate=usual if self.learning_rate is None else self.learning_rate
+        )
 
     def __post_init__(self) -> None:
         for name in ("epochs", "clip_norm"):

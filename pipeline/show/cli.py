@@ -138,7 +138,7 @@ def message(error: BaseException) -> str:
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
-        if error.errno == errno.ENOSPC:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             text += "; nothing was left half-written, free some space and run it again"
     return " ".join(text.split()) or type(error).__name__
 

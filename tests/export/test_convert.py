@@ -273,6 +273,7 @@ def test_a_full_disk_leaves_what_was_there(own_run: Path, exported: Path, monkey
         ("arch", r"arch\.json"),
         ("names", r"config\.json: must name the 5 classes"),
         ("metrics", "train is half-made"),
+        ("content", r"config\.json: content must say images, boxes, sha256 of each split, got \{'train': 3\}"),
         ("data", r"gone: the training data is no longer there; pass --data PATH"),
     ],
 )
@@ -289,6 +290,8 @@ def test_a_run_that_cannot_be_converted(own_run: Path, damage: str, message: str
         (train / runs.ARCH).write_text("{")
     elif damage == "names":
         (train / runs.CONFIG).write_text(json.dumps({**config, "names": ["one"]}))
+    elif damage == "content":
+        (train / runs.CONFIG).write_text(json.dumps({**config, "content": {"train": 3}}))
     elif damage == "metrics":
         (train / runs.METRICS).unlink()
     elif damage == "data":

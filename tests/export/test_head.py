@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 
 from micro_yolo.model.spec import Arch
-from micro_yolo.pipeline import convert as stage
 from micro_yolo.pipeline import evaluate, predict
 from micro_yolo.tflite import contract as contracts
 from micro_yolo.tflite import inspect, suppression
-from micro_yolo.tflite.convert import VARIANTS, check_detections
+from micro_yolo.tflite.convert import VARIANTS, check_detections, with_detections
 from micro_yolo.tflite.decode import Detections, iou
 from micro_yolo.tflite.detector import Detector
 from micro_yolo.tflite.interpreter import Interpreter
@@ -51,7 +50,7 @@ def test_every_variant_takes_the_head(exported: Path, inputs: list[np.ndarray], 
     path = file(exported, f"{variant}_raw")
     contract, data = contracts.load(path), path.read_bytes()
     labels, coding = contract.labels, contract.coding
-    made = stage.with_detections(data, contract.grids, len(labels), inputs[:4], coding=coding)
+    made = with_detections(data, contract.grids, len(labels), inputs[:4], coding=coding)
     body, whole = inspect.read(data), inspect.read(made)
     # The body is what it was, integers and all.
     assert whole.ops[: len(body.ops)] == body.ops

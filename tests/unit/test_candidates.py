@@ -153,6 +153,14 @@ def test_processes_that_share_a_search_want_the_same(
     assert not (tmp_path / "journal").exists()
 
 
+def test_all_candidates_train_in_one_precision(
+    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = call(capsys, "--data", shapes, "--batch", 2, "--run", tmp_path / "run", "--precision", "auto")
+    assert "precision: candidates are compared, so all train in one, got auto; allowed: float32, bfloat16" in line
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_directory_with_only_a_search_is_a_run(tmp_path: Path) -> None:
     (tmp_path / "run" / "search").mkdir(parents=True)
     runs.check_new_run(tmp_path / "run")

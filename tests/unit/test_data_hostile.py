@@ -1,15 +1,16 @@
 """Data sets that somebody made to do harm, or that a disk did."""
 
+import json
 import os
 import socket
 import subprocess
 
 import pytest
 from data_folders import voc_xml, write_image, write_voc, write_yolo
-from drawn_kinds import YOLO, check, counts, pictures, write
+from drawn_kinds import YOLO, check, coco, counts, pictures, write
 
 from micro_yolo.pipeline.data import __main__ as command_module
-from micro_yolo.pipeline.data import load, making
+from micro_yolo.pipeline.data import fingerprint, load, making
 
 
 def test_signs_that_act_on_a_terminal_are_shown_by_their_number(tmp_path, capsys):
@@ -87,3 +88,43 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     with pytest.raises(OSError, match="full"), making.folder(tmp_path / "other") as part:
         raise OSError("full")
     assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+@pytest.mark.parametrize("form", ["via", "csv", "voc", "yolo", "coco"])
+def test_labels_as_large_as_no_labels_are_not_read(tmp_path, form):
+    """Zeros that take no room on the disk, and would fill any memory."""
+    names = pictures(tmp_path)
+    region = {"shape_attributes": {"name": "rect", "x": 4, "y": 6, "width": 20, "height": 9}, "region_attributes": {}}
+    said = {name: {"filename": name, "size": 1, "regions": [region], "file_attributes": {}} for name in names}
+    large = {
+        "via": ("via.json", json.dumps(said)),
+        "csv": ("labels.csv", "filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,64,48,cat,4,6,24,16\n"),
+        "voc": ("a.xml", voc_xml("a.jpg", [("dog", 4, 6, 24, 16)])),
+        "yolo": ("a.txt", YOLO),
+        "coco": ("instances_train.json", json.dumps(coco(names))),
+    }[form]
+    path = write(tmp_path / large[0], large[1]) or tmp_path / large[0]
+    os.truncate(path, 1 << 40)
+    with pytest.raises((ValueError, OSError)) as raised:
+        load(tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+def test_pictures_as_large_as_no_picture_are_not_read_to_know_them_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(fingerprint, "MAX_BYTES", 4)
+    for name in pictures(tmp_path):
+        write(tmp_path / f"{name.rsplit('.')[0]}.txt", YOLO)
+    first = fingerprint.content(load(tmp_path))
+    for path in tmp_path.glob("*.jpg"):
+        path.write_bytes(path.read_bytes() + b"more")
+    assert fingerprint.content(load(tmp_path)) == first
+
+
+def test_a_csv_of_names_that_is_none_says_none(tmp_path):
+    """csv has an error of its own, which is no ValueError."""
+    names = pictures(tmp_path)
+    rows = "".join(f"{n},64,48,cat,4,6,24,16\n" for n in names)
+    write(tmp_path / "labels.csv", "filename,width,height,class,xmin,ymin,xmax,ymax\n" + rows)
+    write(tmp_path / "class_names.csv", '"' + "x" * 200_000)
+    data = load(tmp_path)
+    assert (data.names, counts(data)) == (("cat",), {"train": (3, 3), "val": (1, 1)})

@@ -1,6 +1,9 @@
 """Weights that strangers send: what leads out of the file, into any other of this machine, is refused."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -82,3 +85,25 @@ def test_weights_are_loaded_in_one_place():
     files = {path.resolve() for folder in folders for path in folder.rglob("*.py")}
     found = [path for path in files if re.search(r"load_weights\(|h5py\.File\(|load_model\(", path.read_text())]
     assert found == [ROOT / "model" / "hdf5.py"]
+
+
+def test_no_room_for_weights_is_what_the_system_said(tmp_path):
+    """A limit on file sizes acts as a quota does; HDF5 makes a RuntimeError of it, when it closes the file."""
+    code = f"""
+import pathlib, resource, h5py, numpy as np
+from micro_yolo.model.hdf5 import save
+class Model:
+    def save_weights(self, path):
+        with h5py.File(path, "w") as file:
+            for number in range(20):
+                file.create_dataset(str(number), data=np.random.rand(50000))
+path = pathlib.Path({str(tmp_path / "a.weights.h5")!r})
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+try:
+    save(Model(), path)
+except OSError as error:
+    print(error.errno, error.filename == str(path), error.strerror)
+"""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert ended.stdout == "27 True File too large\n"

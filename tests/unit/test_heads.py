@@ -78,15 +78,16 @@ def test_a_head_of_other_parts_is_a_network_like_others(monkeypatch: pytest.Monk
 def test_settings_are_the_heads_and_can_be_changed_one_by_one() -> None:
     arch = ARCHS["micro_yolo"]
     recorded = dataclasses.asdict(settings_of(arch))
-    assert recorded == {"box": 10.0, "objectness": 1.0, "classes": 1.0, "fit_ratio": 2.5}
+    assert recorded == {"box": 10.0, "objectness": 1.0, "classes": 1.0, "classes_first": 6.0, "fit_ratio": 2.5}
     assert settings_of(arch, json.loads(json.dumps(recorded))) == Settings()
-    assert settings_of(arch, {"box": 5}) == Settings(box=5)
+    # Stages of before had boxes and classes weigh the same to the end.
+    assert settings_of(arch, {"box": 5}) == Settings(box=5, classes_first=0)
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"boxes": 5}, "loss: unknown setting 'boxes'; allowed: box, objectness, classes, fit_ratio"),
+        ({"boxes": 5}, "loss: unknown setting 'boxes'; allowed: box, objectness, classes, classes_first, fit_ratio"),
         ({"box": -1}, "loss.box: must be a number of at least 0, got -1"),
         ({"objectness": "1"}, "loss.objectness: must be a number of at least 0, got '1'"),
         ({"classes": float("nan")}, "loss.classes: must be a number of at least 0, got nan"),

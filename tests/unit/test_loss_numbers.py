@@ -63,7 +63,8 @@ def test_one_box(box: tuple[float, ...], ciou: tuple[float, float, float]) -> No
     assert found["objectness"] == pytest.approx(wanted / 3, abs=1e-5)
     # The truth is (0, 1): logit 1 should be 0 and logit -2 should be 1, of each of the three.
     assert found["classes"] == pytest.approx((1 + SOFT[1]) + (2 + SOFT[2]), abs=1e-5)
-    assert found["total"] == pytest.approx(10 * found["box"] + found["objectness"] + found["classes"], rel=1e-6)
+    # Classes are not learned: they weigh five times as much, boxes half.
+    assert found["total"] == pytest.approx(5 * found["box"] + found["objectness"] + 5 * found["classes"], rel=1e-6)
 
 
 def test_a_box_of_another_shape() -> None:
@@ -110,7 +111,7 @@ def test_nothing_to_find_divides_by_one() -> None:
 def test_settings_weigh_and_choose() -> None:
     outputs, boxes, classes = {"fine": grids(objectness=OBJECTNESS)}, [[(0, 0, 16, 16)]], [[1]]
     plain = loss(outputs, boxes, classes, [ROW])
-    other = loss(outputs, boxes, classes, [ROW], Settings(box=3, objectness=5, classes=7))
+    other = loss(outputs, boxes, classes, [ROW], Settings(box=3, objectness=5, classes=7, classes_first=0))
     assert other["total"] == pytest.approx(3 * plain["box"] + 5 * plain["objectness"] + 7 * plain["classes"], rel=1e-6)
     assert {name: other[name] for name in YOLO.losses} == {name: plain[name] for name in YOLO.losses}
     two = DetectionRow("fine", 16, ((16.0, 16.0), (8.0, 16.0)))
@@ -121,6 +122,24 @@ def test_settings_weigh_and_choose() -> None:
         loss(doubled, boxes, classes, [two])["box"]
         > loss(doubled, boxes, classes, [two], Settings(fit_ratio=1.5))["box"]
     )
+
+
+@pytest.mark.parametrize("logit", [0.0, 2.5, 8.0])
+def test_classes_first_and_then_boxes(logit: float) -> None:
+    """Of two classes a network that knows nothing costs 2 log 2; from a sixth of that on weights go over evenly."""
+    left = min(6 * math.log1p(math.exp(-logit)) / math.log(2), 1)
+    wanted = (10 * (1 - left / 2), 1 + 4 * left)
+    said = grids(objectness=OBJECTNESS, classes=[-logit, logit])
+    outputs = {"fine": {part: tf.Variable(grid) for part, grid in said.items()}}
+    truth = (tf.constant([[(4.0, 0.0, 20.0, 16.0)]]), tf.constant([[1]]), [ROW], YOLO.settings)
+    with tf.GradientTape(persistent=True) as tape:
+        found = YOLO.loss(outputs, *truth)
+    total = wanted[0] * found["box"] + found["objectness"] + wanted[1] * found["classes"]
+    assert float(found["total"]) == pytest.approx(float(total), rel=1e-3)
+    # How much is left to be learned is no way to less of it.
+    for part, weight, loss in (("boxes", wanted[0], "box"), ("classes", wanted[1], "classes")):
+        whole, alone = (tape.gradient(found[name], outputs["fine"][part]).numpy() for name in ("total", loss))
+        assert np.allclose(whole, weight * alone, rtol=1e-3, atol=1e-6)
 
 
 def test_objectness_is_no_way_to_better_boxes() -> None:
