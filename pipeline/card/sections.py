@@ -209,7 +209,12 @@ def _evaluation(subject: Subject) -> str:
     learned = subject.learned
     if not learned.measured:
         return "None was at hand when the file was converted; no score threshold was measured."
-    said = f"Score thresholds: validation images of {words(learned.measured)}."
+    cuts, name = subject.contract.thresholds, words(learned.measured)
+    said = (
+        f"Score thresholds: {cuts.images} validation images of {name}."
+        if cuts is not None
+        else f"Score thresholds: not measured on the validation images of {name}."
+    )
     if learned.parts and learned.measured == learned.name:
         return f"{said} {_divided(subject)}"
     return said

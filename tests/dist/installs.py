@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 UV = Path(sys.executable).with_name("uv")
 MODEL = ROOT / "android_demo/app/src/main/assets/models/cards_int8.tflite"
 CARDS = ROOT / "pipeline/cards"
-PHOTO = CARDS / "images"
+PHOTO = next((CARDS / "images").iterdir())
 SMALL = ("--arch", "yolo_lite", "--size", "64", "--epochs", "1")
 # A video, by what the extra brings.
 FILM = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -60,6 +61,30 @@ def test_every_fetched_file_is_pinned() -> None:
 def test_gradle_is_the_one_that_was_published() -> None:
     wrapper = (ROOT / "android_demo/gradle/wrapper/gradle-wrapper.properties").read_text()
     assert re.search(r"^distributionSha256Sum=[0-9a-f]{64}$", wrapper, re.MULTILINE)
+
+
+def test_gradle_pins_what_this_build_pins() -> None:
+    """The same files by the same SHA-256; all others are trusted, and no pinned one is."""
+    space = "{https://schema.gradle.org/dependency-verification}"
+    root = ElementTree.parse(ROOT / "android_demo/gradle/verification-metadata.xml").getroot()
+    lock = {name: digest for digest, name in map(str.split, (tools.HERE / "jars.sha256").read_text().splitlines())}
+    rules = [rule.attrib for rule in root.iter(f"{space}trust")]
+
+    def trusted(**facts: str) -> bool:
+        return any(all(re.fullmatch(rule[name], facts[name]) for name in rule if name != "regex") for rule in rules)
+
+    pinned = list(root.iter(f"{space}component"))
+    assert len(pinned) == 4
+    for component in pinned:
+        where = {name: component.attrib[name] for name in ("group", "name", "version")}
+        for artifact in component:
+            (said,) = artifact
+            assert said.attrib["value"] == lock[artifact.attrib["name"]]
+            assert not trusted(**where, file=artifact.attrib["name"])
+        assert trusted(**where | {"version": "0"}, file="x") and trusted(**where | {"name": "other"}, file="x")
+        versions_of = (ROOT / "android_demo/gradle/libs.versions.toml").read_text() + "13.0 1.3"
+        assert where["version"] in versions_of
+    assert trusted(group="com.android.tools.build", name="gradle", version="8.13.0", file="gradle-8.13.0.jar")
 
 
 def test_nothing_is_installed_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
