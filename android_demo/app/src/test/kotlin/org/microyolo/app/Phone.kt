@@ -22,6 +22,7 @@ import org.robolectric.RuntimeEnvironment
 import org.robolectric.Shadows.shadowOf
 import org.robolectric.android.controller.ActivityController
 import org.robolectric.shadow.api.Shadow
+import org.robolectric.shadows.ShadowBitmapFactory
 import org.robolectric.shadows.ShadowCameraCharacteristics
 import org.robolectric.shadows.ShadowCameraManager
 import org.robolectric.shadows.StreamConfigurationMapBuilder
@@ -38,6 +39,8 @@ class Phone {
         CaptureShadow.reset()
         ReaderShadow.reset()
         PreviewShadow.forget()
+        // Where it does not draw itself it otherwise takes anything for a picture.
+        ShadowBitmapFactory.setAllowInvalidImageData(false)
     }
 
     /** Of tests that failed. */
