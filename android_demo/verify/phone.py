@@ -22,7 +22,7 @@ CARDS = ROOT / "pipeline/cards/images"
 SCENES = ("cam_image8", "IMG_2500", "cam_image41")
 PLATFORM = "android-all-instrumented-15"
 DOCS = ROOT / "docs"
-# As in States.kt, in the order of the gallery.
+# As in State.kt, in the order of the gallery.
 STATES = ("camera", "filled", "front", "photo", "asking", "denied", "no_camera", "taken", "gpu_refused", "damaged")
 
 

@@ -137,7 +137,7 @@ def test_a_camera_gives_almost_the_picture() -> None:
 
 
 def test_the_gallery_has_every_state_of_the_tests() -> None:
-    states = (phone.TESTS / "kotlin/org/microyolo/app/States.kt").read_text()
+    states = (phone.TESTS / "kotlin/org/microyolo/app/State.kt").read_text()
     assert sorted(phone.STATES) == sorted(name.lower() for name in re.findall(r"^    ([A-Z_]+)\(\{", states, re.M))
 
 

@@ -73,7 +73,7 @@ class Stage(
         }
         val now = SystemClock.uptimeMillis()
         if (described != 0L && now - described < READABLE_MILLIS) return
-        described = now
+        described = if (outcome == null) 0 else now
         statistics.say(if (outcome == null) "" else describe(outcome))
     }
 

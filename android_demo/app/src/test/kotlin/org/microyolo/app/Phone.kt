@@ -26,6 +26,7 @@ import org.robolectric.shadows.ShadowBitmapFactory
 import org.robolectric.shadows.ShadowCameraCharacteristics
 import org.robolectric.shadows.ShadowCameraManager
 import org.robolectric.shadows.StreamConfigurationMapBuilder
+import org.robolectric.util.ReflectionHelpers
 
 /** A device that runs the app, and its user. */
 class Phone {
@@ -191,6 +192,8 @@ class Phone {
             Thread.sleep(2)
         }
         assertEquals("left over", emptyList<String>(), left())
+        // Robolectric would wait for it to be idle, and what is gone never is.
+        ReflectionHelpers.setStaticField(ShadowCameraManager::class.java, "lastCallbackHandler", null)
     }
 
     private fun left() = threads() +

@@ -132,6 +132,7 @@ class Drawn(view: View) : Canvas(Bitmap.createBitmap(view.width, view.height, Bi
 
 /** The overlay of the [phone] shows [wanted], texts and boxes, to less than a pixel, and nothing else. */
 fun assertShown(what: String, wanted: List<Pair<String, RectF>>, phone: Phone) {
+    phone.settle()
     val drawn = Drawn(phone.view(R.id.overlay)).run { texts.zip(boxes) }
     assertEquals(what, wanted.map { it.first }.sorted(), drawn.map { it.first }.sorted())
     for ((text, box) in wanted) {

@@ -43,8 +43,11 @@ class ScreensTest {
     @Test fun `tablet, large, right to left`() =
         everything("tablet_rtl_large", "iw-ldrtl-w800dp-h1280dp-xlarge-port-notnight", 1.5f)
 
-    @Test fun `tablet, dark, large`() =
-        everything("tablet_dark_large", "en-ldltr-w800dp-h1280dp-xlarge-port-night", 1.5f)
+    @Test fun `tablet, dark, large`() = everything(
+        "tablet_dark_large",
+        "en-ldltr-w800dp-h1280dp-xlarge-port-night",
+        1.5f
+    )
 
     @Test fun `tablet, sideways`() = everything("tablet_land", "en-ldltr-w1280dp-h800dp-xlarge-land-notnight", 1f)
 

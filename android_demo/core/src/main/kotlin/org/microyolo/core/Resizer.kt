@@ -29,7 +29,9 @@ class Resizer(
     fun resize(image: RgbImage): Pair<Fit, RgbImage> {
         val asIs = image.width == toWidth && image.height == toHeight
         val pixels = if (asIs) image else result
-        val before = last?.takeIf { (fit, to) -> to === pixels && fit.width == image.width && fit.height == image.height }
+        val before = last?.takeIf { (fit, to) ->
+            to === pixels && fit.width == image.width && fit.height == image.height
+        }
         val placed = before ?: (Fit.of(image.width, image.height, toWidth, toHeight, rule) to pixels)
         last = placed
         if (!asIs) fill(placed.first, image)

@@ -68,7 +68,7 @@ private fun Phone.look(scene: Scene, front: Boolean, fill: Boolean) {
     val (width, height) = scene.size(upright)
     camera("0", front, sensor, Size(width, height))
     start()
-    until("the model") { text(R.id.status).let { it.isEmpty() || "a_damaged" in it && "SHA" in it } }
+    until("the model") { text(R.id.status).let { it.isEmpty() || ("a_damaged" in it && "SHA" in it) } }
     PreviewShadow.seen = Triple(scene.seen(upright), sensor, front)
     frame(scene.frame(upright))
     if (text(R.id.status).isEmpty()) until("objects") { objects.startsWith("${scene.frame.size} object") }
