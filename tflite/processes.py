@@ -170,8 +170,9 @@ def serve(number: int, each: Callable[[], None]) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(ends)
     waiting: dict[int, int] = {}
+    heard: list[Any] = [asking, ended]
     while True:
-        ready, _, _ = select.select([asking, ended], [], [])
+        ready, _, _ = select.select(heard, [], [])
         if ended in ready:
             os.read(ended, _MOST)
             _tell_ends(waiting)
