@@ -45,7 +45,7 @@ def shots(out: Path) -> list[Path]:
     junit(out, classpath, f"{versions.application_id()}.ScreensTest", options=(f"-Dshots={out / 'shots'}",))
     drawn = out / "shots"
     phones = [drawn / f"{state}-phone.png" for state in STATES]
-    kinds = sorted(drawn.glob("camera-*.png"), key=lambda file: (len(file.stem.split("_")), file.stem))
+    kinds = sorted(drawn.glob("camera-*.png"), key=lambda file: ("_land" in file.stem, file.stem))
     return [sheet(phones, 240, 5, DOCS / "app_states.jpg"), sheet(kinds, 290, 4, DOCS / "app_screens.jpg")]
 
 
