@@ -82,7 +82,7 @@ def objects(browser: Browser) -> int:
     return int(browser.run("return Number(document.getElementById('found').dataset.count)"))
 
 
-def expected_first() -> tuple[beginning.Photograph, Detector]:
+def expected_first() -> tuple[opening.Photograph, Detector]:
     return opening.photographs(contracts.load(CARDS)).each[0], Detector(CARDS)
 
 

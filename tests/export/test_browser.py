@@ -321,8 +321,8 @@ def test_what_it_begins_with_where_the_data_is_gone(alone: Path, tmp_path: Path)
     assert [each.name for each in drawn.each][:2] == ["drawn-1.png", "drawn-2.png"]
     assert drawn.each[0].pixels().shape == (480, 480, 3)
     cards = asked(alone, data=gone, labels=("ten", "ace", "king", "queen", "jack"))
-    assert len(cards.each) == beginning.MOST_PHOTOGRAPHS
-    assert all((beginning.CARDS / "images" / each.name).read_bytes() == each.content for each in cards.each)
+    assert len(cards.each) == opening.MOST_PHOTOGRAPHS
+    assert all((opening.CARDS / "images" / each.name).read_bytes() == each.content for each in cards.each)
     assert "Evan Juras, Apache License 2.0" in cards.credit
     others = asked(alone, data=gone, labels=("king", "bishop", "knight", "rook", "pawn"))
     assert (others.each, others.credit) == ((), "")
