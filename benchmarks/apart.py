@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from typing import cast
@@ -75,7 +76,7 @@ def _blocks(
         for column in (0, 1) if number % 2 else (1, 0):
             detector = list(ways.values())[column]
             look(detector)
-            found[number, column] = _taken(lambda detector=detector: look(detector), clock)
+            found[number, column] = _taken(partial(look, detector), clock)
     return found
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import random
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hostile_sets import DAMAGE
 from tried import Ended, Tally, tried, until
@@ -76,7 +78,7 @@ def _read(run: Path) -> None:
     from micro_yolo.pipeline import evaluate, report, summary
     from micro_yolo.pipeline.store.finished import find
 
-    ways = (
+    ways: tuple[tuple[type[Any], Callable[..., Any], str, list[str]], ...] = (
         (summary.Config, summary.command, summary.PROG, [str(run / "train" / "arch.json")]),
         (report.Config, report.command, report.PROG, ["--run", str(run), "--out", str(run / "page.html")]),
         (evaluate.Config, evaluate.command, evaluate.PROG, ["--model", str(run / "export" / "model_int8.tflite")]),

@@ -27,7 +27,7 @@ from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
 
 if TYPE_CHECKING:
-    from micro_yolo.pipeline.page.beginning import Model, Photographs
+    from micro_yolo.pipeline.page.opening import Model, Photographs
     from micro_yolo.tflite.detector import Detector
 
 PROG = "python -m pipeline.browser"
@@ -95,18 +95,18 @@ def serve(config: Config, show: Show = QUIET) -> ThreadingHTTPServer:
         ValueError: the model is damaged, or one that MediaPipe cannot run; a photograph cannot be read; or the port is
             taken.
     """
-    from micro_yolo.pipeline.page import beginning
+    from micro_yolo.pipeline.page import opening
     from micro_yolo.tflite.detector import Detector
 
     if not 0 <= config.port <= 65535:
         raise ValueError(f"port: must be 0 to 65535, got {config.port}")
-    models, left_out = beginning.models(config.model)
+    models, left_out = opening.models(config.model)
     if left_out:
         show.warn(f"{len(left_out)} other files in {config.model} are not shown; {left_out[0]}")
     package = find_package(config.web)
-    chosen = beginning.first(models)
+    chosen = opening.first(models)
     detector = Detector(models[chosen].path)
-    photographs = beginning.photographs(detector.contract, config.photo)
+    photographs = opening.photographs(detector.contract, config.photo)
     if photographs.missing:
         show.say(f"{photographs.missing}; --photo FILE begins with one")
     page = {

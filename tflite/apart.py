@@ -30,6 +30,8 @@ _THERE: dict[str, Any] = {}
 class Apart(Interpreter):
     """An `Interpreter` of a file whose tensors, but for its inputs and outputs by signature, nobody asks for."""
 
+    _is_asked: bool
+
     def __init__(self, data: bytes, *, threads: int = 1, name: str | Path = "model") -> None:
         """Load a model.
 

@@ -156,9 +156,10 @@ def measure_apart(
 
 def measured_in(*, folder: str, threads: int, called: str, advance: Callable[[], None]) -> list[dict[str, Any]]:
     """`measure` for tflite.child, of what `measure_apart` put into a folder."""
-    files = (Path(folder, name).read_bytes() for name in (_FLOAT, _INT8))
+    float_data, int8_data = (Path(folder, name).read_bytes() for name in (_FLOAT, _INT8))
     images = np.load(Path(folder, _IMAGES))
-    return [asdict(error) for error in measure(*files, images, threads=threads, name=called, advance=advance)]
+    errors = measure(float_data, int8_data, images, threads=threads, name=called, advance=advance)
+    return [asdict(error) for error in errors]
 
 
 def measure(

@@ -15,11 +15,12 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 # macOS has fork, and libraries that do not outlive it.
 FORKS = sys.platform == "linux"
-_START = "import sys; sys.path[:] = {path!r}; from micro_yolo.tflite import {module}; {module}.{call}"
+_START = "import sys; sys.path[:] = {path!r}; from micro_yolo.tflite import child, processes; {call}"
 _MOST = 1 << 16
 
 
@@ -45,7 +46,7 @@ class Process:
                 finally:
                     os.close(tells)
             else:
-                self._started = _start("child", "serve()", stdin=asks, stdout=says)
+                self._started = _start("child.serve()", stdin=asks, stdout=says)
                 self.pid = self._started.pid
         except BaseException:
             self.close()
@@ -107,8 +108,7 @@ def _parent() -> socket.socket:
             # Nothing here computes with matrices, for which numpy would start a thread per processor.
             env = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
             parent = _start(
-                "processes",
-                f"serve({theirs.fileno()})",
+                f"processes.serve({theirs.fileno()}, child.serve)",
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
@@ -139,8 +139,8 @@ def _fork(handles: tuple[int, int, int]) -> int:
     return int(answer)
 
 
-def _start(module: str, call: str, **how: Any) -> subprocess.Popen[bytes]:
-    code = _START.format(path=_path(), module=module, call=call)
+def _start(call: str, **how: Any) -> subprocess.Popen[bytes]:
+    code = _START.format(path=_path(), call=call)
     return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL, **how)
 
 
@@ -148,11 +148,15 @@ def _path() -> list[str]:
     return [os.path.abspath(entry) for entry in sys.path]
 
 
-def serve(number: int) -> None:
-    """The parent of all: forks for who asks at a socket, and says there and by a pipe of each how it ended."""
+def serve(number: int, each: Callable[[], None]) -> None:
+    """The parent of all: forks for who asks at a socket, and says by a pipe of each how it ended.
+
+    Args:
+        number: descriptor of the socket.
+        each: what a fork does; it does not return.
+    """
     import importlib
 
-    from micro_yolo.tflite import child
     from micro_yolo.tflite.interpreter import load_library
 
     # Ctrl-C reaches all: what becomes of it is the asking one's to say.
@@ -166,8 +170,9 @@ def serve(number: int) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(ends)
     waiting: dict[int, int] = {}
+    heard: list[Any] = [asking, ended]
     while True:
-        ready, _, _ = select.select([asking, ended], [], [])
+        ready, _, _ = select.select(heard, [], [])
         if ended in ready:
             os.read(ended, _MOST)
             _tell_ends(waiting)
@@ -186,7 +191,7 @@ def serve(number: int) -> None:
                 said = json.loads(asked)
                 sys.path[:] = said["path"]
                 os.chdir(said["folder"])
-                child.serve()
+                each()
             os.close(handles[0])
             os.close(handles[1])
             waiting[pid] = handles[2]

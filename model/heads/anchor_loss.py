@@ -48,7 +48,7 @@ def loss(
     if settings.classes_first:
         grid = outputs[rows[0].row_name]["classes"]
         blank = _blank_class_loss(grid.shape[-1] // len(rows[0].anchors))
-        left = tf.stop_gradient(tf.minimum(settings.classes_first * means["classes"] / blank, 1.0))
+        left = tf.stop_gradient(tf.clip_by_value(settings.classes_first * means["classes"] / blank - 1.0, 0.0, 1.0))
         more, less = (_MORE - 1.0) * settings.classes, (1.0 - _LESS) * settings.box
         total += left * (more * means["classes"] - less * means["box"])
     return {"total": total, **means}

@@ -38,8 +38,8 @@ class Settings:
       objectness: weight of its binary cross-entropy.
       classes: weight of theirs.
       classes_first: while classes are not learned, boxes weigh half of that and classes five times as much. They are
-        not while their loss is more than one in so many of what it begins with; from there on it goes over evenly.
-        0: never.
+        when their loss is one in so many of what a network has that knows nothing; the weights go over to that from
+        twice as much on. 0: always.
       fit_ratio: a box and an anchor fit when no side is this many times the other's, or more.
     """
 

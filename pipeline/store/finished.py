@@ -205,7 +205,7 @@ def find(run: Path | None = None, from_stage: From | None = None, *, before: Fro
         quantization=_quantization(path, stage.config),
         loss=stage.config.get("loss", runs.UNSAID_LOSS),
         start=_start(where, stage.config.get("start")),
-        content=_content(where, stage.config.get("content")),
+        content=stage.config.get("content"),
     )
 
 
@@ -234,16 +234,6 @@ def _start(where: Path, found: Any) -> dict[str, str] | None:
     if not isinstance(found, dict) or not found.keys() >= {"name", "source", "licence"}:
         raise ValueError(f"{where}: start must have a name, source and licence, got {found!r:.80}")
     return {str(name): str(value) for name, value in found.items()}
-
-
-def _content(where: Path, found: Any) -> dict[str, Any] | None:
-    if found is None:
-        return None
-    kinds = {"images": int, "boxes": int, "sha256": str}
-    parts = list(found.values()) if isinstance(found, dict) else [None]
-    if not all(isinstance(part, dict) and all(isinstance(part.get(k), t) for k, t in kinds.items()) for part in parts):
-        raise ValueError(f"{where}: content must say {', '.join(kinds)} of each split, got {found!r:.80}")
-    return dict(found)
 
 
 def _quantization(path: Path, config: dict[str, Any]) -> dict[str, Any] | None:

@@ -94,7 +94,7 @@ def _build(kind: Any, value: Any) -> Any:
         return _build(next(each for each in typing.get_args(kind) if each is not type(None)), value)
     if typing.get_origin(kind) is tuple:
         return tuple(_build(typing.get_args(kind)[0], item) for item in value)
-    wanted = {Path: str, float: (float, int)}.get(kind, kind)
+    wanted: Any = {Path: str, float: (float, int)}.get(kind, kind)
     plain = kind in (bool, int, float, str, Path)
     if plain and (not isinstance(value, wanted) or (kind is not bool and isinstance(value, bool))):
         raise TypeError(f"{value!r:.80} where a {kind.__name__} was")

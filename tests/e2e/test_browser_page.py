@@ -19,7 +19,7 @@ from browser import CAMERA, Browser, require
 from page import Page, require_page
 from PIL import Image
 
-from micro_yolo.pipeline.page import beginning
+from micro_yolo.pipeline.page import opening
 from micro_yolo.pipeline.show import draw
 from micro_yolo.tflite import contract as contracts
 from micro_yolo.tflite.detector import Detector
@@ -82,8 +82,8 @@ def objects(browser: Browser) -> int:
     return int(browser.run("return Number(document.getElementById('found').dataset.count)"))
 
 
-def expected_first() -> tuple[beginning.Photograph, Detector]:
-    return beginning.photographs(contracts.load(CARDS)).each[0], Detector(CARDS)
+def expected_first() -> tuple[opening.Photograph, Detector]:
+    return opening.photographs(contracts.load(CARDS)).each[0], Detector(CARDS)
 
 
 def test_boxes_are_there_before_what_finds_them(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_the_browser_finds_what_the_command_found(fresh: Page) -> None:
 def test_with_the_keyboard_alone(fresh: Page, tmp_path: Path) -> None:
     browser = fresh.browser
     browser.save_to(tmp_path)
-    photographs = beginning.photographs(contracts.load(CARDS)).each
+    photographs = opening.photographs(contracts.load(CARDS)).each
     passed = []
     for _ in range(len(photographs) + 5):
         browser.press("Tab")
@@ -249,7 +249,7 @@ def test_everything_has_a_name(fresh: Page) -> None:
     assert unnamed in ([], ["list"])
     names = {name for role, name in told if role in ("button", "combobox", "slider")}
     assert {"Model", "Choose a photograph", "Use the camera", "Save the picture", "Score above"} <= names
-    assert {each.name for each in beginning.photographs(contracts.load(CARDS)).each} <= names
+    assert {each.name for each in opening.photographs(contracts.load(CARDS)).each} <= names
 
 
 def test_labels_can_be_read_on_every_colour(fresh: Page) -> None:
@@ -268,7 +268,7 @@ def test_the_picture_that_is_saved(fresh: Page, tmp_path: Path) -> None:
     browser.save_to(tmp_path)
     # Larger than any screen here, to see that it is saved in its own pixels.
     photograph = tmp_path / "two cards.png"
-    pixels = beginning.photographs(contracts.load(CARDS)).each[0].pixels().repeat(8, axis=0).repeat(8, axis=1)
+    pixels = opening.photographs(contracts.load(CARDS)).each[0].pixels().repeat(8, axis=0).repeat(8, axis=1)
     Image.fromarray(pixels).save(photograph)
     found, said = fresh.detect(photograph)
     browser.run("document.getElementById('save').click()")

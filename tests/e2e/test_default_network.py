@@ -19,6 +19,7 @@ from small_detector import photographs_of
 from android_demo.verify import grids
 from micro_yolo.pipeline import edge
 from micro_yolo.pipeline.data import load
+from micro_yolo.tflite import contract as contracts
 from micro_yolo.tflite.decode import Detections
 from micro_yolo.tflite.detector import Detector
 from micro_yolo.tflite.image import load_image
@@ -35,13 +36,15 @@ SUREST, SLACK = 100, 0.02
 def export(shared_data: Path, called: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("default")
     data = photographs_of(shared_data, folder)
-    options = ("--epochs", 4, "--batch", 4, "--evaluate-every", 4, "--mosaic", 0, "--size", "128x160")
+    options = ("--epochs", 8, "--batch", 4, "--evaluate-every", 8, "--mosaic", 0, "--size", "128x160")
     begun = called("pipeline.train", "--data", data, "--run", "run", *options, cwd=folder)
     assert begun.returncode == 0, begun.stderr
-    assert "micro_yolo_mobile" in begun.stdout and "begins with mobilenet_v2_coco" in begun.stdout
     done = called("pipeline.convert", "--run", "run", "--float32", "--int8", "--samples", 12, cwd=folder)
     assert done.returncode == 0, done.stderr
-    return folder / "run" / "export"
+    export = folder / "run" / "export"
+    contract = contracts.load(export / "model_int8.tflite")
+    assert (contract.arch, contract.start["name"]) == ("micro_yolo_mobile", "mobilenet_v2_coco")
+    return export
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +54,8 @@ def photographs(export: Path) -> list[Path]:
 
 def surest(detector: Detector, photographs: list[Path]) -> tuple[list[Detections], float]:
     """What pipeline.predict finds above a score that leaves SUREST of them, and that score."""
-    every = [detector.detect(load_image(file), 0.01) for file in photographs]
+    lowest = detector.contract.nms.lowest_score
+    every = [detector.detect(load_image(file), lowest) for file in photographs]
     least = float(np.sort(np.concatenate([found.scores for found in every]))[-SUREST])
     return [detector.detect(load_image(file), least) for file in photographs], least
 

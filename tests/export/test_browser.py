@@ -24,7 +24,7 @@ from PIL import Image
 
 from micro_yolo.pipeline import browser as demo
 from micro_yolo.pipeline.data import load
-from micro_yolo.pipeline.page import beginning
+from micro_yolo.pipeline.page import opening
 from micro_yolo.pipeline.show import cli
 from micro_yolo.tflite import contract as contracts
 from micro_yolo.tflite import suppression
@@ -252,8 +252,8 @@ def test_which_of_a_folder_is_first(exported: Path, tmp_path: Path) -> None:
         os.utime(path, (when, when))
 
     def first() -> str:
-        found, _ = beginning.models(tmp_path)
-        return found[beginning.first(found)].name
+        found, _ = opening.models(tmp_path)
+        return found[opening.first(found)].name
 
     put("a.tflite", "float32", 9)
     assert first() == "a"
@@ -264,7 +264,7 @@ def test_which_of_a_folder_is_first(exported: Path, tmp_path: Path) -> None:
     put("d.tflite", "int8", 2)
     assert first() == "d"
     put(".hidden/e.tflite", "int8", 7)
-    assert [model.name for model in beginning.models(tmp_path)[0]] == ["a", "c", "d", "prune/b"]
+    assert [model.name for model in opening.models(tmp_path)[0]] == ["a", "c", "d", "prune/b"]
 
 
 def test_a_folder_with_nothing_to_show(
@@ -277,7 +277,7 @@ def test_a_folder_with_nothing_to_show(
     (tmp_path / "text.tflite").write_text("hello")
     assert "no .tflite below it that the page can show" in refused(capsys, "--model", tmp_path, "--web", web)
     shutil.copy(exported / "export" / "model_int8.tflite", tmp_path)
-    found, left_out = beginning.models(tmp_path)
+    found, left_out = opening.models(tmp_path)
     assert [model.name for model in found] == ["model_int8"]
     assert [re.search(r"its outputs are grids|not a \.tflite", reason) is not None for reason in left_out] == [
         True,
@@ -312,7 +312,7 @@ def test_it_begins_with_the_validation_split(model_copy: Copy, web: Path, tiny_d
 
 def asked(path: Path, **changes: Any) -> Any:
     contract = contracts.load(path)
-    return beginning.photographs(replace(contract, **changes))
+    return opening.photographs(replace(contract, **changes))
 
 
 def test_what_it_begins_with_where_the_data_is_gone(alone: Path, tmp_path: Path) -> None:
@@ -321,8 +321,8 @@ def test_what_it_begins_with_where_the_data_is_gone(alone: Path, tmp_path: Path)
     assert [each.name for each in drawn.each][:2] == ["drawn-1.png", "drawn-2.png"]
     assert drawn.each[0].pixels().shape == (480, 480, 3)
     cards = asked(alone, data=gone, labels=("ten", "ace", "king", "queen", "jack"))
-    assert len(cards.each) == beginning.MOST_PHOTOGRAPHS
-    assert all((beginning.CARDS / "images" / each.name).read_bytes() == each.content for each in cards.each)
+    assert len(cards.each) == opening.MOST_PHOTOGRAPHS
+    assert all((opening.CARDS / "images" / each.name).read_bytes() == each.content for each in cards.each)
     assert "Evan Juras, Apache License 2.0" in cards.credit
     others = asked(alone, data=gone, labels=("king", "bishop", "knight", "rook", "pawn"))
     assert (others.each, others.credit) == ((), "")
@@ -337,7 +337,7 @@ def test_photographs_that_are_named(alone: Path, tmp_path: Path, capsys: pytest.
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(pixels).save(jpeg, exif=exif)
-    first, second = beginning.photographs(contracts.load(alone), (tiff, jpeg)).each
+    first, second = opening.photographs(contracts.load(alone), (tiff, jpeg)).each
     # What browsers cannot read is given to them as PNG, without loss; a JPEG as it is.
     assert (first.kind, second.kind) == ("image/png", "image/jpeg")
     np.testing.assert_array_equal(first.pixels(), pixels)

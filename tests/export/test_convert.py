@@ -273,7 +273,7 @@ def test_a_full_disk_leaves_what_was_there(own_run: Path, exported: Path, monkey
         ("arch", r"arch\.json"),
         ("names", r"config\.json: must name the 5 classes"),
         ("metrics", "train is half-made"),
-        ("content", r"config\.json: content must say images, boxes, sha256 of each split, got \{'train': 3\}"),
+        ("content", r"config\.json\.content\.train: must be a mapping, got 3"),
         ("data", r"gone: the training data is no longer there; pass --data PATH"),
     ],
 )

@@ -124,10 +124,10 @@ def test_settings_weigh_and_choose() -> None:
     )
 
 
-@pytest.mark.parametrize("logit", [0.0, 2.5, 8.0])
+@pytest.mark.parametrize("logit", [0.0, 1.6, 8.0])
 def test_classes_first_and_then_boxes(logit: float) -> None:
-    """Of two classes a network that knows nothing costs 2 log 2; from a sixth of that on weights go over evenly."""
-    left = min(6 * math.log1p(math.exp(-logit)) / math.log(2), 1)
+    """Of two classes a network that knows nothing costs 2 log 2; from a third to a sixth of that weights go over."""
+    left = min(max(6 * math.log1p(math.exp(-logit)) / math.log(2) - 1, 0), 1)
     wanted = (10 * (1 - left / 2), 1 + 4 * left)
     said = grids(objectness=OBJECTNESS, classes=[-logit, logit])
     outputs = {"fine": {part: tf.Variable(grid) for part, grid in said.items()}}
