@@ -39,7 +39,7 @@ class Controls(
 
     private fun spinner(id: Int, entries: List<String>, selected: Int, set: (Int) -> Unit) {
         val spinner: Spinner = activity.findViewById(id)
-        val adapter = ArrayAdapter(activity, android.R.layout.simple_spinner_item, entries)
+        val adapter = ArrayAdapter(activity, R.layout.entry, entries)
         adapter.setDropDownViewResource(android.R.layout.simple_spinner_dropdown_item)
         spinner.adapter = adapter
         if (selected >= 0) spinner.setSelection(selected)

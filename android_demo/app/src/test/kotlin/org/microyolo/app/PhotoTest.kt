@@ -17,9 +17,11 @@ class PhotoTest {
     private val phone = Phone()
 
     private fun assertShows(scene: Scene) {
+        phone.until("the photo") { phone.objects.startsWith("${scene.photo.size} object") }
+        // The panel, and so the picture, has another height once there are figures.
+        phone.settle()
         val wanted = scene.onScreen(scene.photo, phone.view(R.id.overlay), fill = false, mirrored = false)
         assertTrue("objects", wanted.isNotEmpty())
-        phone.until("the photo") { phone.objects.startsWith("${wanted.size} object") }
         assertShown("photo", wanted, phone)
         assertEquals(View.VISIBLE, phone.view<View>(R.id.photo).visibility)
     }
