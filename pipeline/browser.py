@@ -38,7 +38,7 @@ PACKAGE = Path("node_modules", "@mediapipe", "tasks-vision")
 # Seconds after which a browser that says nothing, or takes nothing, is left alone; and how many are served at once.
 PATIENCE = 30.0
 MOST_CONNECTIONS = 64
-_BUNDLE = "vision_bundle.mjs"
+BUNDLE = "vision_bundle.mjs"
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -140,10 +140,10 @@ def find_package(web: Path | None) -> Path:
     """The folder of MediaPipe's web package. FileNotFoundError says how to get it."""
     places = [web] if web else [WEB / PACKAGE, PACKAGE]
     for place in places:
-        if (place / _BUNDLE).is_file() and (place / "wasm").is_dir():
+        if (place / BUNDLE).is_file() and (place / "wasm").is_dir():
             return place
     if web:
-        raise FileNotFoundError(f"{web}: is not a folder of @mediapipe/tasks-vision: it has no {_BUNDLE} and wasm/")
+        raise FileNotFoundError(f"{web}: is not a folder of @mediapipe/tasks-vision: it has no {BUNDLE} and wasm/")
     raise FileNotFoundError(
         f"{WEB / PACKAGE}: MediaPipe's web package is not installed; `npm ci --prefix {typed(WEB)}` (npm comes "
         "with Node.js) installs the version that is wanted, and checks it; --web FOLDER says where it is otherwise"
@@ -190,7 +190,7 @@ def _routes(models: Sequence[Model], photographs: Photographs, page: dict[str, A
 
     routes: _Routes = {"/": file(WEB / "index.html"), "/look.css": file(LOOK)}
     routes |= {f"/{path.name}": file(path) for path in WEB.iterdir() if path.suffix in (".js", ".css")}
-    routes[f"/vision/{_BUNDLE}"] = file(package / _BUNDLE)
+    routes[f"/vision/{BUNDLE}"] = file(package / BUNDLE)
     wasm = (path for path in (package / "wasm").iterdir() if path.suffix in _TYPES)
     routes |= {f"/vision/wasm/{path.name}": file(path) for path in wasm}
     routes["/page.json"] = bytes_of(json.dumps(page).encode(), _TYPES[".json"])

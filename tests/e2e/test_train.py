@@ -122,7 +122,7 @@ def test_a_finished_run_has_all_a_next_stage_reads(finished):
     config = json.loads((stage / "config.json").read_text())
     assert config["settings"]["recipe"]["epochs"] == EPOCHS
     assert (config["settings"]["batch"], config["settings"]["arch"]) == (4, "yolo_lite")
-    assert config["loss"] == {"box": 10.0, "objectness": 1.0, "classes": 1.0, "fit_ratio": 2.5}
+    assert config["loss"] == {"box": 10.0, "objectness": 1.0, "classes": 1.0, "classes_first": 6.0, "fit_ratio": 2.5}
     assert config["images"] == {"train": 12, "val": 4}
     assert config["versions"]["tensorflow"].startswith("2.")
 
@@ -195,12 +195,13 @@ def test_the_loss_of_a_half_made_run_is_what_it_recorded(half, finished, call):
         file.write_text(json.dumps(config | {"loss": loss}))
         status, _, (line,) = call("--run", run, "--resume")
         assert status == 2 and told in line
-    file.write_text(json.dumps(config | {"loss": config["loss"] | {"box": 5.0}}))
+    file.write_text(json.dumps(config | {"loss": config["loss"] | {"box": 7.0, "classes_first": 0.0}}))
     status, _, told = call("--run", run, "--resume")
     assert (status, told) == (0, [])
     first, second = history(run)[:2]
-    assert first["total"] == pytest.approx(10 * first["box"] + first["objectness"] + first["classes"])
-    assert second["total"] == pytest.approx(5 * second["box"] + second["objectness"] + second["classes"])
+    # In the first epoch classes came first.
+    assert first["total"] == pytest.approx(5 * first["box"] + first["objectness"] + 5 * first["classes"])
+    assert second["total"] == pytest.approx(7 * second["box"] + second["objectness"] + second["classes"])
 
 
 def test_a_loss_that_is_not_a_number_ends_with_advice(tmp_path, shapes, call):

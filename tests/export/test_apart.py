@@ -50,10 +50,13 @@ def hostile(model_copy: Copy) -> Path:
 
 def test_who_opens_a_file_that_crashes_the_runtime_survives(hostile: Path, tiny_data: Path, tmp_path: Path) -> None:
     picture = next((tiny_data / "images").iterdir())
+    web = tmp_path / "web"
+    (web / "wasm").mkdir(parents=True)
+    (web / browser.BUNDLE).touch()
     ways: list[Callable[[], Any]] = [
         lambda: Detector(hostile).detect(load_image(picture)),
         lambda: predict.run(predict.Config((picture,), model=hostile, out=tmp_path / "out")),
-        lambda: browser.serve(browser.Config(hostile)),
+        lambda: browser.serve(browser.Config(hostile, web=web)),
         lambda: next(open_file(hostile).look([load_image(picture)])),
     ]
     for way in ways:
