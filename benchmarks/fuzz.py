@@ -277,6 +277,9 @@ def outcome(call: Callable[[], Any]) -> str:
             "at most 1024 MiB": "larger than any model's",
             "must be numbers": "input of another kind",
             "must have a signature": "no signature",
+            "must have the same operators": "no twin of the float file",
+            "Vela refuses it": "the compiler refuses it",
+            "TFLM cannot run": "the runtime cannot run it",
         }
         known = next((kind for part, kind in kinds.items() if part in message), None)
         return f"error: {known}" if known else f"unclear: {message}"
