@@ -137,7 +137,7 @@ def test_data_and_loss_of_a_stage_are_those_of_the_next(
     before = recorded(own_run / "train")
     assert before["data"] == str(tiny_data.absolute()) and "loss" not in before
     moved = Path(shutil.copytree(tiny_data, tmp_path / "moved"))
-    usual = {"box": 10.0, "objectness": 1.0, "classes": 1.0, "fit_ratio": 2.5}
+    usual = {"box": 10.0, "objectness": 1.0, "classes": 1.0, "classes_first": 0.0, "fit_ratio": 2.5}
     with monkeypatch.context() as patch:
         patch.setattr(Session, "train", stop)
         for changes, data in (({"data": moved}, moved), ({"overwrite": True}, tiny_data.absolute())):
