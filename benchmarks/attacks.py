@@ -53,7 +53,7 @@ def run(config: Config) -> Tally:
             bench.watched(name)
         made = bench.place / "done" / "evaluate"
         hostile_sets.run(hostile_sets.Config(share, first), tally)
-        hostile_runs.run(hostile_runs.Config(made, share, first), tally)
+        hostile_runs.run(hostile_runs.Config(share, first, run=made), tally)
         more, number = until(60 * share), first
         while more():
             asked = fuzz.Config(made / "export" / "model_int8.tflite", run=made, mutations=_COPIES, first=number)

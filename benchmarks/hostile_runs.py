@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hostile_sets import DAMAGE
-from tried import Ended, Tally, tried, until
+from tried import Ended, Numbered, Tally, tally_of, tried
 
 from micro_yolo.pipeline.show import cli
 
@@ -25,38 +25,22 @@ WHAT = "files of runs"
 _FILES = ("*/arch.json", "*/config.json", "*/metrics.json", "*/history.csv", "*/cuts.json", "*.json", "export/*.json")
 
 
-@dataclass(frozen=True)
-class Config:
+@dataclass(frozen=True, kw_only=True)
+class Config(Numbered):
     """Hostile files of a run through the commands that read them."""
 
     run: Path
     """A run with files and measurements, whose data is there."""
-    minutes: float = 1.0
-    """How long."""
-    first: int = 0
-    """Number of the first."""
-    tries: int | None = None
-    """How many; by default as many as there is time for."""
 
 
 def run(config: Config, tally: Tally | None = None) -> Tally:
     """Try, count and print. Raises ValueError if one is lost."""
-    counted = Tally() if tally is None else tally
     with tempfile.TemporaryDirectory() as place:
         base, copy = Path(place).resolve() / "base", Path(place).resolve() / "run"
         shutil.copytree(config.run, base, symlinks=True)
         # Once here, so that what is loaded for it is loaded for all.
         _read(base)
-        more, number = until(60 * config.minutes), config.first
-        while more() if config.tries is None else number < config.first + config.tries:
-            done, ended = attack(base, copy, number)
-            counted.add(WHAT, ended, f"--first {number} --tries 1 ({done})")
-            number += 1
-    if tally is None:
-        print("\n".join(counted.lines()))
-        if counted.lost:
-            raise ValueError(f"{len(counted.lost)} lost")
-    return counted
+        return tally_of(WHAT, config, lambda number: attack(base, copy, number), tally)
 
 
 def attack(base: Path, target: Path, number: int) -> tuple[str, Ended]:

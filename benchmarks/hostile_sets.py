@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tried import Ended, Tally, tried, until
+from tried import Ended, Numbered, Tally, tally_of, tried
 
 from micro_yolo.pipeline.show import cli
 
@@ -28,34 +28,17 @@ WHAT = "data sets"
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Numbered):
     """Hostile data sets through the command that reads them."""
-
-    minutes: float = 1.0
-    """How long."""
-    first: int = 0
-    """Number of the first set."""
-    tries: int | None = None
-    """How many sets; by default as many as there is time for."""
 
 
 def run(config: Config, tally: Tally | None = None) -> Tally:
     """Try, count and print. Raises ValueError if one is lost."""
-    counted = Tally() if tally is None else tally
     with tempfile.TemporaryDirectory() as place:
         base = drawn(Path(place).resolve() / "base")
         # Once here, so that what is loaded for it is loaded for all.
         _read(base / "coco")
-        more, number = until(60 * config.minutes), config.first
-        while more() if config.tries is None else number < config.first + config.tries:
-            done, ended = attack(base, Path(place).resolve() / "set", number)
-            counted.add(WHAT, ended, f"--first {number} --tries 1 ({done})")
-            number += 1
-    if tally is None:
-        print("\n".join(counted.lines()))
-        if counted.lost:
-            raise ValueError(f"{len(counted.lost)} lost")
-    return counted
+        return tally_of(WHAT, config, lambda number: attack(base, Path(place).resolve() / "set", number), tally)
 
 
 def drawn(base: Path) -> Path:

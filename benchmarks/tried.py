@@ -148,3 +148,42 @@ def until(seconds: float) -> Callable[[], bool]:
     """Whether there is still time."""
     end = time.monotonic() + seconds
     return lambda: time.monotonic() < end
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """Attacks that are drawn by number."""
+
+    minutes: float = 1.0
+    """How long."""
+    first: int = 0
+    """Number of the first."""
+    tries: int | None = None
+    """How many; by default as many as there is time for."""
+
+
+def tally_of(
+    what: str, asked: Numbered, attack: Callable[[int], tuple[str, Ended]], tally: Tally | None = None
+) -> Tally:
+    """Try one number after the other and count; without a `tally` to add to, print too.
+
+    Args:
+        what: is attacked.
+        asked: which numbers.
+        attack: tries a number; what it was, and how it ended.
+        tally: of other attacks.
+
+    Raises:
+        ValueError: one of those printed is lost.
+    """
+    counted = Tally() if tally is None else tally
+    more, number = until(60 * asked.minutes), asked.first
+    while more() if asked.tries is None else number < asked.first + asked.tries:
+        done, ended = attack(number)
+        counted.add(what, ended, f"--first {number} --tries 1 ({done})")
+        number += 1
+    if tally is None:
+        print("\n".join(counted.lines()))
+        if counted.lost:
+            raise ValueError(f"{len(counted.lost)} lost")
+    return counted

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from typing import Any
 
+# Metadata of a setting: what it was, in effect, before there was such a setting.
+BEFORE = "before"
 _MOST = sys.float_info.max
 Rule = Callable[[Any], bool]
 Types = dict[str, tuple[str, Rule]]
@@ -40,6 +43,11 @@ def checked(value: Any, types: Types, required: tuple[str, ...], where: str) -> 
 def whole(value: Any) -> bool:
     """A whole number (true and false are not)."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def before(settings: Any) -> dict[str, Any]:
+    """Of a dataclass or one of its values: what each setting was, in effect, that there has not always been."""
+    return {each.name: each.metadata[BEFORE] for each in dataclasses.fields(settings) if BEFORE in each.metadata}
 
 
 def number(value: Any) -> bool:

@@ -9,7 +9,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from micro_yolo.model.heads.base import BEFORE, Head, Losses, Outputs, Table
+from micro_yolo.model.check_json import before
+from micro_yolo.model.heads.base import Head, Losses, Outputs, Table
 from micro_yolo.model.heads.part import Tensor
 from micro_yolo.model.heads.yolo import Yolo
 
@@ -33,12 +34,11 @@ def settings_of(arch: Table, given: Mapping[str, Any] | None = None) -> Any:
     settings = head_of(arch).settings
     if given is None:
         return settings
-    known = {field.name: field.metadata for field in dataclasses.fields(settings)}
+    known = [field.name for field in dataclasses.fields(settings)]
     for name in given:
         if name not in known:
             raise ValueError(f"loss: unknown setting {name!r}; allowed: {', '.join(known)}")
-    before = {name: metadata[BEFORE] for name, metadata in known.items() if BEFORE in metadata}
-    return dataclasses.replace(settings, **{**before, **given})
+    return dataclasses.replace(settings, **{**before(settings), **given})
 
 
 def loss_of(arch: Table, settings: Any = None) -> Callable[[Outputs, Tensor, Tensor], Losses]:

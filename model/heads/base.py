@@ -17,8 +17,6 @@ from micro_yolo.model.row import Anchor, DetectionRow, Row
 # Detection row -> part -> (B, h, w, predictions * values), prediction-major.
 Outputs = Mapping[str, Mapping[str, Tensor]]
 Losses = dict[str, Tensor]
-# Metadata of a setting: what it was, in effect, before there was such a setting.
-BEFORE = "before"
 
 
 class Table(Protocol):

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from micro_yolo.model.anchors import class_weights, fit_anchors, fit_quality, share_out
-from micro_yolo.model.check_json import number
-from micro_yolo.model.heads.base import BEFORE, Head, Losses, Outputs, Table
+from micro_yolo.model.check_json import BEFORE, number
+from micro_yolo.model.heads.base import Head, Losses, Outputs, Table
 from micro_yolo.model.heads.part import Part, Tensor
 from micro_yolo.model.row import DetectionRow, Row
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from micro_yolo.model.check_json import BEFORE
 from micro_yolo.pipeline.data.strength import Strength
 from micro_yolo.pipeline.learn.recipe import Recipe
-from micro_yolo.pipeline.store.resume import BEFORE
 
 NONE = "none"
 

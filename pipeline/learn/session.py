@@ -244,8 +244,8 @@ def isolated(seed: int, precision: str = "float32") -> Iterator[None]:
 
 
 def recorded_loss(stage: Path) -> Mapping[str, Any]:
-    """The settings of the loss that a stage was begun with."""
-    return runs.read_json(stage / runs.CONFIG).get("loss", runs.UNSAID_LOSS)
+    """The settings of the loss that a stage was begun with; none of one that does not say."""
+    return runs.read_json(stage / runs.CONFIG).get("loss", {})
 
 
 def finish(stage: Path, outcome: Outcome) -> None:

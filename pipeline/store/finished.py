@@ -33,7 +33,7 @@ class Trained:
         val_fraction: share held back where that has no splits of its own.
         seed: of that split.
         quantization: of a qat stage, as its config.json says it: the fields of model.quantization.wrap.Quantization.
-        loss: settings of the loss it was trained with.
+        loss: settings of the loss it was trained with; none of a stage that does not say.
         start: facts of the start weights it descends from, see `model.start`; None of one that began fresh.
         content: of the data, see `pipeline.data.fingerprint`; None of a stage that does not say.
     """
@@ -47,7 +47,7 @@ class Trained:
     val_fraction: float
     seed: int
     quantization: dict[str, Any] | None = None
-    loss: dict[str, Any] = field(default_factory=lambda: dict(runs.UNSAID_LOSS))
+    loss: dict[str, Any] = field(default_factory=dict)
     start: dict[str, str] | None = None
     content: dict[str, Any] | None = None
 
@@ -203,7 +203,7 @@ def find(run: Path | None = None, from_stage: From | None = None, *, before: Fro
         val_fraction=said.val_fraction,
         seed=said.split_seed,
         quantization=_quantization(path, stage.config),
-        loss=stage.config.get("loss", runs.UNSAID_LOSS),
+        loss=stage.config.get("loss", {}),
         start=_start(where, stage.config.get("start")),
         content=stage.config.get("content"),
     )

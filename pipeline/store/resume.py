@@ -8,6 +8,7 @@ import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
+from micro_yolo.model.check_json import before
 from micro_yolo.model.printable import typed
 from micro_yolo.pipeline.store import runs
 
@@ -17,8 +18,6 @@ ASKED_ANEW = ("run", "resume", "overwrite")
 # What changes nothing that is made, and may be told anew where the machine or the disk has become another. Of data that
 # moved `pipeline.data.fingerprint` tells whether it is the same.
 MAY_CHANGE = ("cache", "cache_gib", "data")
-# In the metadata of an option's field: what runs did that were made before there was the option.
-BEFORE = "before"
 
 
 def recorded(config: ConfigT, stage: Path, *, prog: str) -> ConfigT:
@@ -85,9 +84,8 @@ def _build(kind: Any, value: Any) -> Any:
     """`value`, plain JSON, as the type annotation `kind` wants it."""
     if dataclasses.is_dataclass(kind):
         kinds = typing.get_type_hints(kind)
-        before = {each.name: each.metadata[BEFORE] for each in dataclasses.fields(kind) if BEFORE in each.metadata}
         given = {name: _build(kinds.get(name), item) for name, item in dict(value).items()}
-        return typing.cast(Any, kind)(**{**before, **given})
+        return typing.cast(Any, kind)(**{**before(kind), **given})
     if value is None or kind is None:
         return value
     if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:

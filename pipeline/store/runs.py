@@ -36,8 +36,6 @@ WEIGHTS = "model.weights.h5"
 CONFIG = "config.json"
 METRICS = "metrics.json"
 HISTORY = "history.csv"
-# Settings of the loss of stages begun before they were recorded.
-UNSAID_LOSS = {"box": 10.0, "objectness": 1.0, "classes": 1.0}
 # What commands leave in a run beside its stages: the table of its files, layer by layer, edge compilers, AP by the
 # number of images.
 COMPARED = "stages.json"
