@@ -6,6 +6,7 @@ finished epoch and ends where an uninterrupted one would.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import shutil
@@ -177,13 +178,14 @@ class Trainer:
         plain = self.recipe.passes - (
             max(1, self.recipe.passes // 4) if self.recipe.plain_epochs is None else self.recipe.plain_epochs
         )
-        datasets = {
-            kind: self.strategy.distribute_datasets_from_function(lambda _, k=kind: self.batches.dataset(augmented=k))
-            for kind in (True, False)
-        }
+
+        @functools.cache
+        def images(augmented: bool) -> Any:
+            return self.strategy.distribute_datasets_from_function(lambda _: self.batches.dataset(augmented=augmented))
+
         # By what all batches have in common: else it is traced for the first, and again for one with more boxes.
         with unswept():
-            self.step.get_concrete_function(datasets[True].element_spec)
+            self.step.get_concrete_function(images(done < plain).element_spec)
         evaluated = evaluation_epochs(self.recipe)
         writer = (
             tf.summary.create_file_writer(str(self.directory / "logs"))
@@ -194,7 +196,7 @@ class Trainer:
         for epoch in range(done + 1, self.recipe.passes + 1):
             if self._is_stale(epoch - 1):
                 break
-            row = self._epoch(epoch, datasets[epoch <= plain])
+            row = self._epoch(epoch, images(epoch <= plain))
             self._check_space()
             if epoch in evaluated and self.is_chief:
                 self._keep_if_best(row, self.task.evaluate())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +21,8 @@ from micro_yolo.pipeline.store import runs
 from micro_yolo.pipeline.store.finished import Trained
 
 if TYPE_CHECKING:
+    from micro_yolo.model.build import Network
+    from micro_yolo.pipeline.learn.loop import Penalty
     from micro_yolo.pipeline.learn.session import Session
 
 Weights = dict[str, list[np.ndarray]]
@@ -242,9 +245,7 @@ def train_cut(
     """
     from micro_yolo.model.build import build, put_weights, weights_of, with_weights
     from micro_yolo.model.keras import keras
-    from micro_yolo.model.sparsity import dooming, strip_pruning
-    from micro_yolo.model.tfmot import UpdatePruningStep
-    from micro_yolo.pipeline.learn.loop import Task
+    from micro_yolo.model.sparsity import dooming
 
     keras.backend.clear_session()
     with session.scope():
@@ -260,20 +261,48 @@ def train_cut(
         put_weights(without, cut_weights())
         return measure()
 
+    penalty = session.taught(trained, distill)
+    metrics = train_wrapped(wrapped, plain, averaged, evaluate, session, recipe, folder, penalty=penalty, seed=seed)
+    return metrics, cut_weights()
+
+
+def train_wrapped(
+    wrapped: Network,
+    plain: Network,
+    averaged: Network,
+    evaluate: Callable[[], dict[str, Any]],
+    session: Session,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    penalty: Penalty | None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Train with tfmot's pruning wrappers; the metrics of the weights that scored best, which `averaged` ends with.
+
+    Args:
+      wrapped: see `model.sparsity`.
+      plain: what is in the wrappers.
+      averaged: the same network, for the moving average of the weights.
+      evaluate: measures `averaged`, see `loop.Task`.
+      session: the data and the devices.
+      recipe: of the training.
+      folder: of the training.
+      penalty: added to the loss, see `loop.Task`.
+      seed: as of `Session.train`.
+    """
+    from micro_yolo.model.sparsity import strip_pruning
+    from micro_yolo.model.tfmot import UpdatePruningStep
+    from micro_yolo.pipeline.learn.loop import Task
+
+    callbacks = [UpdatePruningStep()]
     task = Task(
-        wrapped,
-        averaged,
-        session.losses,
-        evaluate,
-        plain=plain,
-        callbacks=[UpdatePruningStep()],
-        penalty=session.taught(trained, distill),
-        rank_by="AP50",
+        wrapped, averaged, session.losses, evaluate, plain=plain, callbacks=callbacks, penalty=penalty, rank_by="AP50"
     )
     metrics = session.train(task, recipe, folder, seed=seed).best
     strip_pruning(wrapped)
     restore(averaged, folder / runs.WEIGHTS)
-    return metrics, cut_weights()
+    return metrics
 
 
 def measured(arch: Arch, metrics: dict[str, Any]) -> Measured:
