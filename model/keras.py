@@ -70,7 +70,7 @@ def making(function: Callable[P, T]) -> Callable[P, T]:
 
     AutoGraph would do that for each layer of ours and of tfmot's. None depends on a tensor's value by an `if`.
     """
-    return unswept()(tf.autograph.experimental.do_not_convert(function))  # type: ignore[no-any-return]
+    return unswept()(tf.autograph.experimental.do_not_convert(function))
 
 
 @contextlib.contextmanager
