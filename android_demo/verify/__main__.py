@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from android_demo.verify import apk, checks, jvm, phone, tools, versions
@@ -36,11 +37,19 @@ def test(photos: Path | None) -> None:
     tools.fetch()
     out = OUT / "jvm"
     jvm.compile_all(out)
-    passed = jvm.unit_tests(out) + phone.test(out)
+    classpath = phone.build(out)
+    passed = tools.together(
+        *(partial(phone.test, out, classpath, group) for group in phone.ANDROIDS), partial(_core, out, photos)
+    )
+    tools.step("done", start)
+    print(f"{sum(passed)} passed, 0 failed")
+
+
+def _core(out: Path, photos: Path | None) -> int:
+    passed = jvm.unit_tests(out)
     if not jvm.compare(out, photos):
         print("NOT compared with pipeline.predict: no photographs beside the project; --photos FOLDER names some")
-    tools.step("done", start)
-    print(f"{passed} passed, 0 failed")
+    return passed
 
 
 def shots(_: Path | None) -> None:

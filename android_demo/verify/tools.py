@@ -9,9 +9,13 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 HERE = Path(__file__).resolve().parent
 DEMO = HERE.parent
@@ -98,6 +102,15 @@ def run(*command: object, cwd: Path | None = None, quiet: tuple[str, ...] = ()) 
 def step(text: str, start: float) -> None:
     """Print what was done and the seconds since `start` (time.perf_counter)."""
     print(f"{text} ({time.perf_counter() - start:.1f} s)", flush=True)
+
+
+def together(*works: Callable[[], Result]) -> list[Result]:
+    """Do `works`, which wait for other programs, at the same time, as many as there are processors; their results.
+
+    The first that fails is raised when all have ended.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return [work.result() for work in [pool.submit(work) for work in works]]
 
 
 def jars(*prefixes: str) -> list[Path]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
+import threading
 import zipfile
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from android_demo.verify import checks, jvm, phone, tools, versions
+from micro_yolo.tflite.image import load_image
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -134,6 +138,34 @@ def test_a_camera_gives_almost_the_picture() -> None:
     assert np.abs(phone.to_rgb(luma, blue, red).astype(int) - flat).max() <= 2
     grey = np.full((2, 2, 3), 77, np.uint8)
     assert [int(plane[0, 0]) for plane in phone.to_yuv(grey)] == [77, 128, 128]
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_photographs_are_stored_as_cameras_store_them(turn: int, tmp_path: Path) -> None:
+    upright = np.zeros((16, 24, 3), np.uint8)
+    upright[:8, :8], upright[8:, :8] = 255, 128
+    path = phone.stored(upright, turn, tmp_path / "turned.jpg")
+    with Image.open(path) as picture:
+        assert picture.size == ((24, 16) if turn < 5 else (16, 24))
+    assert np.abs(load_image(path).astype(int) - upright).max() < 3
+
+
+def test_every_android_of_the_tests_is_run_once() -> None:
+    properties = (phone.TESTS / "resources/robolectric.properties").read_text()
+    (said,) = re.findall(r"^sdk=(.*)$", properties, re.M)
+    assert sorted(map(int, said.split(","))) == sorted(number for group in phone.ANDROIDS for number in group)
+
+
+def test_works_are_done_at_the_same_time_and_say_what_failed() -> None:
+    meet = threading.Barrier(2, timeout=60)
+    if (os.cpu_count() or 1) > 1:
+        assert len(tools.together(meet.wait, meet.wait)) == 2
+
+    def fails() -> int:
+        raise ValueError("this one")
+
+    with pytest.raises(ValueError, match="this one"):
+        tools.together(int, fails)
 
 
 def test_the_gallery_has_every_state_of_the_tests() -> None:
