@@ -213,6 +213,7 @@ def test_wrong_contents_are_named(tmp_path: Path) -> None:
     for fault in (
         "SHA-256 of cards_int8.tflite must be",
         "SHA-256 in cards_int8.json must be",
+        "assets/models/SOURCE.md must be True, got False",
         "libraries must be",
         "compression of assets/models/cards_int8.tflite must be 0, got 8",
         "bytes of lib/x86/libtensorflowlite_jni.so off a page must be 0, got",
