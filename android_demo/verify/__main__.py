@@ -1,6 +1,7 @@
 """python -m android_demo.verify apk: a signed test APK, checked, in build/android.
 python -m android_demo.verify test: :core's tests and the detector on a desktop JVM.
 python -m android_demo.verify shots: the screenshots, and the gallery of docs from them.
+python -m android_demo.verify gradle: what Gradle would do with the SHA-256s that it is given.
 python -m android_demo.verify lock: record the SHA-256 of what the .xml files fetch now.
 """
 
@@ -12,7 +13,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from android_demo.verify import apk, checks, jvm, phone, tools, versions
+from android_demo.verify import apk, checks, jvm, phone, pinned, tools, versions
 
 OUT = tools.ROOT / "build/android"
 
@@ -61,9 +62,19 @@ def shots(_: Path | None) -> None:
         print(f"{picture}: {picture.stat().st_size / 1024:.0f} KiB")
 
 
+def gradle(_: Path | None) -> None:
+    """Gradle's code on gradle/verification-metadata.xml."""
+    start = time.perf_counter()
+    tools.fetch(tools.GRADLE)
+    if faults := pinned.check(OUT / "gradle"):
+        raise ValueError("\n".join(faults))
+    count = len(pinned.artifacts())
+    tools.step(f"Gradle takes the {count} files that are pinned, refuses others in their place, trusts the rest", start)
+
+
 def lock(_: Path | None) -> None:
     """Fetch everything and write the SHA-256s anew, to be looked at and committed."""
-    for shelf in tools.SHELVES:
+    for shelf in (*tools.SHELVES, tools.GRADLE):
         tools.download(shelf)
         lines = [f"{digest}  {name}\n" for name, digest in sorted(tools.digests(shelf).items())]
         shelf.lock.write_text("".join(lines))
@@ -72,7 +83,7 @@ def lock(_: Path | None) -> None:
 
 def main() -> None:
     """The command line."""
-    actions = {"apk": build, "test": test, "shots": shots, "lock": lock}
+    actions = {"apk": build, "test": test, "shots": shots, "gradle": gradle, "lock": lock}
     parser = argparse.ArgumentParser(prog="python -m android_demo.verify", description=__doc__)
     parser.add_argument("action", choices=actions)
     parser.add_argument("--photos", type=Path, help="folder of photographs to compare on, for test")

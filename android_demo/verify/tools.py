@@ -73,6 +73,9 @@ SHELVES = (
     ),
 )
 
+# For `verify gradle` alone.
+GRADLE = Shelf(CACHE / "gradle", HERE / "gradle.xml", HERE / "gradle.sha256", ())
+
 
 def run(*command: object, cwd: Path | None = None, quiet: tuple[str, ...] = ()) -> str:
     """Run a command and return what it printed.
@@ -162,14 +165,14 @@ def kotlinc(sources: Path, out: Path, classpath: str, *options: str) -> None:
     )
 
 
-def fetch() -> None:
-    """Fetch all that is missing; every fetched file must have its recorded SHA-256.
+def fetch(*more: Shelf) -> None:
+    """Fetch all that is missing, also of shelves that few need; every fetched file must have its recorded SHA-256.
 
     Raises ValueError, with what to do, if something cannot be had or is not what was recorded.
     """
     start = time.perf_counter()
     _check_installed()
-    for shelf in SHELVES:
+    for shelf in (*SHELVES, *more):
         if not _different(shelf):
             continue
         download(shelf)

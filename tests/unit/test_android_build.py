@@ -6,6 +6,7 @@ import os
 import re
 import threading
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from android_demo.verify import checks, jvm, phone, tools, versions
+from android_demo.verify import checks, jvm, phone, pinned, tools, versions
 from micro_yolo.tflite.image import load_image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,11 +54,11 @@ def test_what_disagrees_is_named(
 
 
 def test_every_fetched_file_is_pinned() -> None:
-    for shelf in tools.SHELVES:
+    for shelf, least in (*((shelf, 20) for shelf in tools.SHELVES), (tools.GRADLE, 0)):
         lines = shelf.lock.read_text().splitlines()
         assert all(re.fullmatch(r"[0-9a-f]{64}  \S+\.(jar|aar)", line) for line in lines)
         names = [line.split()[1] for line in lines]
-        assert len(names) > 20
+        assert len(names) > least
         assert names == sorted(set(names))
     assert "--hash=sha256:" in (tools.HERE / "requirements.txt").read_text()
 
@@ -89,6 +90,19 @@ def test_gradle_pins_what_this_build_pins() -> None:
         versions_of = (ROOT / "android_demo/gradle/libs.versions.toml").read_text() + "13.0 1.3"
         assert where["version"] in versions_of
     assert trusted(group="com.android.tools.build", name="gradle", version="8.13.0", file="gradle-8.13.0.jar")
+
+
+def test_what_gradle_would_do_otherwise_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gradle.jar").touch()
+    monkeypatch.setattr(pinned, "GRADLE", replace(tools.GRADLE, folder=tmp_path))
+    says = ["accepted", "refused"] * len(pinned.artifacts()) + ["accepted"] * len(pinned.TRUSTED)
+    monkeypatch.setattr(pinned, "java", lambda *asked: "\n".join(says))
+    assert pinned.check(tmp_path / "out") == []
+    says[1] = "accepted"
+    group, name, version, _ = pinned.artifacts()[0]
+    assert pinned.check(tmp_path / "out") == [
+        f"Gradle: {group}:{name}:{version} as other.jar must be refused, is accepted"
+    ]
 
 
 def test_nothing_is_installed_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
