@@ -110,7 +110,7 @@ def run(config: Config, show: Show = QUIET) -> Result:
         config = dataclasses.replace(config, data=quick.drawn(quick.IMAGES, arch.size, config.seed))
     dataset = load(config.data or "", val_fraction=config.val_fraction, seed=config.seed)
     if config.resume:
-        check_content(dataset, runs.read_json(_stage(config) / runs.CONFIG), str(_stage(config)))
+        check_content(dataset, resume.facts(_stage(config)), str(_stage(config)))
     config.check_batch(len(dataset.splits["train"]))
     if not config.resume:
         try:
