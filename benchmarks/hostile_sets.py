@@ -85,7 +85,7 @@ def attack(base: Path, target: Path, number: int) -> tuple[str, Ended]:
         )
         labels = [path for path in files if path.suffix in _TEXTS]
         to = source.choice(labels if labels and source.random() < 0.7 else files or [target])
-        does = source.choice(DAMAGE if to in labels else _FILES)
+        does = source.choice(DAMAGE if to in labels else FILE_DAMAGE)
         # What a file of this kind cannot have done to it is left out.
         if to.is_file() and does(to, source) is not False:
             done.append(f"{does.__name__.strip('_')} {to.relative_to(target)}".encode("ascii", "replace").decode())
@@ -270,7 +270,7 @@ def _empty(path: Path, source: random.Random) -> None:
     path.write_bytes(b"")
 
 
-def _huge(path: Path, source: random.Random) -> None:
+def huge(path: Path, source: random.Random) -> None:
     """It is as large as no file of its kind, on a disk that keeps no zeros."""
     os.truncate(path, 1 << 36)
 
@@ -297,10 +297,10 @@ def _picture(path: Path, source: random.Random) -> bool:
 
 DAMAGE: tuple[Callable[[Path, random.Random], bool | None], ...] = (
     *(_json_value, _json_value, _json_value, _json_value, _token, _token, _token, _bytes, _cut, _encoded, _long),
-    *(_bomb, _swapped, _renamed, _other_kind, _empty, _huge),
+    *(_bomb, _swapped, _renamed, _other_kind, _empty, huge),
 )
-_FILES: tuple[Callable[[Path, random.Random], bool | None], ...] = (
-    *(_bytes, _cut, _swapped, _renamed, _other_kind, _empty, _huge, _picture, _picture),
+FILE_DAMAGE: tuple[Callable[[Path, random.Random], bool | None], ...] = (
+    *(_bytes, _cut, _swapped, _renamed, _other_kind, _empty, huge, _picture, _picture),
 )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from micro_yolo.tflite import regular
 from micro_yolo.tflite.typed import parse as parse_json
 
 # Names of the files that are about to be replaced together.
@@ -99,7 +100,7 @@ def pending(folder: Path, paths: Collection[Path]) -> Iterator[None]:
 def half_written(folder: Path) -> frozenset[str]:
     """Whole paths of the files that a process killed in `pending` may or may not have given their names."""
     try:
-        found = parse_json((folder / PENDING).read_bytes())
+        found = parse_json(regular.read(folder / PENDING))
     except (OSError, ValueError):
         return frozenset()
     return frozenset(path for path in found if isinstance(path, str)) if isinstance(found, list) else frozenset()
