@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from hostile_sets import DAMAGE
-from tried import Ended, Numbered, Tally, tally_of, tried
+from tried import Ended, Numbered, Tally, silent, tally_of, tried
 
 from micro_yolo.pipeline.show import cli
 
@@ -56,7 +56,7 @@ def run(config: Config, tally: Tally | None = None) -> Tally:
         shutil.copytree(config.run, base, symlinks=True)
         _stop(base)
         # Once here, so that what is loaded for it is loaded for all.
-        with contextlib.suppress(SystemExit):
+        with contextlib.suppress(SystemExit), silent():
             _read(base)
         return tally_of(WHAT, config, lambda number: attack(base, copy, number), tally)
 
@@ -94,7 +94,7 @@ def _stop(run: Path) -> None:
         table = {"quantization": {"bits": 8, "train": "all"}, "arch": trained.arch.to_json()} if stage == "qat" else {}
         runs.begin(run / _STOPPED / stage, asked, parent=trained.stage, **facts, **table)
     (run / _STOPPED / "search").mkdir()
-    config = search.Config(data=trained.data, rows=("l2",))
+    config = search.Config(data=trained.data, rows=("l2",), batch=4)
     runs.begin(run / _STOPPED / "search", config, arch=trained.arch.to_json(), **facts)
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tried import Ended, Numbered, Tally, tally_of, tried
+from tried import Ended, Numbered, Tally, silent, tally_of, tried
 
 from micro_yolo.pipeline.show import cli
 
@@ -37,7 +37,8 @@ def run(config: Config, tally: Tally | None = None) -> Tally:
     with tempfile.TemporaryDirectory() as place:
         base = drawn(Path(place).resolve() / "base")
         # Once here, so that what is loaded for it is loaded for all.
-        _read(base / "coco")
+        with silent():
+            _read(base / "coco")
         return tally_of(WHAT, config, lambda number: attack(base, Path(place).resolve() / "set", number), tally)
 
 

@@ -96,7 +96,7 @@ def run(config: Config, show: Show = QUIET) -> Reported:
     try:
         html = page(trained, config, show)
     # What six commands wrote into the run comes together here, and may be anybody's.
-    except (ArithmeticError, AttributeError, LookupError, TypeError, jinja2.UndefinedError) as error:
+    except (ArithmeticError, AttributeError, LookupError, StopIteration, TypeError, jinja2.UndefinedError) as error:
         raise ValueError(
             f"{trained.run}: its records must be as our commands write them, got {type(error).__name__}: "
             f"{str(error)[:160]}; make them again, such as by `python -m pipeline.stages --run {typed(trained.run)}`"

@@ -53,8 +53,8 @@ def never_ends(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (names_another, "must name checkpoints of its folder, got '.*elsewhere/ckpt-1'"),
-        (would_remove_another, "must name checkpoints of its folder, got '.*elsewhere/ckpt-1'"),
+        (names_another, r"checkpoint: must name checkpoints of its folder, got '"),
+        (would_remove_another, r"checkpoint: must name checkpoints of its folder, got '"),
         (leads_to_another, r"ckpt-1\S*: must be a file of its own"),
         (is_another, "checkpoint: must be a file of its own"),
         (never_ends, "checkpoint: must be a file of its own"),
