@@ -1,6 +1,7 @@
 """python -m android_demo.verify apk: a signed test APK, checked, in build/android.
 python -m android_demo.verify test: :core's tests and the detector on a desktop JVM.
 python -m android_demo.verify shots: the screenshots, and the gallery of docs from them.
+python -m android_demo.verify gradle: what Gradle would do with the SHA-256s that it is given.
 python -m android_demo.verify lock: record the SHA-256 of what the .xml files fetch now.
 """
 
@@ -9,9 +10,10 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
-from android_demo.verify import apk, checks, jvm, phone, tools, versions
+from android_demo.verify import apk, checks, jvm, phone, pinned, tools, versions
 
 OUT = tools.ROOT / "build/android"
 
@@ -36,11 +38,19 @@ def test(photos: Path | None) -> None:
     tools.fetch()
     out = OUT / "jvm"
     jvm.compile_all(out)
-    passed = jvm.unit_tests(out) + phone.test(out)
+    classpath = phone.build(out)
+    passed = tools.together(
+        *(partial(phone.test, out, classpath, group) for group in phone.ANDROIDS), partial(_core, out, photos)
+    )
+    tools.step("done", start)
+    print(f"{sum(passed)} passed, 0 failed")
+
+
+def _core(out: Path, photos: Path | None) -> int:
+    passed = jvm.unit_tests(out)
     if not jvm.compare(out, photos):
         print("NOT compared with pipeline.predict: no photographs beside the project; --photos FOLDER names some")
-    tools.step("done", start)
-    print(f"{passed} passed, 0 failed")
+    return passed
 
 
 def shots(_: Path | None) -> None:
@@ -52,9 +62,19 @@ def shots(_: Path | None) -> None:
         print(f"{picture}: {picture.stat().st_size / 1024:.0f} KiB")
 
 
+def gradle(_: Path | None) -> None:
+    """Gradle's code on gradle/verification-metadata.xml."""
+    start = time.perf_counter()
+    tools.fetch(tools.GRADLE)
+    if faults := pinned.check(OUT / "gradle"):
+        raise ValueError("\n".join(faults))
+    count = len(pinned.artifacts())
+    tools.step(f"Gradle takes the {count} files that are pinned, refuses others in their place, trusts the rest", start)
+
+
 def lock(_: Path | None) -> None:
     """Fetch everything and write the SHA-256s anew, to be looked at and committed."""
-    for shelf in tools.SHELVES:
+    for shelf in (*tools.SHELVES, tools.GRADLE):
         tools.download(shelf)
         lines = [f"{digest}  {name}\n" for name, digest in sorted(tools.digests(shelf).items())]
         shelf.lock.write_text("".join(lines))
@@ -63,7 +83,7 @@ def lock(_: Path | None) -> None:
 
 def main() -> None:
     """The command line."""
-    actions = {"apk": build, "test": test, "shots": shots, "lock": lock}
+    actions = {"apk": build, "test": test, "shots": shots, "gradle": gradle, "lock": lock}
     parser = argparse.ArgumentParser(prog="python -m android_demo.verify", description=__doc__)
     parser.add_argument("action", choices=actions)
     parser.add_argument("--photos", type=Path, help="folder of photographs to compare on, for test")

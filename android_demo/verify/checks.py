@@ -55,6 +55,8 @@ def contents(apk: Path) -> list[str]:
         faults += expect("models", [f"assets/models/{model.name}" for model in models], packed)
         for model in models:
             faults += _model(file, model) if f"assets/models/{model.name}" in entries else []
+        # Whose weights and photographs the models are of.
+        faults += expect("assets/models/SOURCE.md", True, "assets/models/SOURCE.md" in entries)
         libraries = sorted(name for name in entries if name.endswith(".so"))
         faults += expect("libraries", [f"lib/{abi}/{name}" for abi in ABIS for name in LIBRARIES], libraries)
         for name, info in entries.items():

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +37,11 @@ def compile_all(out: Path) -> None:
     stdlib = jars("kotlin-stdlib-2")
     kotlinc(CORE / "main/kotlin", out / "core.jar", path(stdlib))
     junit = path(stdlib, out / "core.jar", jars("junit"))
-    kotlinc(CORE / "test/kotlin", out / "test.jar", junit, f"-Xfriend-paths={out / 'core.jar'}")
-    kotlinc(HERE / "desktop", out / "desktop.jar", path(stdlib, out / "core.jar", _runtime(), tools.asm()))
+    runtime = path(stdlib, out / "core.jar", _runtime(), tools.asm())
+    tools.together(
+        partial(kotlinc, CORE / "test/kotlin", out / "test.jar", junit, f"-Xfriend-paths={out / 'core.jar'}"),
+        partial(kotlinc, HERE / "desktop", out / "desktop.jar", runtime),
+    )
     step("core, tests and desktop programs compiled", start)
 
 

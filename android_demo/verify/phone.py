@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from android_demo.verify import apk, jvm, tools, versions
 from android_demo.verify.tools import APP, ASSETS, DEMO, ROOT, jars, java, kotlinc, path, step
@@ -22,20 +23,33 @@ CARDS = ROOT / "pipeline/cards/images"
 SCENES = ("cam_image8", "IMG_2500", "cam_image41")
 PLATFORM = "android-all-instrumented-15"
 DOCS = ROOT / "docs"
+# As in robolectric.properties: API numbers in groups that take equally long, as the screens are drawn under the newest.
+ANDROIDS = ((24, 30), (35,))
+# EXIF's orientation -> how an upright picture is stored under it.
+BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
 # As in State.kt, in the order of the gallery.
 STATES = ("camera", "filled", "front", "photo", "asking", "denied", "no_camera", "taken", "gpu_refused", "damaged")
 
 
-def test(out: Path) -> int:
-    """Compile the app and its tests and run them; `out` has core.jar and desktop.jar. Returns how many passed.
+def test(out: Path, classpath: str, androids: tuple[int, ...]) -> int:
+    """Run the app's tests, with what `build` returned, under Androids of these numbers. Returns how many passed.
 
     Raises ValueError, with JUnit's words, if one failed or none ran.
     """
-    classpath = build(out)
     start = time.perf_counter()
     files = sorted(file.relative_to(TESTS / "kotlin") for file in TESTS.glob("kotlin/**/*Test.kt"))
-    passed = junit(out, classpath, *(".".join(file.with_suffix("").parts) for file in files))
-    step(f":app: {passed} tests passed", start)
+    names = (".".join(file.with_suffix("").parts) for file in files)
+    which = ",".join(map(str, androids))
+    passed = junit(out, classpath, *names, options=(f"-Drobolectric.enabledSdks={which}",))
+    step(f":app: {passed} tests passed with API {which}", start)
     return passed
 
 
@@ -72,10 +86,12 @@ def sheet(pictures: list[Path], width: int, columns: int, target: Path) -> Path:
 
 
 def build(out: Path) -> str:
-    """Compile the app and its tests, and write what they read; the class path to run them with."""
+    """Compile the app and its tests, and write what they read; `out` has core.jar and desktop.jar.
+
+    Returns the class path to run them with.
+    """
     start = time.perf_counter()
-    apk.link(out)
-    apk.compile_app(out)
+    tools.together(partial(_app, out), partial(cases, out / "phone"))
     counted = [out / f"{name}-counted.jar" for name in ("app", "core")]
     for jar, name in zip(counted, ("app", "core"), strict=True):
         jvm.desktop(out, "count", out / f"{name}.jar", jar)
@@ -89,7 +105,6 @@ def build(out: Path) -> str:
         path(*jars(versions.NEWEST)) + f":{classpath}",
         f"-Xfriend-paths={counted[0]}",
     )
-    cases(out / "phone")
     step("the app and its tests compiled", start)
     # The platform comes last: only what reads the tests before they run takes it from there.
     (platform,) = tools.ROBOLECTRIC.glob(f"{PLATFORM}*.jar")
@@ -118,21 +133,34 @@ def cases(out: Path) -> None:
     """Write photographs, as a gallery and as a camera give them, and cases.json: what pipeline.predict finds in each.
 
     Of each scene: a .png, and a .yuv with the planes of Y, U and V one after the other, the latter two halved. What a
-    camera gives has lost some of its colours, so `frame` is found in what is left of them.
+    camera gives has lost some of its colours, so `frame` is found in what is left of them. Of the first also a .jpg for
+    every way to hold a camera, under `turned`.
     """
     out.mkdir(parents=True, exist_ok=True)
     folder = jvm.PHOTOS if jvm.PHOTOS.is_dir() else CARDS
     detector = Detector(ASSETS / "cards_int8.tflite")
-    written = []
+    scenes, turned = [], []
     for name in SCENES:
         pixels = load_image(folder / f"{name}.jpg")
         pixels = pixels[: pixels.shape[0] // 2 * 2, : pixels.shape[1] // 2 * 2]
         Image.fromarray(pixels).save(out / f"{name}.png")
         planes = to_yuv(pixels)
         (out / f"{name}.yuv").write_bytes(b"".join(plane.tobytes() for plane in planes))
-        found = {"photo": _found(detector, pixels), "frame": _found(detector, to_rgb(*planes))}
-        written.append({"name": name, "width": pixels.shape[1], "height": pixels.shape[0], **found})
-    (out / "cases.json").write_text(json.dumps(written))
+        scenes.append(_case(detector, out / f"{name}.png") | {"frame": _found(detector, to_rgb(*planes))})
+        if name == SCENES[0]:
+            turned = [_case(detector, stored(pixels, turn, out / f"{name}-{turn}.jpg")) for turn in range(1, 9)]
+    (out / "cases.json").write_text(json.dumps({"scenes": scenes, "turned": turned}))
+
+
+def stored(upright: np.ndarray, turn: int, target: Path) -> Path:
+    """Write uint8 RGB (h, w, 3) as a camera's JPEG, with EXIF's orientation `turn` (1 to 8); its path."""
+    picture, exif = Image.fromarray(upright), Image.Exif()
+    exif[ExifTags.Base.Orientation] = turn
+    if turn in BACK:
+        picture = picture.transpose(BACK[turn])
+    # Colours in full, so that nothing but the turn tells one from the other.
+    picture.save(target, quality=95, subsampling=0, exif=exif)
+    return target
 
 
 def to_yuv(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -156,6 +184,17 @@ def to_rgb(luma: np.ndarray, blue: np.ndarray, red: np.ndarray) -> np.ndarray:
     cb, cr = (np.kron(plane, np.ones((2, 2))).astype(np.float64) - 128 for plane in (blue, red))
     rgb = np.stack([luma + 1.402 * cr, luma - 0.344136 * cb - 0.714136 * cr, luma + 1.772 * cb], -1)
     return np.clip(np.floor(rgb + 0.5), 0, 255).astype(np.uint8)
+
+
+def _app(out: Path) -> None:
+    apk.link(out)
+    apk.compile_app(out)
+
+
+def _case(detector: Detector, photo: Path) -> dict[str, object]:
+    pixels = load_image(photo)
+    height, width = pixels.shape[:2]
+    return {"file": photo.name, "width": width, "height": height, "photo": _found(detector, pixels), "frame": []}
 
 
 def _found(detector: Detector, pixels: np.ndarray) -> list[dict[str, object]]:

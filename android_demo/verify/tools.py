@@ -9,9 +9,13 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 HERE = Path(__file__).resolve().parent
 DEMO = HERE.parent
@@ -69,6 +73,9 @@ SHELVES = (
     ),
 )
 
+# For `verify gradle` alone.
+GRADLE = Shelf(CACHE / "gradle", HERE / "gradle.xml", HERE / "gradle.sha256", ())
+
 
 def run(*command: object, cwd: Path | None = None, quiet: tuple[str, ...] = ()) -> str:
     """Run a command and return what it printed.
@@ -98,6 +105,15 @@ def run(*command: object, cwd: Path | None = None, quiet: tuple[str, ...] = ()) 
 def step(text: str, start: float) -> None:
     """Print what was done and the seconds since `start` (time.perf_counter)."""
     print(f"{text} ({time.perf_counter() - start:.1f} s)", flush=True)
+
+
+def together(*works: Callable[[], Result]) -> list[Result]:
+    """Do `works`, which wait for other programs, at the same time, as many as there are processors; their results.
+
+    The first that fails is raised when all have ended.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return [work.result() for work in [pool.submit(work) for work in works]]
 
 
 def jars(*prefixes: str) -> list[Path]:
@@ -149,14 +165,14 @@ def kotlinc(sources: Path, out: Path, classpath: str, *options: str) -> None:
     )
 
 
-def fetch() -> None:
-    """Fetch all that is missing; every fetched file must have its recorded SHA-256.
+def fetch(*more: Shelf) -> None:
+    """Fetch all that is missing, also of shelves that few need; every fetched file must have its recorded SHA-256.
 
     Raises ValueError, with what to do, if something cannot be had or is not what was recorded.
     """
     start = time.perf_counter()
     _check_installed()
-    for shelf in SHELVES:
+    for shelf in (*SHELVES, *more):
         if not _different(shelf):
             continue
         download(shelf)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from micro_yolo.model import memory
 from micro_yolo.model.build import shares_of, trained_variables
 from micro_yolo.model.hdf5 import save
 from micro_yolo.model.heads.base import Losses, Outputs
@@ -231,6 +232,9 @@ class Trainer:
                     for name, value in losses.items():
                         sums[name] = sums.get(name, 0.0) + value
                 waiting.clear()
+                if step == FETCH:
+                    # By now a step's tensors are all there, or again after an evaluation's.
+                    memory.gather()
                 means = {name: value / step for name, value in sums.items()}
             self.show.step(epoch, step, self.batches.steps, means)
         self._tell("on_epoch_end", epoch)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
+import threading
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from android_demo.verify import checks, jvm, phone, tools, versions
+from android_demo.verify import checks, jvm, phone, pinned, tools, versions
+from micro_yolo.tflite.image import load_image
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,11 +54,11 @@ def test_what_disagrees_is_named(
 
 
 def test_every_fetched_file_is_pinned() -> None:
-    for shelf in tools.SHELVES:
+    for shelf, least in (*((shelf, 20) for shelf in tools.SHELVES), (tools.GRADLE, 0)):
         lines = shelf.lock.read_text().splitlines()
         assert all(re.fullmatch(r"[0-9a-f]{64}  \S+\.(jar|aar)", line) for line in lines)
         names = [line.split()[1] for line in lines]
-        assert len(names) > 20
+        assert len(names) > least
         assert names == sorted(set(names))
     assert "--hash=sha256:" in (tools.HERE / "requirements.txt").read_text()
 
@@ -85,6 +90,19 @@ def test_gradle_pins_what_this_build_pins() -> None:
         versions_of = (ROOT / "android_demo/gradle/libs.versions.toml").read_text() + "13.0 1.3"
         assert where["version"] in versions_of
     assert trusted(group="com.android.tools.build", name="gradle", version="8.13.0", file="gradle-8.13.0.jar")
+
+
+def test_what_gradle_would_do_otherwise_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gradle.jar").touch()
+    monkeypatch.setattr(pinned, "GRADLE", replace(tools.GRADLE, folder=tmp_path))
+    says = ["accepted", "refused"] * len(pinned.artifacts()) + ["accepted"] * len(pinned.TRUSTED)
+    monkeypatch.setattr(pinned, "java", lambda *asked: "\n".join(says))
+    assert pinned.check(tmp_path / "out") == []
+    says[1] = "accepted"
+    group, name, version, _ = pinned.artifacts()[0]
+    assert pinned.check(tmp_path / "out") == [
+        f"Gradle: {group}:{name}:{version} as other.jar must be refused, is accepted"
+    ]
 
 
 def test_nothing_is_installed_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,6 +154,34 @@ def test_a_camera_gives_almost_the_picture() -> None:
     assert [int(plane[0, 0]) for plane in phone.to_yuv(grey)] == [77, 128, 128]
 
 
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_photographs_are_stored_as_cameras_store_them(turn: int, tmp_path: Path) -> None:
+    upright = np.zeros((16, 24, 3), np.uint8)
+    upright[:8, :8], upright[8:, :8] = 255, 128
+    path = phone.stored(upright, turn, tmp_path / "turned.jpg")
+    with Image.open(path) as picture:
+        assert picture.size == ((24, 16) if turn < 5 else (16, 24))
+    assert np.abs(load_image(path).astype(int) - upright).max() < 3
+
+
+def test_every_android_of_the_tests_is_run_once() -> None:
+    properties = (phone.TESTS / "resources/robolectric.properties").read_text()
+    (said,) = re.findall(r"^sdk=(.*)$", properties, re.M)
+    assert sorted(map(int, said.split(","))) == sorted(number for group in phone.ANDROIDS for number in group)
+
+
+def test_works_are_done_at_the_same_time_and_say_what_failed() -> None:
+    meet = threading.Barrier(2, timeout=60)
+    if (os.cpu_count() or 1) > 1:
+        assert len(tools.together(meet.wait, meet.wait)) == 2
+
+    def fails() -> int:
+        raise ValueError("this one")
+
+    with pytest.raises(ValueError, match="this one"):
+        tools.together(int, fails)
+
+
 def test_the_gallery_has_every_state_of_the_tests() -> None:
     states = (phone.TESTS / "kotlin/org/microyolo/app/State.kt").read_text()
     assert sorted(phone.STATES) == sorted(name.lower() for name in re.findall(r"^    ([A-Z_]+)\(\{", states, re.M))
@@ -181,6 +227,7 @@ def test_wrong_contents_are_named(tmp_path: Path) -> None:
     for fault in (
         "SHA-256 of cards_int8.tflite must be",
         "SHA-256 in cards_int8.json must be",
+        "assets/models/SOURCE.md must be True, got False",
         "libraries must be",
         "compression of assets/models/cards_int8.tflite must be 0, got 8",
         "bytes of lib/x86/libtensorflowlite_jni.so off a page must be 0, got",

@@ -81,6 +81,14 @@ def test_the_shipped_model_is_as_good_and_as_large_as_its_page_says(shared_data:
     assert found.AP == pytest.approx(float(said[2]), abs=1)
 
 
+def test_the_shipped_model_says_what_it_descends_from() -> None:
+    """Beside it in the app, as the licence of its start weights asks."""
+    start = contracts.load(MODEL).start
+    said = (MODEL.parent / "SOURCE.md").read_text()
+    assert start["source"].split()[-1] in said and start["licence"] == "Apache-2.0"
+    assert "Copyright The TensorFlow Authors, Apache License 2.0" in said
+
+
 def test_the_shipped_model_without_its_head_finds_the_same(shared_data: Path, tmp_path: Path) -> None:
     whole, raw = Detector(MODEL), Detector(grids.write(MODEL, tmp_path))
     assert (whole.contract.head, raw.contract.head) == ("detections", "raw")

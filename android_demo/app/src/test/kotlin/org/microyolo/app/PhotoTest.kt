@@ -44,6 +44,15 @@ class PhotoTest {
     }
 
     @Test
+    fun `turned and mirrored as EXIF says`() {
+        for (scene in Scene.turned) {
+            phone.start().choose(scene.uri(phone))
+            assertShows(scene)
+            phone.end()
+        }
+    }
+
+    @Test
     fun `what is no picture or cannot be read is said, and the camera comes back`() {
         phone.camera("0", false, 90, Size(640, 480))
         phone.grant()

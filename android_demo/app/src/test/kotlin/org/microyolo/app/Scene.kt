@@ -25,17 +25,16 @@ class Thing(val label: String, val score: Float, val box: RectF) {
 
 /** A photograph, and what pipeline.predict finds in it, from the gallery or a camera; verify/phone.py wrote it. */
 class Scene private constructor(case: JSONObject) {
-    private val name: String = case.getString("name")
     val width = case.getInt("width")
     val height = case.getInt("height")
     val photo = things(case.getJSONArray("photo"))
     val frame = things(case.getJSONArray("frame"))
-    private val picture = folder.resolve("$name.png")
+    private val picture = folder.resolve(case.getString("file"))
 
     val bitmap: Bitmap get() = picture.readBytes().let { BitmapFactory.decodeByteArray(it, 0, it.size) }
 
     /** Where the gallery of the [phone] has it. */
-    fun uri(phone: Phone) = Uri.parse("content://gallery/$name").also { uri ->
+    fun uri(phone: Phone) = Uri.parse("content://gallery/${picture.name}").also { uri ->
         shadowOf(phone.app.contentResolver).registerInputStreamSupplier(uri) { picture.inputStream() }
     }
 
@@ -46,7 +45,7 @@ class Scene private constructor(case: JSONObject) {
 
     /** What its camera gives: rows of luma longer than the picture, and blue and red by turns in one array. */
     fun frame(upright: Int): Frame {
-        val bytes = folder.resolve("$name.yuv").readBytes()
+        val bytes = picture.resolveSibling("${picture.nameWithoutExtension}.yuv").readBytes()
         val quarter = width * height / 4
         val luma = turned(bytes.copyOf(4 * quarter), width, height, -upright)
         val blue = turned(bytes.copyOfRange(4 * quarter, 5 * quarter), width / 2, height / 2, -upright)
@@ -102,7 +101,15 @@ class Scene private constructor(case: JSONObject) {
         private val folder =
             File(System.getProperty("phone") ?: error("-Dphone=FOLDER that verify/phone.py writes is missing"))
 
-        val all = JSONArray(folder.resolve("cases.json").readText()).run { List(length()) { Scene(getJSONObject(it)) } }
+        private val cases = JSONObject(folder.resolve("cases.json").readText())
+
+        val all = scenes("scenes")
+
+        /** One scene, stored in the eight ways of EXIF's orientation, upright first. */
+        val turned = scenes("turned")
+
+        private fun scenes(kind: String) =
+            cases.getJSONArray(kind).run { List(length()) { Scene(getJSONObject(it)) } }
 
         private fun things(found: JSONArray) = List(found.length()) {
             val thing = found.getJSONObject(it)

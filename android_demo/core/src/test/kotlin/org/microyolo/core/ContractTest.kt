@@ -33,7 +33,7 @@ class ContractTest {
         assertEquals(DType.UINT8, contract.input.tensor.dtype)
         assertEquals(ResizeRule.STRETCH, contract.input.resize)
         assertEquals(HeadKind.DETECTIONS, contract.head)
-        assertEquals(Nms(), contract.nms)
+        assertEquals(Nms(scoreThreshold = 0.49f), contract.nms)
     }
 
     @Test
