@@ -275,7 +275,7 @@ def _share(config: Config, tables: dict[str, Arch], show: Show, *, again: bool) 
 
 
 def _tried(config: Config, key: str, table: Arch, show: Show, number: str, remaining: str = "") -> Candidate:
-    """A candidate trained and measured, or why it could not be; OSError and ImportError are not its fault."""
+    """A candidate trained and measured, or why it could not be; not its fault are OSError, ImportError, HeldError."""
     from micro_yolo.model.keras import keras
 
     candidate = blank(key, table, config.rows)
@@ -285,7 +285,7 @@ def _tried(config: Config, key: str, table: Arch, show: Show, number: str, remai
     begun = time.perf_counter()
     try:
         outcome = _measure(config, key, table, show)
-    except (OSError, ImportError):
+    except (OSError, ImportError, killed.HeldError):
         raise
     except Exception as error:
         outcome = {"error": cli.message(error)}

@@ -67,6 +67,7 @@ def writing(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    killed.sweep_once(path.parent)
     beside = killed.beside(path)
     try:
         yield beside
