@@ -259,7 +259,7 @@ def _leave_two_of_four(config: Config, trained: Trained, session: Session, stage
     zeros = 1 - sum(n for n, _ in sizes) / sum(n for _, n in sizes)
     shutil.copyfile(training / runs.HISTORY, stage / runs.HISTORY)
     network = measured(arch, metrics)
-    save_network(stage, arch, weights, {**dataclasses.asdict(network), "unpruned": unpruned, "zeros": zeros})
+    save_network(stage, arch, averaged, {**dataclasses.asdict(network), "unpruned": unpruned, "zeros": zeros})
     shutil.rmtree(training, ignore_errors=True)
     return Result(trained.run, stage, unpruned, network, zeros=zeros, convolutions=len(sizes))
 

@@ -118,6 +118,7 @@ class Progressive:
 
     def _try(self, cuts: Cuts, unit: str, after: int) -> None:
         """Cut, train, measure; keep or forget it."""
+        from micro_yolo.model.build import weights_of
         from micro_yolo.pipeline.learn.loop import DivergedError
 
         number, before = len(cuts.steps) + 1, cuts.network
@@ -129,9 +130,10 @@ class Progressive:
         smaller, _ = cut(self.arch, self.weights, {unit: keep.tolist()})
         self.session.show.title = f"step {number}, {unit} {len(order)} -> {after}: "
         reason = ""
+        made: Network | None = None
         try:
             numbers = channels_of(self.arch).units[unit][doomed]
-            metrics, weights = train_cut(
+            metrics, made = train_cut(
                 self.trained,
                 self.session,
                 self.arch,
@@ -144,7 +146,7 @@ class Progressive:
                 seed=number,
             )
         except DivergedError:
-            metrics, weights, reason = {"AP": None, "AP50": None}, {}, "training diverged"
+            metrics, reason = {"AP": None, "AP50": None}, "training diverged"
         network = measured(smaller, metrics)
         lost = (cuts.unpruned.AP50 or 0.0) - (network.AP50 or 0.0)
         if not reason and lost > self.plan.tolerance:
@@ -161,10 +163,10 @@ class Progressive:
             not reason,
             reason,
         )
-        if step.accepted:
-            save_network(folder, smaller, weights, metrics)
+        if made is not None and step.accepted:
+            save_network(folder, smaller, made, metrics)
             shutil.copyfile(folder / "training" / runs.HISTORY, folder / runs.HISTORY)
-            self.arch, self.weights = smaller, weights
+            self.arch, self.weights = smaller, weights_of(made)
         cuts.steps.append(step)
         cuts.save(self.stage)
         shutil.rmtree(folder / "training" if step.accepted else folder, ignore_errors=True)
@@ -212,13 +214,16 @@ class Progressive:
         return measured(self.arch, metrics)
 
     def _write(self, cuts: Cuts, network: Measured) -> None:
+        from micro_yolo.model.build import with_weights
+
         runs.write_json(self.stage / CHANNELS, {"original": cuts.widths, "kept": cuts.kept()})
         final = self.stage / "final" / runs.HISTORY
         last = self.stage / _name(cuts.last.number) / runs.HISTORY if cuts.last else final
         history = final if final.is_file() else last
         if history.is_file():
             shutil.copyfile(history, self.stage / runs.HISTORY)
-        save_network(self.stage, self.arch, self.weights, {**dataclasses.asdict(network), "unpruned": cuts.unpruned})
+        made = with_weights(self.arch, self.weights)
+        save_network(self.stage, self.arch, made, {**dataclasses.asdict(network), "unpruned": cuts.unpruned})
         shutil.rmtree(self.stage / "final", ignore_errors=True)
 
 
@@ -234,8 +239,8 @@ def train_cut(
     *,
     distill: float,
     seed: int,
-) -> tuple[dict[str, Any], Weights]:
-    """Train with the doomed channels driven to zero, measured without them; (metrics, the smaller weights).
+) -> tuple[dict[str, Any], Network]:
+    """Train with the doomed channels driven to zero, measured without them; (metrics, the smaller network).
 
     Args:
       trained: what is pruned, the teacher.
@@ -260,16 +265,17 @@ def train_cut(
     averaged, without = build(arch), build(cut(arch, weights, keep)[0])
     measure = session.measure(without)
 
-    def cut_weights() -> Weights:
-        return cut(arch, weights_of(averaged), keep)[1]
+    def leave_out() -> None:
+        put_weights(without, cut(arch, weights_of(averaged), keep)[1])
 
     def evaluate() -> dict[str, Any]:
-        put_weights(without, cut_weights())
+        leave_out()
         return measure()
 
     penalty = session.taught(trained, distill)
     metrics = train_wrapped(wrapped, plain, averaged, evaluate, session, recipe, folder, penalty=penalty, seed=seed)
-    return metrics, cut_weights()
+    leave_out()
+    return metrics, without
 
 
 def train_wrapped(
@@ -317,13 +323,11 @@ def measured(arch: Arch, metrics: dict[str, Any]) -> Measured:
     return Measured(total.params, total.macs, metrics["AP"], metrics["AP50"])
 
 
-def save_network(folder: Path, arch: Arch, weights: Weights, metrics: dict[str, Any]) -> None:
+def save_network(folder: Path, arch: Arch, network: Network, metrics: dict[str, Any]) -> None:
     """Write table, weights and, last, metrics."""
-    from micro_yolo.model.build import with_weights
-
     runs.write_json(folder / runs.ARCH, arch.to_json())
     with runs.writing(folder / runs.WEIGHTS) as beside:
-        save(with_weights(arch, weights), beside)
+        save(network, beside)
     runs.write_json(folder / runs.METRICS, metrics)
 
 
