@@ -32,9 +32,11 @@ settings.load_profile(PROFILE)
 
 
 def pytest_collection_finish() -> None:
-    # Of what is imported by now nothing goes away; else it is looked through again for each training's garbage.
+    # Of what is imported by now nothing goes away; else it is looked through again for each training's garbage, which
+    # is looked for more seldom as well.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(100_000, 5, 5)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
