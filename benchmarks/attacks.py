@@ -10,6 +10,7 @@ hostile_sets.py, hostile_runs.py, fuzz.py, kills.py. Linux, with a C compiler.
 from __future__ import annotations
 
 import random
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,11 +50,12 @@ def run(config: Config) -> Tally:
     first = source.randrange(10**6)
     with tempfile.TemporaryDirectory() as place:
         bench = kills.Bench(Path(place).resolve())
-        for name in ("evaluate", "report"):
+        made, whole = bench.place / "done" / "evaluate", bench.place / "whole"
+        for name in ("evaluate", "debug", "prune"):
             bench.watched(name)
-        made = bench.place / "done" / "evaluate"
+            shutil.copytree(bench.place / "done" / name, whole, symlinks=True, dirs_exist_ok=True)
         hostile_sets.run(hostile_sets.Config(share, first), tally)
-        hostile_runs.run(hostile_runs.Config(share, first, run=made), tally)
+        hostile_runs.run(hostile_runs.Config(share, first, run=whole), tally)
         more, number = until(60 * share), first
         while more():
             asked = fuzz.Config(made / "export" / "model_int8.tflite", run=made, mutations=_COPIES, first=number)

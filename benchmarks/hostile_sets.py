@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tried import Ended, Numbered, Tally, tally_of, tried
+from tried import Ended, Numbered, Tally, silent, tally_of, tried
 
 from micro_yolo.pipeline.show import cli
 
@@ -37,7 +37,8 @@ def run(config: Config, tally: Tally | None = None) -> Tally:
     with tempfile.TemporaryDirectory() as place:
         base = drawn(Path(place).resolve() / "base")
         # Once here, so that what is loaded for it is loaded for all.
-        _read(base / "coco")
+        with silent():
+            _read(base / "coco")
         return tally_of(WHAT, config, lambda number: attack(base, Path(place).resolve() / "set", number), tally)
 
 
@@ -85,7 +86,7 @@ def attack(base: Path, target: Path, number: int) -> tuple[str, Ended]:
         )
         labels = [path for path in files if path.suffix in _TEXTS]
         to = source.choice(labels if labels and source.random() < 0.7 else files or [target])
-        does = source.choice(DAMAGE if to in labels else _FILES)
+        does = source.choice(DAMAGE if to in labels else FILE_DAMAGE)
         # What a file of this kind cannot have done to it is left out.
         if to.is_file() and does(to, source) is not False:
             done.append(f"{does.__name__.strip('_')} {to.relative_to(target)}".encode("ascii", "replace").decode())
@@ -270,7 +271,7 @@ def _empty(path: Path, source: random.Random) -> None:
     path.write_bytes(b"")
 
 
-def _huge(path: Path, source: random.Random) -> None:
+def huge(path: Path, source: random.Random) -> None:
     """It is as large as no file of its kind, on a disk that keeps no zeros."""
     os.truncate(path, 1 << 36)
 
@@ -297,10 +298,10 @@ def _picture(path: Path, source: random.Random) -> bool:
 
 DAMAGE: tuple[Callable[[Path, random.Random], bool | None], ...] = (
     *(_json_value, _json_value, _json_value, _json_value, _token, _token, _token, _bytes, _cut, _encoded, _long),
-    *(_bomb, _swapped, _renamed, _other_kind, _empty, _huge),
+    *(_bomb, _swapped, _renamed, _other_kind, _empty, huge),
 )
-_FILES: tuple[Callable[[Path, random.Random], bool | None], ...] = (
-    *(_bytes, _cut, _swapped, _renamed, _other_kind, _empty, _huge, _picture, _picture),
+FILE_DAMAGE: tuple[Callable[[Path, random.Random], bool | None], ...] = (
+    *(_bytes, _cut, _swapped, _renamed, _other_kind, _empty, huge, _picture, _picture),
 )
 
 

@@ -7,6 +7,7 @@ A small run is made. Each command then works on a copy of it once, and before ea
 run, HDF5's and TensorFlow's writes among them, the folder is copied: that is what a kill at that moment leaves. Some of
 these states are drawn, and the command is asked for again on each, with --resume where it asks for that: it must end as
 if nothing had been. Likewise with a disk that is full from some write on: one line, and then as if nothing had been.
+Of other states a file is damaged, weights and checkpoints among them: that must end in an answer or in one line.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hostile_sets import FILE_DAMAGE, huge
 from tried import Ended, Tally, tried, until
 from watched import preload, watch
 
 from micro_yolo.pipeline.show import cli
 
-KILLS, FULL = "kills", "full disks"
+KILLS, FULL, DAMAGED = "kills", "full disks", "damaged files"
 # Longer than any command takes on a busy machine.
 TIMES = {"seconds": 3600.0, "processor": 600, "memory": None}
 _TABLE = {
@@ -60,6 +62,8 @@ COMMANDS = {
     "debug": ("debug --run RUN --images 2 --keep 1 --overwrite", ("train",)),
 }
 _TIMES = ("seconds", "images_per_second")
+# A state that is copied must be no larger than it looks.
+_DAMAGE = [each for each in FILE_DAMAGE if each is not huge]
 
 
 @dataclass(frozen=True)
@@ -111,11 +115,15 @@ def attack(bench: Bench, names: Sequence[str], more: Callable[[], bool], source:
         found = bench.watched(name)
         print(f"{name}: {found.events} things done to files, {len(found.states)} states", flush=True)
     while more():
-        name = source.choice(names)
-        if source.random() < 0.7:
+        name, kind = source.choice(names), source.random()
+        if kind < 0.7:
             number = source.choice(sorted(bench.at[name].states))
-            what = bench.at[name].labels[number]
-            tally.add(f"{KILLS}, {name}", bench.killed(name, number), f"before {number}, {what}")
+            what = f"before {number}, {bench.at[name].labels[number]}"
+            if kind < 0.5:
+                tally.add(f"{KILLS}, {name}", bench.killed(name, number), what)
+            else:
+                done, ended = bench.damaged(name, number, source)
+                tally.add(f"{DAMAGED}, {name}", ended, f"{what}, {done}")
         else:
             number = source.randint(1, bench.at[name].events)
             code = source.choice((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
@@ -184,6 +192,20 @@ class Bench:
         """Ask again for a command that was killed before an event."""
         self._restore(self.at[name].states[number])
         return self._again(name)
+
+    def damaged(self, name: str, number: int, source: random.Random) -> tuple[str, Ended]:
+        """Ask again for a command that was killed before an event, where a file was damaged since; what was done."""
+        self._restore(self.at[name].states[number])
+        files = sorted(path for path in self.run.rglob("*") if path.is_file()) if self.run.is_dir() else []
+        done = "nothing"
+        for path in source.sample(files, min(1, len(files))):
+            does = source.choice(_DAMAGE)
+            does(path, source)
+            done = f"{does.__name__.strip('_')} {path.relative_to(self.run)}"
+        ended = tried(lambda: self._do(name), **TIMES)
+        if ended.how == "error" and "--resume" in ended.said:
+            ended = tried(lambda: self._do(name, "--resume"), **TIMES)
+        return done, ended
 
     def full(self, name: str, number: int, code: int) -> Ended:
         """Have the disk be full from an event on, then free."""
@@ -255,7 +277,7 @@ def _content(run: Path) -> dict[str, Any]:
         if "/logs" in name:
             continue
         found[name] = None
-        if path.name in ("arch.json", "cuts.json"):
+        if path.name in ("arch.json", "steps.json", "channels.json"):
             found[name] = path.read_text()
         if path.name == "history.csv":
             from micro_yolo.pipeline.store import history

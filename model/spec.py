@@ -33,7 +33,7 @@ INPUT = "input"
 ACTS = ("relu6", "relu", "leaky", "linear")
 # More than any network for small machines: what is counted, let alone made, of a larger one has no end.
 MOST = {"rows": 4096, "classes": 1 << 16, "size": 1 << 14}
-MOST_CHANNELS, MOST_KERNEL = 1 << 16, 1 << 10
+MOST_CHANNELS, MOST_KERNEL, MOST_BYTES = 1 << 16, 1 << 10, 1 << 28
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _ARCH_TYPES: Types = {
     "name": ("a string", text),
@@ -178,13 +178,20 @@ class Arch:
     def load(cls, path: str | Path) -> Arch:
         """An Arch from a JSON file. ValueError names the file; a missing one is FileNotFoundError."""
         try:
-            value = json.loads(Path(path).read_text(encoding="utf-8"))
+            value = json.loads(_text(Path(path)))
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}: not JSON: {' '.join(str(error).split())[:160]}") from error
         try:
             return cls.from_json(value)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
+
+
+def _text(path: Path) -> str:
+    # A pipe or a device has no end, and a file that says nothing may be larger than the memory.
+    if path.exists() and not (path.is_file() and path.stat().st_size <= MOST_BYTES):
+        raise ValueError(f"must be a regular file of at most {MOST_BYTES} bytes")
+    return path.read_text(encoding="utf-8")
 
 
 def _out(row: Row, widths: list[int], classes: int) -> int:
@@ -225,6 +232,11 @@ def _check(arch: Arch) -> None:
         _check_wiring(row, where, sources, width, stride)
         width[row.name] = _out(row, [width[name] for name in sources], arch.classes)
         stride[row.name], op[row.name] = stride_behind(row, stride[sources[0]]), row.op
+        # Each by itself is within bounds, and many together are without end.
+        if stride[row.name] > MOST["size"]:
+            raise ValueError(f"{where}: stride must be at most {MOST['size']}, got more")
+        if row.op not in HEADS and width[row.name] > MOST_CHANNELS:
+            raise ValueError(f"{where}: channels must be at most {MOST_CHANNELS}, got more")
     _check_use(arch)
     _check_size(arch)
 

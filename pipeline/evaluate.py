@@ -129,16 +129,17 @@ def run(config: Config, show: Show = QUIET) -> Evaluation:
     dataset, facts = subject.dataset, subject.predictor.facts
     name, split = _split(subject, config.split)
     from micro_yolo.pipeline.data.beyond import beyond
+    from micro_yolo.pipeline.data.fingerprint import changed_since
 
     classes, compared = _compared(subject)
     # What a run keeps is of its own classes.
     out = subject.out if compared is None else config.out
     if out is not None:
         runs.check_writable(out)
-    if warning := dataset.warning():
-        show.warn(warning)
-    if too_many := beyond(dataset, facts.max_detections):
-        show.warn(too_many)
+    had = subject.contract.data.content if subject.contract is not None and config.data is None else {}
+    for warning in (dataset.warning(), beyond(dataset, facts.max_detections), changed_since(dataset, had)):
+        if warning:
+            show.warn(warning)
     if compared and compared["missing"]:
         missing = compared["missing"]
         more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""

@@ -103,6 +103,7 @@ def run(config: Config, show: Show = QUIET) -> Result:
     if begun is not None:
         killed.check_alone(begun)
         config = resume.recorded(config, begun, prog=PROG)
+        resume.check_parent(begun, trained.stage)
     _check(config, trained)
     is_chief = devices.cluster()[0] == 0
     if begun is None and is_chief:
@@ -113,7 +114,7 @@ def run(config: Config, show: Show = QUIET) -> Result:
 
     dataset = trained.dataset(config.data)
     if begun is not None:
-        check_content(dataset, runs.read_json(begun / runs.CONFIG), str(begun))
+        check_content(dataset, resume.facts(begun), str(begun))
     with isolated(config.seed):
         loss = trained.loss if begun is None else recorded_loss(begun)
         session = Session(

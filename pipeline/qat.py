@@ -94,15 +94,16 @@ def run(config: Config, show: Show = QUIET) -> Result:
     if config.freeze is not None:
         trained.arch.check_freeze(config.freeze)
     if begun is not None:
-        _check_parent(trained, begun)
-    from micro_yolo.model.quantization.wrap import Quantization
+        resume.check_parent(begun, trained.stage)
     from micro_yolo.pipeline.data.fingerprint import check_content, content
+
+    dataset = trained.dataset(config.data)
+    if begun is not None:
+        check_content(dataset, resume.facts(begun), str(begun))
+    from micro_yolo.model.quantization.wrap import Quantization
     from micro_yolo.pipeline.learn.session import Session, finish, isolated, recorded_loss
 
     how = Quantization(config.bits, config.train)
-    dataset = trained.dataset(config.data)
-    if begun is not None:
-        check_content(dataset, runs.read_json(begun / runs.CONFIG), str(begun))
     with isolated(config.seed):
         loss = trained.loss if begun is None else recorded_loss(begun)
         session = Session(trained.arch, dataset, trained.resize, config, show, loss=loss)
@@ -138,13 +139,6 @@ def _check(config: Config) -> None:
         raise ValueError(
             f"freeze_epochs: must be 0 to the {config.recipe.passes} epochs there are, got {config.freeze_epochs}"
         )
-
-
-def _check_parent(trained: Trained, stage: Path) -> None:
-    """Raise ValueError if the weights that a half-made stage began with are no longer those."""
-    parent = runs.read_json(stage / runs.CONFIG).get("parent") or {}
-    if parent.get("sha256") != runs.sha256(trained.stage / runs.WEIGHTS):
-        raise ValueError(f"{stage}: began with other weights than {trained.stage} has now; allowed: --overwrite")
 
 
 def _train(config: Config, trained: Trained, how: Quantization, session: Session, stage: Path) -> Outcome:

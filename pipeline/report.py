@@ -91,7 +91,16 @@ def run(config: Config, show: Show = QUIET) -> Reported:
     runs.check_writable(out.parent)
     if config.learning_curve:
         curve.run(curve.Config(run=trained.run), show)
-    html = page(trained, config, show)
+    import jinja2
+
+    try:
+        html = page(trained, config, show)
+    # What six commands wrote into the run comes together here, and may be anybody's.
+    except (ArithmeticError, AttributeError, LookupError, StopIteration, TypeError, jinja2.UndefinedError) as error:
+        raise ValueError(
+            f"{trained.run}: its records must be as our commands write them, got {type(error).__name__}: "
+            f"{str(error)[:160]}; make them again, such as by `python -m pipeline.stages --run {typed(trained.run)}`"
+        ) from error
     return Reported(runs.write_atomic(out, html), len(html.encode()))
 
 

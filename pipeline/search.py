@@ -110,7 +110,7 @@ def run(config: Config, show: Show = QUIET) -> Result:
         config = dataclasses.replace(config, data=quick.drawn(quick.IMAGES, arch.size, config.seed))
     dataset = load(config.data or "", val_fraction=config.val_fraction, seed=config.seed)
     if config.resume:
-        check_content(dataset, runs.read_json(_stage(config) / runs.CONFIG), str(_stage(config)))
+        check_content(dataset, resume.facts(_stage(config)), str(_stage(config)))
     config.check_batch(len(dataset.splits["train"]))
     if not config.resume:
         try:
@@ -275,7 +275,7 @@ def _share(config: Config, tables: dict[str, Arch], show: Show, *, again: bool) 
 
 
 def _tried(config: Config, key: str, table: Arch, show: Show, number: str, remaining: str = "") -> Candidate:
-    """A candidate trained and measured, or why it could not be; OSError and ImportError are not its fault."""
+    """A candidate trained and measured, or why it could not be; not its fault are OSError, ImportError, HeldError."""
     from micro_yolo.model.keras import keras
 
     candidate = blank(key, table, config.rows)
@@ -285,7 +285,7 @@ def _tried(config: Config, key: str, table: Arch, show: Show, number: str, remai
     begun = time.perf_counter()
     try:
         outcome = _measure(config, key, table, show)
-    except (OSError, ImportError):
+    except (OSError, ImportError, killed.HeldError):
         raise
     except Exception as error:
         outcome = {"error": cli.message(error)}

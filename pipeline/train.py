@@ -125,7 +125,7 @@ def run(config: Config, show: Show = QUIET) -> Result:
     if too_many := beyond(dataset):
         show.warn(too_many)
     if begun is not None:
-        recorded = runs.read_json(begun / runs.CONFIG)
+        recorded = resume.facts(begun)
         dataset = under(dataset, recorded.get("names") or dataset.names)
         check_content(dataset, recorded, str(begun))
     held = content(dataset)

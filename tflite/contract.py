@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from micro_yolo.tflite import heads, inspect, metadata, suppression, typed
+from micro_yolo.tflite import heads, inspect, metadata, regular, suppression, typed
 from micro_yolo.tflite import thresholds as cuts
 from micro_yolo.tflite.heads import Grid, GridLike
 from micro_yolo.tflite.image import LETTERBOX_FILL, RULES
@@ -215,9 +215,9 @@ def load(model: str | Path) -> Contract:
     """
     path = path_of(model)
     try:
-        return Contract.from_json(path.read_bytes(), str(path))
+        return Contract.from_json(regular.read(path), str(path))
     except FileNotFoundError:
-        inner = inside(Path(model).read_bytes(), model) if Path(model).is_file() else None
+        inner = inside(regular.read(model, regular.MAX_MODEL), model) if Path(model).is_file() else None
     if inner is None:
         raise FileNotFoundError(
             f"{path}: the contract of {Path(model).name} is missing; a .tflite of ours has it in it, and a copy beside "

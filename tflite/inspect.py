@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from micro_yolo.tflite import regular
 from micro_yolo.tflite.edit import IDENTIFIER, SIGNATURE, dtypes, graph_of, op_names, view_of
 
 RUNTIME = "min_runtime_version"
@@ -129,7 +130,7 @@ def read_bytes(path: str | Path) -> bytes:
     if path.is_dir():
         raise ValueError(f"{path}: must be a .tflite file, got a folder")
     try:
-        return path.read_bytes()
+        return regular.read(path, regular.MAX_MODEL)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file; `python -m pipeline.convert` makes a .tflite") from None
 

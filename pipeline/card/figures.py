@@ -11,6 +11,7 @@ from micro_yolo.pipeline.card.markdown import bullets, inside, put, table, words
 from micro_yolo.pipeline.show.listing import points
 from micro_yolo.pipeline.show.screen import Show
 from micro_yolo.pipeline.store import runs
+from micro_yolo.tflite import regular
 from micro_yolo.tflite.contract import Contract
 from micro_yolo.tflite.package import folder_name
 from micro_yolo.tflite.thresholds import Cut
@@ -81,7 +82,7 @@ def _timings(sha256: str, folders: Iterable[Path]) -> list[dict[str, Any]]:
 def _json(path: Path) -> Any:
     """What is in a file that others may have changed since; None if that is nothing of ours."""
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(regular.read(path))
     except (OSError, ValueError):
         return None
 

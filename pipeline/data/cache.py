@@ -25,6 +25,7 @@ from PIL import features
 
 from micro_yolo.pipeline.data.dataset import Split
 from micro_yolo.pipeline.data.files import Files
+from micro_yolo.tflite import regular
 from micro_yolo.tflite.typed import parse as parse_json
 
 # Counted up when the pixels made of a picture become others.
@@ -148,7 +149,7 @@ def _make(folder: Path, contents: dict[str, Any]) -> None:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
     try:
-        found = parse_json((folder / _CONTENTS).read_bytes())
+        found = parse_json(regular.read(folder / _CONTENTS))
     except (ValueError, OSError):
         found = None
     if found != contents:

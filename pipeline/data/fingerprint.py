@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from micro_yolo.pipeline.data.dataset import Dataset, Split
+from micro_yolo.pipeline.data.files import file_bytes
 from micro_yolo.tflite.image import MAX_BYTES
 
 # Pictures of a split that are looked at byte for byte; reading all would take as long as an epoch.
@@ -17,9 +18,13 @@ _PICTURES = 32
 
 
 def content(dataset: Dataset) -> dict[str, dict[str, Any]]:
-    """Of train and val how many images and boxes there are, and a sum of sizes, boxes, classes and some pictures."""
+    """Of train and val how many images and boxes there are, and sums of what is in them.
+
+    ``sha256`` is of sizes, boxes, classes and some pictures, ``files`` of how many bytes each picture has: a picture
+    that was drawn anew under the same labels hardly ever has as many.
+    """
     return {
-        name: {"images": len(split), "boxes": len(split.classes), "sha256": _digest(split)}
+        name: {"images": len(split), "boxes": len(split.classes), "sha256": _digest(split), "files": _lengths(split)}
         for name, split in dataset.splits.items()
         if name != "test"
     }
@@ -43,18 +48,25 @@ def check_content(dataset: Dataset, recorded: dict[str, Any], where: str) -> Non
         return
     for name, now in content(dataset).items():
         before = had.get(name)
-        if before != now:
+        if not _is_same(before, now):
             raise _other(dataset, where, name, _said(before), _said(now))
 
 
 def changes(dataset: Dataset, had: dict[str, Any] | None) -> str | None:
     """What a data set holds that is other than it was when a stage was made from it; None if nothing, or not known."""
     now = content(dataset)
-    other = [name for name in now if had is not None and had.get(name) != now[name]]
+    other = [name for name in now if had is not None and not _is_same(had.get(name), now[name])]
     if had is None or not other:
         return None
     said = "; ".join(f"{name}: {_said(had.get(name))}, now {_said(now[name])}" for name in other)
     return f"{dataset.root}: is not what the training had: {said}"
+
+
+def changed_since(dataset: Dataset, recorded: dict[str, str]) -> str | None:
+    """As `changes`, of `sums` alone, {} where they are not known."""
+    now = sums(content(dataset)) if recorded else {}
+    other = [name for name in now if recorded.get(name) != now[name]]
+    return f"{dataset.root}: is not what the training had: {', '.join(other)}" if other else None
 
 
 def sums(had: dict[str, Any] | None) -> dict[str, str]:
@@ -80,8 +92,21 @@ def is_that(dataset: Dataset, recorded: dict[str, str], place: str | None) -> bo
     return os.path.basename(dataset.place) == place
 
 
+def _is_same(had: dict[str, Any] | None, now: dict[str, Any]) -> bool:
+    """Whether all is as it was, of what was recorded: once there were fewer sums."""
+    return had is not None and all(now.get(name) == value for name, value in had.items())
+
+
+def looked_at(images: int) -> list[int]:
+    """Which of so many images are looked at byte for byte."""
+    return list(map(int, np.linspace(0, images - 1, min(images, _PICTURES))))
+
+
 def _said(facts: dict[str, Any] | None) -> str:
-    return "nothing" if facts is None else f"{facts['images']} images, {facts['boxes']} boxes ({facts['sha256']})"
+    if facts is None:
+        return "nothing"
+    parts = " ".join(str(facts[name]) for name in ("sha256", "files") if name in facts)
+    return f"{facts['images']} images, {facts['boxes']} boxes ({parts})"
 
 
 def _counted(counts: dict[str, int]) -> str:
@@ -99,7 +124,12 @@ def _digest(split: Split) -> str:
     digest = hashlib.sha256()
     for array in (split.sizes, split.starts, split.boxes_xyxy, split.classes, split.crowd):
         digest.update(array.tobytes())
-    for index in np.linspace(0, len(split) - 1, min(len(split), _PICTURES)).astype(int).tolist():
+    for index in looked_at(len(split)):
         with suppress(OSError), open(split.files[index], "rb") as file:
             digest.update(file.read(MAX_BYTES))
     return digest.hexdigest()[:16]
+
+
+def _lengths(split: Split) -> str:
+    lengths = np.array([file_bytes(path) for path in split.files], np.int64)
+    return hashlib.sha256(lengths.tobytes()).hexdigest()[:16]

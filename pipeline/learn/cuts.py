@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from micro_yolo.pipeline.show.listing import listing
 from micro_yolo.pipeline.show.plots import save
 from micro_yolo.pipeline.store import runs
+from micro_yolo.tflite.typed import read as read_typed
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 STEPS = "steps.json"
 CHANNELS = "channels.json"
 PICTURE = "steps.png"
+# Of parameters and MACs; what is larger is drawn nowhere.
+_MOST = 1 << 63
 
 
 @dataclass(frozen=True)
@@ -117,15 +120,35 @@ class Cuts:
         file = stage / STEPS
         if not file.is_file():
             return None
+        value = runs.read_json(file)
         try:
-            value = runs.read_json(file)
-            steps = [
-                Step(**{**step, "keep": tuple(step["keep"]), "network": Measured(**step["network"])})
-                for step in value["steps"]
-            ]
-            return cls(Measured(**value["unpruned"]), dict(value["widths"]), steps)
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{file}: must be the steps of a pruning, got {type(error).__name__}: {error}") from None
+            said = read_typed(_Record, value)
+            _check(said)
+        except ValueError as error:
+            raise ValueError(f"{file}: must be the steps of a pruning, got another record ({error})") from None
+        return cls(said.unpruned, said.widths, list(said.steps))
+
+
+@dataclass(frozen=True)
+class _Record:
+    unpruned: Measured
+    widths: dict[str, int]
+    steps: tuple[Step, ...]
+
+
+def _check(said: _Record) -> None:
+    """Raise ValueError for steps that cannot have followed each other."""
+    left = dict(said.widths)
+    for step in said.steps:
+        if step.before != left.get(step.unit) or len(step.keep) != step.after:
+            raise ValueError(f"steps: must each cut what is left, got another width of {step.unit!r:.80}")
+        if not all(0 <= channel < step.before for channel in step.keep):
+            raise ValueError(f"steps: must keep channels that there were, got others of {step.unit!r:.80}")
+        if step.accepted:
+            left[step.unit] = step.after
+    for network in (said.unpruned, *(step.network for step in said.steps)):
+        if not (0 <= network.params < _MOST and 0 <= network.macs < _MOST):
+            raise ValueError("network: must have a size from 0 to 2^63, got another")
 
 
 def goal(given: float | None, whole: int, name: str) -> float:

@@ -17,11 +17,13 @@ from typing import Any
 
 import numpy as np
 
+from micro_yolo.model import memory
 from micro_yolo.model.build import shares_of, trained_variables
 from micro_yolo.model.hdf5 import save
 from micro_yolo.model.heads.base import Losses, Outputs
 from micro_yolo.model.keras import keras, tf, unswept
 from micro_yolo.pipeline.data.input import Batches
+from micro_yolo.pipeline.learn.checkpoints import managed
 from micro_yolo.pipeline.learn.devices import cluster
 from micro_yolo.pipeline.learn.optimizer import make_optimizer
 from micro_yolo.pipeline.learn.peers import lost, of_chief
@@ -140,11 +142,8 @@ class Trainer:
         ]
         self.names: tuple[str, ...] = ()
         self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self.checkpoints = tf.train.CheckpointManager(
-            tf.train.Checkpoint(model=task.model, averaged=task.averaged, optimizer=self.optimizer, epoch=self.epoch),
-            str(directory / "checkpoint"),
-            max_to_keep=1,
-        )
+        held = {"model": task.model, "averaged": task.averaged, "optimizer": self.optimizer, "epoch": self.epoch}
+        self.checkpoints = managed(directory / "checkpoint", **held)
         self.history: list[Row] = []
         self.step = tf.function(self._distributed_step, reduce_retracing=True, autograph=False, jit_compile=xla or None)
 
@@ -233,6 +232,9 @@ class Trainer:
                     for name, value in losses.items():
                         sums[name] = sums.get(name, 0.0) + value
                 waiting.clear()
+                if step == FETCH:
+                    # By now a step's tensors are all there, or again after an evaluation's.
+                    memory.gather()
                 means = {name: value / step for name, value in sums.items()}
             self.show.step(epoch, step, self.batches.steps, means)
         self._tell("on_epoch_end", epoch)

@@ -102,6 +102,9 @@ class Progressive:
             for step in cuts.steps:
                 done = self.stage / _name(step.number)
                 shutil.rmtree(done / "training" if step.accepted else done, ignore_errors=True)
+            if cuts.steps:
+                # The last step may have been recorded and not drawn.
+                self._draw(cuts)
         if cuts.last is not None:
             self.session.share(self.stage / _name(cuts.last.number), runs.ARCH, runs.WEIGHTS)
             self.arch, self.weights = load_network(self.stage / _name(cuts.last.number))
@@ -162,12 +165,15 @@ class Progressive:
         cuts.steps.append(step)
         cuts.save(self.stage)
         shutil.rmtree(folder / "training" if step.accepted else folder, ignore_errors=True)
-        draw(cuts, self.plan.tolerance, self.stage / PICTURE, f"{self.trained.run.name}: progressive pruning")
+        self._draw(cuts)
         points = "-" if network.AP50 is None else f"{network.AP50:.1f}"
         self.session.show.say(
             f"step {number}: {unit} {step.before} -> {after}, {network.params:,} parameters, "
             f"{network.macs / 1e6:,.1f} MMAC, AP50 {points}: {f'refused, {reason}' if reason else 'kept'}"
         )
+
+    def _draw(self, cuts: Cuts) -> None:
+        draw(cuts, self.plan.tolerance, self.stage / PICTURE, f"{self.trained.run.name}: progressive pruning")
 
     def _finish(self, cuts: Cuts) -> Measured:
         """Train on after the last cut, if asked to; the network as it ends."""

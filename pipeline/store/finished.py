@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from micro_yolo.model.printable import typed
 from micro_yolo.pipeline.store import runs
+from micro_yolo.pipeline.store.resume import Held
 from micro_yolo.tflite.image import RULES
 from micro_yolo.tflite.typed import read as read_typed
 
@@ -210,22 +211,13 @@ def find(run: Path | None = None, from_stage: From | None = None, *, before: Fro
 
 
 @dataclass(frozen=True)
-class _Held:
-    """What a config.json says of the images of a split."""
-
-    images: int
-    boxes: int
-    sha256: str
-
-
-@dataclass(frozen=True)
 class _Facts:
     """What a config.json says of the data, which may be anybody's."""
 
     resize: str
     split_seed: int
     val_fraction: float = 0.2
-    content: dict[str, _Held] | None = None
+    content: dict[str, Held] | None = None
 
 
 def _start(where: Path, found: Any) -> dict[str, str] | None:

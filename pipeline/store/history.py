@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from micro_yolo.pipeline.store import runs
+from micro_yolo.tflite import regular
 
 # epoch and images are whole numbers, all others floats; an empty cell is None: that epoch was not measured.
 Row = dict[str, Any]
@@ -22,11 +23,11 @@ def read(path: Path) -> list[Row]:
     if not path.is_file():
         return []
     try:
-        with open(path, newline="") as file:
-            rows = [{name: _number(name, text) for name, text in row.items()} for row in csv.DictReader(file)]
-            if any("epoch" not in row or row["epoch"] is None for row in rows):
-                raise ValueError("no epoch")
-            return rows
+        lines = io.StringIO(regular.read(path).decode(), newline="")
+        rows = [{name: _number(name, text) for name, text in row.items()} for row in csv.DictReader(lines)]
+        if any("epoch" not in row or row["epoch"] is None for row in rows):
+            raise ValueError("no epoch")
+        return rows
     except (ValueError, TypeError, csv.Error) as error:
         raise ValueError(f"{path}: must be numbers, got {error}") from None
 

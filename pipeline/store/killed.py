@@ -10,10 +10,16 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from micro_yolo.tflite import regular
 from micro_yolo.tflite.typed import parse as parse_json
 
 # Names of the files that are about to be replaced together.
 PENDING = ".pending.json"
+_SWEPT: set[str] = set()
+
+
+class HeldError(ValueError):
+    """Another process is making a stage."""
 
 
 def beside(path: Path) -> Path:
@@ -35,9 +41,17 @@ def sweep(directory: Path, *, below: bool = False) -> None:
                     path.unlink(missing_ok=True)
 
 
+def sweep_once(directory: Path) -> None:
+    """`sweep` a directory that this process is about to write into, if it has not done so yet."""
+    place = os.path.abspath(directory)
+    if place not in _SWEPT:
+        _SWEPT.add(place)
+        sweep(directory)
+
+
 @contextmanager
 def alone(stage: Path, instead: str = "another --run") -> Iterator[None]:
-    """Hold the directory of a stage while the block runs, made for it if there is none. ValueError if another has it.
+    """Hold the directory of a stage while the block runs, made for it if there is none. HeldError if another has it.
 
     The system lets go of it when this process is killed. Where it has no such locks nothing is held. A directory that
     was made for it and is empty afterwards goes again.
@@ -59,7 +73,7 @@ def alone(stage: Path, instead: str = "another --run") -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ValueError(
+            raise HeldError(
                 f"{stage}: another process is making it; wait for it or end it, or take {instead}"
             ) from None
         except OSError:
@@ -76,7 +90,7 @@ def alone(stage: Path, instead: str = "another --run") -> Iterator[None]:
 
 
 def check_alone(stage: Path) -> None:
-    """Raise ValueError if another process is making this stage."""
+    """Raise HeldError if another process is making this stage."""
     if stage.is_dir():
         with alone(stage):
             pass
@@ -99,7 +113,7 @@ def pending(folder: Path, paths: Collection[Path]) -> Iterator[None]:
 def half_written(folder: Path) -> frozenset[str]:
     """Whole paths of the files that a process killed in `pending` may or may not have given their names."""
     try:
-        found = parse_json((folder / PENDING).read_bytes())
+        found = parse_json(regular.read(folder / PENDING))
     except (OSError, ValueError):
         return frozenset()
     return frozenset(path for path in found if isinstance(path, str)) if isinstance(found, list) else frozenset()

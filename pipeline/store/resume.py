@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from micro_yolo.model.check_json import before
 from micro_yolo.model.printable import typed
 from micro_yolo.pipeline.store import runs
+from micro_yolo.tflite.typed import read as read_typed
 
 ConfigT = TypeVar("ConfigT")
 # What a command is told anew each time: where the stage is and what to do with it.
@@ -18,6 +19,50 @@ ASKED_ANEW = ("run", "resume", "overwrite")
 # What changes nothing that is made, and may be told anew where the machine or the disk has become another. Of data that
 # moved `pipeline.data.fingerprint` tells whether it is the same.
 MAY_CHANGE = ("cache", "cache_gib", "data")
+
+
+@dataclasses.dataclass(frozen=True)
+class Held:
+    """What a config.json says of the images of a split, see `pipeline.data.fingerprint`; an older one of no files."""
+
+    images: int
+    boxes: int
+    sha256: str
+    files: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Parent:
+    sha256: str
+    table: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Facts:
+    images: dict[str, int] | None = None
+    content: dict[str, Held] | None = None
+    parent: _Parent | None = None
+
+
+def facts(stage: Path) -> dict[str, Any]:
+    """What the config.json of a half-made stage says besides settings. ValueError unless it has the types it had."""
+    file = stage / runs.CONFIG
+    found = runs.read_json(file)
+    read_typed(_Facts, found, str(file))
+    names, data = found.get("names"), found.get("data")
+    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise ValueError(f"{file}.names: must be a list of strings, got {names!r:.80}")
+    if data is not None and not isinstance(data, str):
+        raise ValueError(f"{file}.data: must be a string, got {data!r:.80}")
+    return typing.cast(dict[str, Any], found)
+
+
+def check_parent(stage: Path, parent: Path) -> None:
+    """Raise ValueError if the stage that a half-made one goes on from has other weights or another table by now."""
+    had, now = facts(stage).get("parent") or {}, runs.origin(parent)
+    other = "weights" if had.get("sha256") != now["sha256"] else "rows"
+    if other == "weights" or had.get("table", now["table"]) != now["table"]:
+        raise ValueError(f"{stage}: began with other {other} than {parent} has now; allowed: --overwrite")
 
 
 def recorded(config: ConfigT, stage: Path, *, prog: str) -> ConfigT:
@@ -42,8 +87,8 @@ def recorded(config: ConfigT, stage: Path, *, prog: str) -> ConfigT:
     file = stage / runs.CONFIG
     if not file.is_file():
         raise ValueError(f"{where}: was stopped before it recorded its settings; allowed: --overwrite to start again")
-    facts = runs.read_json(file)
-    found = from_json(type(config), facts, file)
+    said = facts(stage)
+    found = from_json(type(config), said, file)
     for option in dataclasses.fields(typing.cast(Any, config)):
         asked, had = getattr(config, option.name), getattr(found, option.name)
         if option.name not in ASKED_ANEW + MAY_CHANGE and asked not in (had, _default(option)):
@@ -54,7 +99,7 @@ def recorded(config: ConfigT, stage: Path, *, prog: str) -> ConfigT:
     changed = [name for name in MAY_CHANGE if name in options and getattr(config, name) != _default(options[name])]
     anew = {name: getattr(config, name) for name in (*ASKED_ANEW, *changed)}
     if "data" in options and typing.cast(Any, found).data is not None and "data" not in changed:
-        anew["data"] = _place(found, facts.get("data"), f"{prog} --run {typed(where)} --resume")
+        anew["data"] = _place(found, said.get("data"), f"{prog} --run {typed(where)} --resume")
     return dataclasses.replace(typing.cast(Any, found), **anew)
 
 

@@ -25,6 +25,7 @@ from typing import Any
 
 from micro_yolo.model.printable import typed
 from micro_yolo.pipeline.store import killed
+from micro_yolo.tflite import regular
 from micro_yolo.tflite.typed import parse as parse_json
 
 RUNS = Path("runs")
@@ -66,6 +67,7 @@ def writing(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    killed.sweep_once(path.parent)
     beside = killed.beside(path)
     try:
         yield beside
@@ -135,7 +137,7 @@ def plain(value: Any) -> Any:
 def read_json(path: Path) -> Any:
     """The JSON in `path`. Raises FileNotFoundError, or ValueError naming the file and the line that is not JSON."""
     try:
-        return parse_json(Path(path).read_bytes())
+        return parse_json(regular.read(path))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
     except ValueError as error:
@@ -317,8 +319,13 @@ def read_stage(path: Path) -> Stage:
 
 def record(config: Any, *, parent: Path | None = None, **more: Any) -> dict[str, Any]:
     """What `CONFIG` says: all settings, where the weights came from (directory and hash), `more`, and the versions."""
-    came_from = None if parent is None else {"path": parent, "sha256": sha256(parent / WEIGHTS)}
-    return {"settings": plain(config), "parent": plain(came_from), **plain(more), "versions": provenance()}
+    came_from = None if parent is None else plain(origin(parent))
+    return {"settings": plain(config), "parent": came_from, **plain(more), "versions": provenance()}
+
+
+def origin(stage: Path) -> dict[str, Any]:
+    """What is recorded of the stage that another goes on from: where it is, and hashes of its weights and table."""
+    return {"path": stage, "sha256": sha256(stage / WEIGHTS), "table": sha256(stage / ARCH)}
 
 
 def provenance() -> dict[str, str]:

@@ -6,50 +6,58 @@ by its URL. No service runs between the processes: each may come and go, on any 
 
 from __future__ import annotations
 
+import json
+import os
+import threading
 import time
+import uuid
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import optuna
-from optuna.storages._heartbeat import BaseHeartbeat
+import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 
 # Seconds between two signs of life of what is under way, and after which its process is taken for dead.
 BEAT, GRACE = 60, 300
 # Seconds between two looks at what others do, and how often one that kills its process is tried.
 LOOK, TRIES = 2.0, 3
-# How often a storage is tried that cannot be opened.
-OPENINGS = 3
+# How often a storage is tried that cannot be opened, and the seconds that SQLite waits for other processes.
+OPENINGS, PATIENCE = 3, 60
 
 Outcome = dict[str, Any]
-# What is left as it is written in a study: an outcome's own failure, and the outcome.
-_KEY, _ERROR, _OUTCOME, _ALIVE = "key", "error", "outcome", "alive"
+# What a study holds of a trial: what it does, which attempt at it that is, a sign of life that changes, an outcome's
+# own failure, and the outcome.
+_KEY, _ATTEMPT, _ALIVE, _ERROR, _OUTCOME = "key", "attempt", "alive", "error", "outcome"
 _UNDER_WAY = (TrialState.WAITING, TrialState.RUNNING)
 
 
-class Refused(Exception):
-    """Ends a trial whose outcome says why it failed."""
+class Journal(optuna.storages.journal.JournalFileBackend):
+    """Optuna's journal, in which a full disk or a killed process leaves no half line that nobody could read past."""
 
+    def __init__(self, path: str) -> None:
+        """At `path`."""
+        self.path, self.lock = path, optuna.storages.journal.JournalFileSymlinkLock(path)
+        super().__init__(path, lock_obj=self.lock)
 
-class Journal(optuna.storages.JournalStorage, BaseHeartbeat):
-    """Optuna's journal with the signs of life that its databases have."""
-
-    def record_heartbeat(self, trial_id: int) -> None:
-        """Note that the process of a trial is alive."""
-        self.set_trial_system_attr(trial_id, _ALIVE, time.time())
-
-    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
-        before = time.time() - GRACE
-        running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
-        return [each._trial_id for each in running if _last_sign(each) < before]
-
-    def get_heartbeat_interval(self) -> int:
-        """Seconds between two signs."""
-        return BEAT
-
-    def get_heartbeat_stale_trial_callback(self) -> None:
-        """None: `Trials` itself sees what nobody does."""
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Write all of `logs`, or nothing and raise OSError."""
+        left = "".join(json.dumps(each, separators=(",", ":")) + "\n" for each in logs).encode()
+        self.lock.acquire()
+        try:
+            with open(self.path, "a+b", buffering=0) as file:
+                if file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
+                    file.seek(0)
+                    file.truncate(file.read().rfind(b"\n") + 1)
+                while left:
+                    left = left[file.write(left) :]
+                os.fsync(file.fileno())
+        finally:
+            # Others took it from a process that was stopped for long in these lines.
+            with suppress(RuntimeError):
+                self.lock.release()
 
 
 class Trials:
@@ -67,10 +75,13 @@ class Trials:
           OSError: the storage cannot be opened.
         """
         optuna.logging.set_verbosity(optuna.logging.CRITICAL)
-        self.choices = choices
+        self.choices, self.storage = choices, storage
+        # The last sign of each trial under way, and since when this process has seen no other.
+        self.signs: dict[int, tuple[str | None, float]] = {}
         for left in reversed(range(OPENINGS)):
             try:
-                self.study = _study(storage, name)
+                with _quiet():
+                    self.study = _study(storage, name)
                 return
             # A database has errors of its driver, of SQLAlchemy and of Optuna, many kinds.
             except Exception as error:
@@ -81,9 +92,11 @@ class Trials:
             time.sleep(LOOK)
 
     def outcomes(self) -> dict[str, Outcome]:
-        """What is known of each that is done or has failed by itself, by key."""
+        """What is known of each that is done or has failed by itself, by key. OSError: the storage is not there."""
         found = {}
-        for key, trials in self._by_key().items():
+        with _reached(self.storage):
+            known = self._by_key()
+        for key, trials in known.items():
             for each in trials:
                 if each.state == TrialState.COMPLETE:
                     found[key] = each.user_attrs[_OUTCOME]
@@ -98,18 +111,20 @@ class Trials:
           do: does what a key names and returns its outcome in JSON; one that has an `error` failed by itself.
           seen: called whenever something was done.
           again: try once more what has failed by itself before.
+
+        Raises:
+          OSError: the storage is no longer there; whatever `do` raises.
         """
-        self._offer(again)
-        while left := [key for key, trials in self._by_key().items() if _is_open(trials)]:
-            if any(each.state == TrialState.WAITING for key in left for each in self._by_key()[key]):
-                with _quiet():
-                    self.study.optimize(lambda trial: self._one(trial, do), n_trials=1, catch=(Refused,))
-                seen()
-            else:
-                time.sleep(LOOK)
-            with _quiet():
-                optuna.storages.fail_stale_trials(self.study)
-            self._offer(False)
+        with _reached(self.storage), _quiet():
+            self._offer(again)
+            while left := [each for trials in self._by_key().values() if _is_open(trials) for each in trials]:
+                if any(each.state == TrialState.WAITING for each in left):
+                    self._one(do)
+                    seen()
+                else:
+                    time.sleep(LOOK)
+                self._give_up()
+                self._offer(False)
 
     def _offer(self, again: bool) -> None:
         """Enqueue whatever was never begun, or was left by a process that is gone."""
@@ -120,26 +135,66 @@ class Trials:
             if _is_open(trials) or any(each.state == TrialState.COMPLETE for each in trials):
                 continue
             if again or not _error(failed):
-                self.study.enqueue_trial(dict(self.choices[key]), user_attrs={_KEY: key})
+                self.study.enqueue_trial(dict(self.choices[key]), user_attrs={_KEY: key, _ATTEMPT: len(failed)})
 
-    def _one(self, trial: optuna.Trial, do: Callable[[str], Outcome]) -> float:
+    def _one(self, do: Callable[[str], Outcome]) -> None:
+        """Take what waits, one of it by one process only, and do it."""
+        trial = self.study.ask()
+        state, value = TrialState.FAIL, None
+        # Where others took this process for dead, as one that was stopped for long, what they do counts.
+        try:
+            with suppress(optuna.exceptions.UpdateFinishedTrialError):
+                state, value = self._done(trial, do)
+        finally:
+            with suppress(optuna.exceptions.UpdateFinishedTrialError):
+                self.study.tell(trial, value, state, skip_if_finished=True)
+
+    def _done(self, trial: optuna.Trial, do: Callable[[str], Outcome]) -> tuple[TrialState, float | None]:
         key = trial.user_attrs.get(_KEY)
-        if key not in self.choices or self._is_taken(key, trial.number):
-            # Two processes may have offered it at one moment, or one came too late for the last.
-            raise optuna.TrialPruned
+        if key not in self.choices or self._is_taken(key, trial):
+            return TrialState.PRUNED, None
         for name in self.choices[key]:
             trial.suggest_categorical(name, sorted({each[name] for each in self.choices.values()}))
-        outcome = do(key)
+        with _alive(trial):
+            outcome = do(key)
         if outcome.get(_ERROR):
             trial.set_user_attr(_ERROR, outcome[_ERROR])
-            raise Refused
+            return TrialState.FAIL, None
         trial.set_user_attr(_OUTCOME, outcome)
-        return float(outcome["AP50"])
+        return TrialState.COMPLETE, float(outcome["AP50"])
 
-    def _is_taken(self, key: str, number: int) -> bool:
+    def _is_taken(self, key: str, own: optuna.Trial) -> bool:
+        """Whether another trial is the same attempt, which two processes may have offered at one moment.
+
+        Of those that are, the one with the lowest number counts. All lower numbers were there before this trial had
+        its own, and so before it was taken: whoever takes it sees them.
+        """
+        attempt = own.user_attrs.get(_ATTEMPT, 0)
         return any(
-            each.number < number and each.state in (*_UNDER_WAY, TrialState.COMPLETE) for each in self._by_key()[key]
+            each.number < own.number
+            and each.state != TrialState.PRUNED
+            and (each.state == TrialState.COMPLETE or each.user_attrs.get(_ATTEMPT, 0) >= attempt)
+            for each in self._by_key()[key]
         )
+
+    def _give_up(self) -> None:
+        """Fail what a process has begun that gave no new sign of life for `GRACE` seconds.
+
+        Signs are compared with each other only, and the time between by the clock of this process that never jumps:
+        no two machines need the same time.
+        """
+        before = time.monotonic()
+        running = [each for each in self.study.get_trials(deepcopy=False) if each.state == TrialState.RUNNING]
+        after = time.monotonic()
+        signs = {each.number: each.user_attrs.get(_ALIVE) for each in running}
+        self.signs = {
+            number: self.signs[number] if number in self.signs and self.signs[number][0] == sign else (sign, after)
+            for number, sign in signs.items()
+        }
+        for number, (_, since) in self.signs.items():
+            if before - since > GRACE:
+                with suppress(optuna.exceptions.UpdateFinishedTrialError):
+                    self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
 
     def _by_key(self) -> dict[str, list[FrozenTrial]]:
         found: dict[str, list[FrozenTrial]] = {}
@@ -160,21 +215,51 @@ def _error(trials: Sequence[FrozenTrial]) -> str | None:
     return own or (f"its process was lost {TRIES} times" if len(failed) >= TRIES else None)
 
 
-def _last_sign(trial: FrozenTrial) -> float:
-    begun = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
-    return float(trial.system_attrs.get(_ALIVE, begun))
+@contextmanager
+def _alive(trial: optuna.Trial) -> Iterator[None]:
+    """While the block runs, a sign of life that is another each time."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(BEAT):
+            # A storage that is away for a moment is asked at the next beat; who was given up learns it in the end.
+            with suppress(Exception):
+                trial.set_user_attr(_ALIVE, uuid.uuid4().hex)
+
+    heart = threading.Thread(target=beat, daemon=True)
+    heart.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        heart.join()
+
+
+@contextmanager
+def _reached(storage: str) -> Iterator[None]:
+    """Raise OSError where a database can no longer be reached."""
+    try:
+        yield
+    except optuna.exceptions.StorageInternalError as error:
+        reason = " ".join(str(error.__cause__ or error).split())[:160]
+        raise OSError(f"storage: {storage} cannot be reached ({reason}); --resume goes on when it can") from None
 
 
 def _study(storage: str, name: str) -> optuna.Study:
-    with _quiet():
-        if "://" in storage:
-            opened = optuna.storages.RDBStorage(storage, heartbeat_interval=BEAT, grace_period=GRACE)
-        else:
-            opened = Journal(optuna.storages.journal.JournalFileBackend(storage))
-        sampler = optuna.samplers.RandomSampler()
-        return optuna.create_study(
-            storage=opened, study_name=name, direction="maximize", load_if_exists=True, sampler=sampler
-        )
+    opened: optuna.storages.BaseStorage
+    if "://" not in storage:
+        opened = optuna.storages.JournalStorage(Journal(storage))
+    elif storage.startswith("sqlite"):
+        opened = optuna.storages.RDBStorage(storage, engine_kwargs={"connect_args": {"timeout": PATIENCE}})
+        # SQLite knows no SELECT FOR UPDATE, by which Optuna lets one process take a trial: two could see it waiting
+        # and both take it. With the file locked from the first statement on, the second looks when the first is done.
+        sqlalchemy.event.listen(opened.engine, "begin", lambda used: used.exec_driver_sql("BEGIN IMMEDIATE"))
+    else:
+        opened = optuna.storages.RDBStorage(storage)
+    sampler = optuna.samplers.RandomSampler()
+    return optuna.create_study(
+        storage=opened, study_name=name, direction="maximize", load_if_exists=True, sampler=sampler
+    )
 
 
 class _quiet(warnings.catch_warnings):

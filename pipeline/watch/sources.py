@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from micro_yolo.model.printable import typed
+from micro_yolo.tflite import regular
 from micro_yolo.tflite.image import SUFFIXES, walk
 from micro_yolo.tflite.typed import parse as parse_json
 
@@ -126,7 +127,7 @@ def text(path: Path | str) -> str:
 def written_names(folder: Path) -> set[str] | None:
     """Names of the pictures and videos that a prediction left in `folder`; None if there was none."""
     try:
-        record = parse_json((folder / RECORD).read_bytes())
+        record = parse_json(regular.read(folder / RECORD))
         entries = [*record["images"], *record.get("videos", ())]
         return {entry["picture"] for entry in entries if record["model_sha256"] and entry["picture"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

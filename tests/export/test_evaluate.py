@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from micro_yolo.pipeline import evaluate as stage
+from micro_yolo.pipeline.show.screen import Show
 from micro_yolo.pipeline.store import runs
 
 Config = stage.Config
@@ -260,3 +261,13 @@ def test_the_trainings_own_images_are_known_again(own_run: Path, tiny_data: Path
     shutil.copy(more / "labels.json", data / "labels.json")
     for model in (None, file.path, alone):
         assert measured(model, data) == (3, "val")
+    told: list[str] = []
+
+    class Told(Show):
+        def warn(self, text: str) -> None:
+            told.append(text)
+
+    stage.run(Config(model=file.path, out=tmp_path / "out"), Told())
+    stage.run(Config(run=own_run, out=tmp_path / "out"), Told())
+    convert.run(convert.Config(run=own_run, float32=True, score_samples=0, overwrite=True), Told())
+    assert len([text for text in told if f"{data}: is not what the training had: train" in text]) == 3

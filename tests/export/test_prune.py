@@ -19,6 +19,7 @@ from micro_yolo.model.tfmot import PruneLowMagnitude, UpdatePruningStep
 from micro_yolo.model.zoo import ARCHS
 from micro_yolo.pipeline import convert, evaluate, prune
 from micro_yolo.pipeline.data.strength import Strength
+from micro_yolo.pipeline.learn import progressive
 from micro_yolo.pipeline.learn.loop import DivergedError
 from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.learn.session import Session
@@ -260,6 +261,19 @@ def test_a_cut_that_costs_too_much_is_taken_back(own_run: Path, monkeypatch: pyt
     arch = Arch.load(own_run / "prune" / "arch.json")
     assert (arch.row("l4").out, arch.row("l6").mid) == (12, 16)
     assert not (own_run / "prune" / "step_02").exists()
+
+
+def test_a_step_that_was_recorded_but_not_drawn_is_drawn_later(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    scripted(monkeypatch, lambda model: 70.0)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr(progressive, "draw", full)
+        prune.run(config(own_run, rows=("l4",), step=0.5))
+    assert len(steps_of(own_run)) == 1
+    prune.run(prune.Config(run=own_run, resume=True))
+    assert (own_run / "prune" / "steps.png").is_file() and runs.is_finished(own_run / "prune")
 
 
 def test_a_target_ends_the_search(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ def whole(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     int8 = run / "export" / "model_int8.tflite"
     edge.run(edge.Config(models=(int8,), target="ethos-u55-256,edgetpu", json=run / "edge.json"))
     (run / "prune").mkdir()
-    cuts = Cuts(Measured(2000, 4_000_000, 30.0, 50.0), {"l6": 16})
+    cuts = Cuts(Measured(2000, 4_000_000, 30.0, 50.0), {"l6": 16, "l7": 16})
     cuts.steps = [
         Step(1, "l6", 16, 8, tuple(range(8)), Measured(1500, 3_000_000, 31.0, 51.25), 30.0, 50.0, True),
         Step(2, "l7", 16, 8, tuple(range(8)), Measured(1200, 2_000_000, 20.0, 40.0), 31.0, 51.25, False, "lost 11.3"),

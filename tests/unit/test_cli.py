@@ -193,6 +193,14 @@ def test_a_full_disk_is_told_as_such(capsys: pytest.CaptureFixture[str]) -> None
     assert "free some space" in told
 
 
+def test_a_quota_that_is_used_up_is_told_as_a_full_disk(capsys: pytest.CaptureFixture[str]) -> None:
+    def run(config: Config) -> None:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT), "runs/a")
+
+    status, told = fails(capsys, Config, run=run)
+    assert status == 2 and "runs/a: Disk quota exceeded" in told and "free some space" in told
+
+
 def test_a_missing_extra_says_how_to_get_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

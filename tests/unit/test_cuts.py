@@ -84,6 +84,33 @@ def test_another_record_is_refused(tmp_path: Path, value: object) -> None:
         Cuts.load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"unit": "b"}, "must each cut what is left"),
+        ({"before": 7}, "must each cut what is left"),
+        ({"after": 5}, "must each cut what is left"),
+        ({"keep": [0, 1, 2, 6]}, "must keep channels that there were"),
+        ({"keep": [0, 1, 2, -1]}, "must keep channels that there were"),
+        ({"keep": "0123"}, "keep: must be a list"),
+        ({"network": {"params": "9", "macs": 1, "AP": 1, "AP50": 1}}, "params: must be a whole number"),
+        ({"network": {"params": 10**400, "macs": 1, "AP": 1, "AP50": 1}}, "must have a size from 0 to"),
+        ({"AP50_before": None}, "AP50_before: must be a number"),
+        ({"accepted": "yes"}, "accepted: must be true or false"),
+    ],
+)
+def test_steps_of_somebody_that_cannot_be_are_refused(changes: dict[str, object], message: str, tmp_path: Path) -> None:
+    cuts = Cuts(WHOLE, {"a": 6})
+    step(cuts, "a", 4)
+    cuts.save(tmp_path)
+    value = json.loads((tmp_path / STEPS).read_text())
+    value["steps"][0] |= changes
+    (tmp_path / STEPS).write_text(json.dumps(value))
+    with pytest.raises(ValueError, match=message) as refused:
+        Cuts.load(tmp_path)
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 300
+
+
 def test_goals_are_counts_or_shares() -> None:
     assert goal(None, 1000, "target_params") == float("inf")
     assert goal(0.75, 1000, "target_params") == 750

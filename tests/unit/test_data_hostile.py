@@ -10,7 +10,7 @@ from data_folders import voc_xml, write_image, write_voc, write_yolo
 from drawn_kinds import YOLO, check, coco, counts, pictures, write
 
 from micro_yolo.pipeline.data import __main__ as command_module
-from micro_yolo.pipeline.data import fingerprint, load, making
+from micro_yolo.pipeline.data import files, fingerprint, load, making
 
 
 def test_signs_that_act_on_a_terminal_are_shown_by_their_number(tmp_path, capsys):
@@ -114,10 +114,17 @@ def test_pictures_as_large_as_no_picture_are_not_read_to_know_them_again(tmp_pat
     monkeypatch.setattr(fingerprint, "MAX_BYTES", 4)
     for name in pictures(tmp_path):
         write(tmp_path / f"{name.rsplit('.')[0]}.txt", YOLO)
-    first = fingerprint.content(load(tmp_path))
+    first = fingerprint.sums(fingerprint.content(load(tmp_path)))
     for path in tmp_path.glob("*.jpg"):
         path.write_bytes(path.read_bytes() + b"more")
-    assert fingerprint.content(load(tmp_path)) == first
+    assert fingerprint.sums(fingerprint.content(load(tmp_path))) == first
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".bmp"])
+def test_of_a_picture_the_beginning_tells_its_size(tmp_path, ending):
+    path = write_image(tmp_path / f"a{ending}")
+    os.truncate(path, 1 << 40)
+    assert files.image_size(path) == (48, 64)
 
 
 def test_a_csv_of_names_that_is_none_says_none(tmp_path):

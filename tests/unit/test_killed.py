@@ -53,6 +53,15 @@ def test_what_the_dead_were_writing_is_removed_and_what_the_living_write_is_not(
     assert runs.is_finished(stage)
 
 
+def test_who_writes_into_a_folder_removes_what_the_dead_left_there(tmp_path):
+    """Such as pipeline.debug in RUN/debug, which no stage sweeps."""
+    code = f"with runs.writing(Path('debug/a.tflite')) as p:\n    p.write_text('half'); {DIE}"
+    at(code, tmp_path, status=-9)
+    assert len(names(tmp_path)) == 2
+    at("runs.write_json(Path('debug/b.json'), {})", tmp_path)
+    assert names(tmp_path) == {"debug", "debug/b.json"}
+
+
 def test_a_link_of_the_dead_is_removed(tmp_path):
     code = f"killed.beside(runs.RUNS / 'latest').symlink_to('a')\n{DIE}"
     (tmp_path / "runs" / "a").mkdir(parents=True)

@@ -269,7 +269,8 @@ def test_record_holds_settings_parent_and_versions() -> None:
     record = runs.record({"epochs": 3}, parent=parent, seed=7)
     assert record["settings"] == {"epochs": 3}
     assert record["seed"] == 7
-    assert record["parent"] == {"path": "r/train", "sha256": hashlib.sha256(b"weights").hexdigest()}
+    sums = {"sha256": hashlib.sha256(b"weights").hexdigest(), "table": runs.sha256(parent / runs.ARCH)}
+    assert record["parent"] == {"path": "r/train", **sums}
     assert {"python", "numpy", "ai-edge-litert"} <= set(record["versions"])
     assert json.dumps(record)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,11 @@ import pytest
 
 from micro_yolo.model.heads import settings_of
 from micro_yolo.model.spec import Arch
-from micro_yolo.pipeline import search, train
+from micro_yolo.pipeline import report, search, train
+from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.store import history, resume, runs
 from micro_yolo.pipeline.store.finished import find
+from micro_yolo.tflite import contract, inspect
 
 TABLE: dict[str, Any] = {
     "name": "tiny",
@@ -23,6 +27,9 @@ TABLE: dict[str, Any] = {
     ],
 }
 FACTS: dict[str, Any] = {"settings": {"resize": "stretch", "seed": 3, "val_fraction": 0.25}, "names": ["a"] * 80}
+
+
+FIRST, LAST = TABLE["rows"]
 
 
 def stage(run: Path, table: Any = TABLE, facts: Any = FACTS) -> Path:
@@ -47,6 +54,14 @@ def row(**changes: Any) -> dict[str, Any]:
         (row(k=10**6), "tiny.l1: k must be at most 1024"),
         (TABLE | {"rows": TABLE["rows"] * 5000}, "rows must be at most 4096"),
         (TABLE | {"rows": [TABLE["rows"][0], {"name": "l2", "op": "detect", "anchors": [[10**400, 1]]}]}, "anchors"),
+        (
+            TABLE | {"rows": [FIRST | {"s": 1024}, FIRST | {"name": "l3", "s": 32}, LAST]},
+            "tiny.l3: stride must be at most",
+        ),
+        (
+            TABLE | {"rows": [FIRST | {"out": 40000}, {"name": "l3", "op": "concat", "src": ["l1", "l1"]}, LAST]},
+            "tiny.l3: channels must be at most 65536",
+        ),
         ("[" * 100_000, "not JSON"),
         ('{"classes": ' + "9" * 5000 + "}", "not JSON"),
     ],
@@ -57,6 +72,37 @@ def test_a_table_without_bounds_is_refused(table: Any, message: str, tmp_path: P
         Arch.load(tmp_path / "train" / runs.ARCH)
     assert "\n" not in str(raised.value) and len(str(raised.value)) < 400
     assert str(tmp_path) in str(raised.value)
+
+
+@pytest.mark.parametrize("name", [runs.ARCH, runs.CONFIG, runs.HISTORY])
+@pytest.mark.parametrize("kind", ["pipe", "device", "huge"])
+def test_what_is_no_file_of_a_run_is_not_read(kind: str, name: str, tmp_path: Path) -> None:
+    path = stage(tmp_path) / "train" / name
+    path.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.touch()
+        os.truncate(path, 1 << 36)
+    read = {runs.ARCH: Arch.load, runs.CONFIG: runs.read_json, runs.HISTORY: history.read}[name]
+    if name == runs.HISTORY and kind != "huge":
+        assert history.read(path) == []
+        return
+    with pytest.raises((ValueError, OSError)) as refused:
+        read(path)
+    assert re.search("must be (a regular file|at most)", cli.message(refused.value))
+    assert str(path) in cli.message(refused.value)
+
+
+@pytest.mark.parametrize("model", ["model.tflite", "model.json"])
+def test_a_pipe_for_a_model_or_its_contract_is_not_waited_for(model: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / model)
+    with pytest.raises((ValueError, OSError)):
+        contract.load(tmp_path / "model.tflite")
+    with pytest.raises((ValueError, OSError)):
+        inspect.read_bytes(tmp_path / "model.tflite")
 
 
 @pytest.mark.parametrize(
@@ -87,6 +133,28 @@ def test_what_ours_say_is_read(tmp_path: Path) -> None:
     found = find(stage(tmp_path, facts=facts))
     assert (found.val_fraction, found.seed, found.resize) == (0.25, 3, "stretch")
     assert found.content == facts["content"] and str(found.data) == "/x/\udcff"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (f"{runs.DEBUG}/{runs.DEBUGGED}", []),
+        (f"{runs.DEBUG}/{runs.DEBUGGED}", {"files": []}),
+        (f"{runs.DEBUG}/{runs.DEBUGGED}", {"files": {}, "layers": [], "worst": ["l1"]}),
+        (f"{runs.DEBUG}/{runs.DEBUGGED}", {"files": {}, "layers": [], "worst": []}),
+        (runs.COMPARED, []),
+        (runs.COMPARED, {"stages": [{}]}),
+        (runs.EDGE, {"edge": []}),
+        ("metrics_int8.json", {"split": "val", "sha256": []}),
+        ("prune/steps.json", {"unpruned": {}}),
+    ],
+)
+def test_a_page_of_somebodys_records_is_made_or_refused_in_one_line(name: str, value: Any, tmp_path: Path) -> None:
+    runs.write_json(stage(tmp_path) / name, value)
+    with pytest.raises(ValueError, match="must be") as refused:
+        report.run(report.Config(run=tmp_path))
+    assert str(tmp_path) in str(refused.value) and "\n" not in cli.message(refused.value)
+    assert not (tmp_path / "report.html").exists()
 
 
 @pytest.mark.parametrize("given", [{"box": "10"}, {"box": None}, {"box": float("nan")}, {"box": 10**400}, [1], "box"])

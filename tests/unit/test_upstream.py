@@ -197,10 +197,6 @@ TABLE = (
     Name("flatbuffers.flexbuffers.Dumps", "the options of the custom operator that suppresses", checks.flexbuffers),
     Name("flatbuffers.flexbuffers.Loads", "as above", checks.flexbuffers),
     Name("flatbuffers.table.Table", "reads other people's metadata, by field numbers", checks.tables_are_read),
-    # Optuna
-    Name("optuna.storages._heartbeat.BaseHeartbeat", "signs of life in a journal, as a database has", checks.stale),
-    Name("_get_stale_trial_ids", "which trials of a journal have lost their process", checks.stale),
-    Name("_trial_id", "what a storage knows a trial by", checks.stale),
     # tyro
     Name(
         "tyro.constructors.ConstructorRegistry",

@@ -291,40 +291,6 @@ def calibrates_only() -> bool:
     return vars(base())["_experimental_calibrate_only"] is False
 
 
-def stale() -> bool:
-    """Whether a storage that is no database can say which trials are lost, and is asked before the next begins."""
-    import warnings
-
-    import optuna
-    from optuna.storages._heartbeat import BaseHeartbeat
-
-    beats = []
-
-    class Storage(optuna.storages.InMemoryStorage, BaseHeartbeat):
-        def record_heartbeat(self, trial_id: int) -> None:
-            beats.append(trial_id)
-
-        def _get_stale_trial_ids(self, study_id: int) -> list[int]:
-            running = self.get_all_trials(study_id, states=(optuna.trial.TrialState.RUNNING,))
-            return [each._trial_id for each in running]
-
-        def get_heartbeat_interval(self) -> int:
-            return 60
-
-        def get_heartbeat_stale_trial_callback(self) -> None:
-            return None
-
-    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
-    study = optuna.create_study(storage=Storage())
-    lost = study.ask()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        optuna.storages.fail_stale_trials(study)
-    study.optimize(lambda trial: 1.0, n_trials=1)
-    states = [each.state for each in study.trials]
-    return states == [optuna.trial.TrialState.FAIL, optuna.trial.TrialState.COMPLETE] and beats == [lost._trial_id + 1]
-
-
 def box_tells() -> bool:
     import tyro
 
