@@ -186,11 +186,7 @@ class Trainer:
         with unswept():
             self.step.get_concrete_function(images(done < plain).element_spec)
         evaluated = evaluation_epochs(self.recipe)
-        writer = (
-            tf.summary.create_file_writer(str(self.directory / "logs"))
-            if self.is_chief
-            else tf.summary.create_noop_writer()
-        )
+        writer = self._writer()
         self._tell("on_train_begin")
         for epoch in range(done + 1, self.recipe.passes + 1):
             if self._is_stale(epoch - 1):
@@ -348,6 +344,13 @@ class Trainer:
             self._log(row, writer)
         self.epoch.assign(row["epoch"])
         self._save_checkpoint()
+
+    def _writer(self) -> tf.summary.SummaryWriter:
+        try:
+            logs = str(self.directory / "logs")
+            return tf.summary.create_file_writer(logs) if self.is_chief else tf.summary.create_noop_writer()
+        except tf.errors.OpError as error:
+            raise _full(self.directory, " ".join(error.message.split())[-120:]) from None
 
     def _log(self, row: dict[str, Any], writer: tf.summary.SummaryWriter) -> None:
         try:
