@@ -177,11 +177,8 @@ class Trainer:
         plain = self.recipe.passes - (
             max(1, self.recipe.passes // 4) if self.recipe.plain_epochs is None else self.recipe.plain_epochs
         )
-
-        @functools.cache
-        def images(augmented: bool) -> Any:
-            return self.strategy.distribute_datasets_from_function(lambda _: self.batches.dataset(augmented=augmented))
-
+        distributed = self.strategy.distribute_datasets_from_function
+        images = functools.cache(lambda changed: distributed(lambda _: self.batches.dataset(augmented=changed)))
         # By what all batches have in common: else it is traced for the first, and again for one with more boxes.
         with unswept():
             self.step.get_concrete_function(images(done < plain).element_spec)
