@@ -13,6 +13,8 @@ import pytest
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
+# Until all tests are there, see below.
+gc.disable()
 
 # One thread adds up in one order, so that two equal trainings are equal bit for bit; and two workers that each take
 # every core only get in each other's way.
@@ -37,6 +39,7 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 5, 5)
+    gc.enable()
 
 
 def pytest_report_header(config: pytest.Config) -> str:
