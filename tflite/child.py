@@ -75,8 +75,7 @@ class Child:
     def again(self) -> Any:
         """`ask` what was asked last, with the same arguments. Raises likewise."""
         self._send(_AGAIN)
-        line = self._line()
-        return None if line == _AGAIN else self._answer(line, None)
+        return self._answer(self._line(), None)
 
     def process_time(self) -> float:
         """Seconds of processor time that it has used; Linux only."""
@@ -115,7 +114,7 @@ class Child:
         return line + end
 
     def _answer(self, line: bytes, advance: Callable[[], object] | None) -> Any:
-        while True:
+        while line != _AGAIN:
             kind, value = json.loads(line)
             if kind == "error":
                 raise ValueError(value)
@@ -124,6 +123,7 @@ class Child:
             if advance:
                 advance()
             line = self._line()
+        return None
 
     def _watch(self) -> None:
         while not self._over.wait(min(1.0, self._patience / 4)):

@@ -260,6 +260,15 @@ def test_stopped_in_the_first_epoch_then_a_full_disk_then_on(messy, tmp_path, ca
     names = {path.name for path in (run / "train").iterdir()}
     assert names <= {runs.ARCH, runs.CONFIG, "logs", "checkpoint"}
 
+    def too_large(*_):
+        raise tf.errors.OutOfRangeError(None, None, f"{run}; File too large")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tf.summary, "create_file_writer", too_large)
+        status, (line,) = call("--run", run, "--resume")
+    assert status == 2
+    assert "the epoch cannot be saved" in line and "File too large" in line
+
     with monkeypatch.context() as patch:
         patch.setattr(tf.train.CheckpointManager, "save", full)
         status, (line,) = call("--run", run, "--resume")
