@@ -11,6 +11,7 @@ from drawn_kinds import YOLO, check, coco, counts, pictures, write
 
 from micro_yolo.pipeline.data import __main__ as command_module
 from micro_yolo.pipeline.data import files, fingerprint, load, making
+from micro_yolo.pipeline.data.forms import sniff
 
 
 def test_signs_that_act_on_a_terminal_are_shown_by_their_number(tmp_path, capsys):
@@ -125,6 +126,20 @@ def test_of_a_picture_the_beginning_tells_its_size(tmp_path, ending):
     path = write_image(tmp_path / f"a{ending}")
     os.truncate(path, 1 << 40)
     assert files.image_size(path) == (48, 64)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("0 " + "9" * 60000, "A" + " " * 60000, "A" + " 1" * 30000, "-" * 60000, "a--" + "b" * 60000, "a--b/" * 12000),
+        *("1," * 30000, "0.1 " * 15000, "a.jpg " * 10000, "0" + " 0." * 20000, "0" + ",0.1" * 15000, "A.1" * 20000),
+    ],
+    ids=range(12),
+)
+def test_a_long_line_is_not_tried_in_all_ways_there_are(line):
+    """Of a line twice as long that would take four times as long: minutes, for one that fits a file's beginning."""
+    for text in (line, f"{line}\n{line}", f"{line}x"):
+        sniff.text_form("a.txt", text)
 
 
 def test_a_csv_of_names_that_is_none_says_none(tmp_path):
