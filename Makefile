@@ -21,7 +21,7 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reor
 CODE := micro_yolo/*.py micro_yolo/command model pipeline tflite tests benchmarks android_demo/verify
 
 WEB := pipeline/web
-.PHONY: setup demo docs figures test test-fast test-long web android android-test android-shots dist lint lock clean
+.PHONY: setup demo docs figures test suite style types test-fast test-long web android android-test android-shots dist lint lock clean
 
 setup: $(VENV)/.ready
 
@@ -36,7 +36,12 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 demo: setup
 	$(BIN)/python -m pipeline.demo
 
-test: lint
+# The types are looked at meanwhile: mypy works on one core.
+test: setup
+	@$(MAKE) --no-print-directory style
+	@$(MAKE) --no-print-directory -j2 suite types
+
+suite: setup
 	$(PYTEST) tests
 
 # Another seed every time; the header of the tests says which, and SEED=... brings its examples back.
@@ -76,9 +81,13 @@ dist: setup
 	$(BIN)/python tests/dist/archives.py dist
 	$(BIN)/python tests/dist/installs.py dist $(EXTRAS)
 
-lint: setup
+lint: style types
+
+style: setup
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
+
+types: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
 

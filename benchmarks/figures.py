@@ -37,7 +37,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]*")
 BLOCK = re.compile(r"(<!-- figures ([a-z]\w*) -->\n\n).*?(\n\n<!-- /figures -->)", re.DOTALL)
 INLINE = re.compile(r"(<!-- = ([a-z].*?) -->)[^\n]*?(<!-- = -->)")
 # Longer lists are single measurements, of which the summary is beside them.
-LONGEST = 100
+LONGEST = 30
 # Where a command leaves what it measured: in its run, in a file that it is told, or on its standard output.
 IN_RUN = {"pipeline.stages": "stages.json", "pipeline.debug": "debug/debug.json", "pipeline.curve": "curve/curve.json"}
 TO_FILE = ("pipeline.benchmark", "pipeline.edge")
@@ -101,7 +101,8 @@ def output(command: Sequence[str]) -> str:
 def plain(value: Any) -> Any:
     """`value` without places of this machine, and without long lists of single measurements."""
     if isinstance(value, dict):
-        return {key: plain(one) for key, one in value.items() if not (isinstance(one, list) and len(one) > LONGEST)}
+        kept = {key: one for key, one in value.items() if not (isinstance(one, list) and len(one) > LONGEST)}
+        return {without_places(key): plain(one) for key, one in kept.items()}
     if isinstance(value, list):
         return [plain(one) for one in value]
     return without_places(value) if isinstance(value, str) else value

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -54,6 +55,8 @@ class Config:
     """Another version of this project, to measure beside this one."""
     peer: str | None = None
     """Somebody else's training."""
+    json: Path | None = None
+    """A file for all that was measured."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +83,17 @@ VARIANTS = (
 
 def run(config: Config) -> None:
     """Measure and print."""
+    told = []
     for size in config.sizes:
         with tempfile.TemporaryDirectory() as folder:
             trained = Path(folder) / "trained"
             _train_briefly(config, size, trained)
             commands = _commands(config, size, Path(folder), trained)
-            _draw(f"{size} px, {config.batch} images a step", _measured(commands, config))
+            sides = _summed_up(_measured(commands, config))
+        _draw(f"{size} px, {config.batch} images a step", sides)
+        told.append({"size": size, "sides": sides})
+    if config.json is not None:
+        config.json.write_text(json.dumps({"batch": config.batch, "sizes": told}, indent=1) + "\n", encoding="utf-8")
 
 
 def _train_briefly(config: Config, size: int, run: Path) -> None:
@@ -143,16 +151,32 @@ def _running(commands: Iterator[Command]) -> Iterator[dict[str, subprocess.Popen
             side.wait()
 
 
-def _draw(title: str, found: dict[str, list[dict[str, float]]]) -> None:
-    table = listing("side", "images/s", "ratio", "lowest", "highest", "peak MiB", title=title)
+def _summed_up(found: dict[str, list[dict[str, float]]]) -> list[dict[str, Any]]:
     first = next(iter(found.values()))
+    told = []
     for name, answers in found.items():
         ratios = [a["images_per_second"] / b["images_per_second"] for a, b in zip(answers, first, strict=True)]
+        told.append(
+            {
+                "name": name,
+                "images_per_second": statistics.median(a["images_per_second"] for a in answers),
+                "ratio": statistics.median(ratios),
+                "lowest": min(ratios),
+                "highest": max(ratios),
+                "peak_mib": max(a["peak_mib"] for a in answers),
+            }
+        )
+    return told
+
+
+def _draw(title: str, sides: list[dict[str, Any]]) -> None:
+    table = listing("side", "images/s", "ratio", "lowest", "highest", "peak MiB", title=title)
+    for side in sides:
         table.add_row(
-            name,
-            f"{statistics.median(a['images_per_second'] for a in answers):.1f}",
-            *(f"{f(ratios):.2f}" for f in (statistics.median, min, max)),
-            f"{max(a['peak_mib'] for a in answers):.0f}",
+            side["name"],
+            f"{side['images_per_second']:.1f}",
+            *(f"{side[name]:.2f}" for name in ("ratio", "lowest", "highest")),
+            f"{side['peak_mib']:.0f}",
         )
     Console(width=120).print(table)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from micro_yolo.model.heads import HEADS
-from micro_yolo.model.keras import keras, unswept
+from micro_yolo.model.keras import keras, making
 from micro_yolo.model.layers import Tensor, put_together
 from micro_yolo.model.ops import block_of
 from micro_yolo.model.spec import INPUT, Arch
@@ -49,7 +49,7 @@ class Network(keras.Model):
         return Network(made.input, made.outputs, self.layout, made.name)
 
 
-@unswept()
+@making
 def build(arch: Arch, *, deploy: bool = False, pixels: keras.layers.Layer | None = None) -> Network:
     """The Keras model of a table, with fresh weights.
 

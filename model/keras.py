@@ -9,10 +9,13 @@ import io
 import os
 import random
 import sys
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec, TypeVar
 
 from micro_yolo.model import memory
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 memory.keep()
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
@@ -62,6 +65,14 @@ if "tf_keras" not in tf.keras.Model.__module__:
 tf.get_logger().setLevel("ERROR")
 
 
+def making(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorator of what makes a network: nobody looks for garbage meanwhile, nor for an `if` in each of its layers.
+
+    AutoGraph would do that for each layer of ours and of tfmot's. None depends on a tensor's value by an `if`.
+    """
+    return unswept()(tf.autograph.experimental.do_not_convert(function))
+
+
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Fresh weights are drawn by `seed`, from random numbers of their own: those of the process stay where they are."""
@@ -90,4 +101,4 @@ def fix(layer: keras.layers.Layer, weight: tf.Variable) -> None:
     layer._non_trainable_weights.append(weight)
 
 
-__all__ = ["fix", "keras", "nodes_of", "quiet", "seeded", "tf", "unswept"]
+__all__ = ["fix", "keras", "making", "nodes_of", "quiet", "seeded", "tf", "unswept"]

@@ -14,7 +14,7 @@ import numpy as np
 from micro_yolo.model import tfmot
 from micro_yolo.model.build import Network
 from micro_yolo.model.channels import channels_of, positions
-from micro_yolo.model.keras import keras, tf
+from micro_yolo.model.keras import keras, making, tf
 from micro_yolo.model.spec import Arch
 
 # 2 of 4 consecutive weights along a filter's inputs stay; tfmot's way to say it is (zeros, block).
@@ -110,6 +110,7 @@ def two_of_four(model: Network) -> Network:
     return _wrapped(model, wrapped)
 
 
+@making
 def strip_pruning(wrapped: Network) -> Network:
     """The network without the wrappers, its weights as they left them."""
     return wrapped.around(tfmot.strip_pruning(wrapped))
@@ -130,5 +131,6 @@ def masks_of(wrapped: keras.Model) -> dict[str, np.ndarray]:
     }
 
 
+@making
 def _wrapped(model: Network, wrap: Callable[[keras.layers.Layer], keras.layers.Layer]) -> Network:
     return model.around(keras.models.clone_model(model, clone_function=wrap))

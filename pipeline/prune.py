@@ -23,7 +23,7 @@ from micro_yolo.pipeline.learn import devices
 from micro_yolo.pipeline.learn.cuts import Cuts, Measured, goal, one_box_points, table
 from micro_yolo.pipeline.learn.evenly import cut_evenly, kept_evenly
 from micro_yolo.pipeline.learn.options import Options
-from micro_yolo.pipeline.learn.progressive import Plan, Progressive, measured, save_network
+from micro_yolo.pipeline.learn.progressive import Plan, Progressive, measured, save_network, train_wrapped
 from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
@@ -231,10 +231,7 @@ def _warn_if_coarse(config: Config, session: Session) -> None:
 def _leave_two_of_four(config: Config, trained: Trained, session: Session, stage: Path) -> Result:
     """Have tfmot's 2:4 sparsity in one training, in which the network keeps its shape."""
     from micro_yolo.model.build import build, weights_of
-    from micro_yolo.model.hdf5 import restore
-    from micro_yolo.model.sparsity import masks_of, strip_pruning, two_of_four
-    from micro_yolo.model.tfmot import UpdatePruningStep
-    from micro_yolo.pipeline.learn.loop import Task
+    from micro_yolo.model.sparsity import masks_of, two_of_four
 
     arch = trained.arch
     with session.scope():
@@ -254,26 +251,16 @@ def _leave_two_of_four(config: Config, trained: Trained, session: Session, stage
         masked()
         return measure()
 
-    task = Task(
-        wrapped,
-        averaged,
-        session.losses,
-        evaluate,
-        plain=plain,
-        callbacks=[UpdatePruningStep()],
-        penalty=session.taught(trained, config.distill),
-        rank_by="AP50",
-    )
-    metrics = session.train(task, config.recipe, stage / "training").best
-    strip_pruning(wrapped)
-    restore(averaged, stage / "training" / runs.WEIGHTS)
+    penalty = session.taught(trained, config.distill)
+    training = stage / "training"
+    metrics = train_wrapped(wrapped, plain, averaged, evaluate, session, config.recipe, training, penalty=penalty)
     weights = weights_of(averaged)
     sizes = [(np.count_nonzero(weights[name][0]), mask.size) for name, mask in masks_of(wrapped).items()]
     zeros = 1 - sum(n for n, _ in sizes) / sum(n for _, n in sizes)
-    shutil.copyfile(stage / "training" / runs.HISTORY, stage / runs.HISTORY)
+    shutil.copyfile(training / runs.HISTORY, stage / runs.HISTORY)
     network = measured(arch, metrics)
-    save_network(stage, arch, weights, {**dataclasses.asdict(network), "unpruned": unpruned, "zeros": zeros})
-    shutil.rmtree(stage / "training", ignore_errors=True)
+    save_network(stage, arch, averaged, {**dataclasses.asdict(network), "unpruned": unpruned, "zeros": zeros})
+    shutil.rmtree(training, ignore_errors=True)
     return Result(trained.run, stage, unpruned, network, zeros=zeros, convolutions=len(sizes))
 
 

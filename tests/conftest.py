@@ -1,4 +1,5 @@
 import contextlib
+import gc
 import importlib
 import io
 import os
@@ -28,6 +29,14 @@ settings.register_profile("project", deadline=None, max_examples=50, derandomize
 settings.register_profile("long", deadline=None, max_examples=1000, print_blob=True)
 PROFILE = os.environ.get("MICRO_YOLO_EXAMPLES", "project")
 settings.load_profile(PROFILE)
+
+
+def pytest_collection_finish() -> None:
+    # Of what is imported by now nothing goes away; else it is looked through again for each training's garbage, which
+    # is looked for more seldom as well.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 5, 5)
 
 
 def pytest_report_header(config: pytest.Config) -> str:

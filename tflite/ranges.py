@@ -7,13 +7,13 @@ is overwritten: TFLite adds in place, so that the calibrator takes what a skip c
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
+from micro_yolo.tflite.cores import usable_cores
 from micro_yolo.tflite.edit import Graph
 from micro_yolo.tflite.interpreter import Interpreter
 
@@ -102,7 +102,7 @@ def _spans(data: bytes, seen: Sequence[int], samples: Sequence[np.ndarray]) -> t
         return low, high
 
     # One thread each, so that a sample gives the same on every machine, however many read.
-    readers = min(os.cpu_count() or 1, _READERS, len(samples))
+    readers = min(usable_cores(), _READERS, len(samples))
     with ThreadPoolExecutor(readers) as pool:
         spans = list(pool.map(read, [samples[first::readers] for first in range(readers)]))
     low, high = np.min([low for low, _ in spans], axis=0), np.max([high for _, high in spans], axis=0)

@@ -16,7 +16,7 @@ TRUSTED = (("com.google.ai.edge.litert", "litert", "1.4.0"), ("com.android.tools
 def artifacts() -> list[tuple[str, str, str, str]]:
     """Group, name, version and file of each that is pinned."""
     return [
-        (*(component.attrib[key] for key in ("group", "name", "version")), artifact.attrib["name"])
+        (component.attrib["group"], component.attrib["name"], component.attrib["version"], artifact.attrib["name"])
         for component in ElementTree.parse(METADATA).getroot().iter(f"{_SPACE}component")
         for artifact in component
     ]

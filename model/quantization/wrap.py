@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from micro_yolo.model import tfmot
 from micro_yolo.model.build import Network
-from micro_yolo.model.keras import fix, keras, tf, unswept
+from micro_yolo.model.keras import fix, keras, making, tf
 from micro_yolo.model.quantization.graph import CONVS, Graph, inner
 from micro_yolo.model.quantization.rounding import (
     SIGMOID_HIGH,
@@ -56,9 +56,7 @@ class Quantization:
             raise ValueError(f"block: must be at least 1, got {self.block}; allowed: also None, one a channel")
 
 
-# Nothing in a layer depends on a tensor's value by an `if`, which AutoGraph would look for in each.
-@unswept()
-@tf.autograph.experimental.do_not_convert
+@making
 def wrap(model: Network, how: Quantization, *, pixels: float) -> Network:
     """`model` through tfmot, its layers named as before, and most of them the same: `model` itself is done with."""
     exported = pixels == 255

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from micro_yolo.pipeline.data.dataset import Dataset, Problem
 from micro_yolo.pipeline.data.files import Files, in_threads, relative
+from micro_yolo.tflite.cores import usable_cores
 from micro_yolo.tflite.image import load_image
 
 
@@ -28,7 +28,7 @@ def check_images(dataset: Dataset) -> tuple[Problem, ...]:
             return f"is {_size(pixels.shape[:2])} (height x width), its annotation says {_size(recorded)}"
         return None
 
-    faults = zip(work, in_threads(check, work.items(), workers=os.cpu_count()), strict=True)
+    faults = zip(work, in_threads(check, work.items(), workers=usable_cores()), strict=True)
     return tuple(Problem(relative(path, dataset.root), what) for path, what in faults if what is not None)
 
 

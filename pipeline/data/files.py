@@ -15,6 +15,7 @@ from typing import TypeVar, overload
 import numpy as np
 from PIL import Image
 
+from micro_yolo.tflite.cores import usable_cores
 from micro_yolo.tflite.image import SUFFIXES, reads_heic
 
 ItemT = TypeVar("ItemT")
@@ -102,7 +103,7 @@ def in_threads(
         yield from found
         if long:
             break
-    workers = workers or min(32, (os.cpu_count() or 1) + 4)
+    workers = workers or min(32, usable_cores() + 4)
     ahead: deque[Future[list[FoundT]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for piece in pieces:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +15,7 @@ from micro_yolo.pipeline.data.balance import epoch_order, image_repeats
 from micro_yolo.pipeline.data.cache import Cache
 from micro_yolo.pipeline.data.dataset import Split
 from micro_yolo.pipeline.data.strength import Strength
+from micro_yolo.tflite.cores import usable_cores
 from micro_yolo.tflite.image import fit_to, load_small
 
 GIB = 1 << 30
@@ -59,7 +59,7 @@ class Images:
         self.unreadable: dict[str, str] = {}
         self.usable = np.arange(len(split))
         self.notes: list[str] = []
-        self.readers = readers or _processors()
+        self.readers = readers or usable_cores()
         self._starts, self._boxes_xyxy, self._classes = _laid_out(split, size, rule)
         self._pool = ThreadPoolExecutor(self.readers)
         self._cache = None if cache is None else Cache(cache, split, size, rule)
@@ -136,11 +136,6 @@ class Images:
             if self._cache is not None:
                 self._cache = None
                 self.notes.append(f"{error}; goes on without")
-
-
-def _processors() -> int:
-    """How many this process may use, where the system says so; else how many there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _laid_out(split: Split, size: tuple[int, int], rule: str) -> Arrays:

@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from micro_yolo.pipeline.data.forms.choice import SYNTHETIC_RECIPE
+from micro_yolo.tflite.cores import usable_cores
 from micro_yolo.tflite.typed import parse as parse_json
 
 VERSION = 3
@@ -101,7 +102,7 @@ def _write_split(root: Path, name: str, count: int, size: tuple[int, int], seed:
         Image.fromarray(pixels).save(root / "images" / names[i], quality=_JPEG_QUALITY)
         return [{"image_id": first_id + i, **item} for item in objects]
 
-    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 8)) as pool:
+    with ThreadPoolExecutor(max_workers=min(usable_cores(), 8)) as pool:
         annotations = list(chain.from_iterable(pool.map(write, range(count))))
     height, width = size
     content = {

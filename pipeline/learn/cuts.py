@@ -192,7 +192,8 @@ def draw(cuts: Cuts, tolerance: float, path: Path, title: str) -> Path:
     """AP50 against parameters and against MACs, step by step, as a PNG."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    figure = Figure(figsize=(11, 4.5))
+    figure.subplots_adjust(left=0.06, bottom=0.11, right=0.99, top=0.9, wspace=0.05)
     stands = [cuts.unpruned, *(step.network for step in cuts.steps if step.accepted)]
     refused = [step for step in cuts.steps if not step.accepted and step.network.AP50 is not None]
     floor = (cuts.unpruned.AP50 or 0.0) - tolerance

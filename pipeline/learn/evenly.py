@@ -98,11 +98,11 @@ def cut_evenly(
     unpruned = measured(arch, session.of_chief(session.measure(model)))
     doomed = np.concatenate([np.delete(units[unit], np.asarray(its, int)) for unit, its in keep.items()])
     training = stage / "training"
-    metrics, fewer = train_cut(trained, session, arch, weights, keep, doomed, recipe, training, distill=distill, seed=0)
+    metrics, made = train_cut(trained, session, arch, weights, keep, doomed, recipe, training, distill=distill, seed=0)
     smaller = cut(arch, weights, keep)[0]
     network = measured(smaller, metrics)
     runs.write_json(stage / CHANNELS, {"original": channels_of(arch).widths(), "kept": keep})
     shutil.copyfile(training / runs.HISTORY, stage / runs.HISTORY)
-    save_network(stage, smaller, fewer, {**dataclasses.asdict(network), "unpruned": unpruned})
+    save_network(stage, smaller, made, {**dataclasses.asdict(network), "unpruned": unpruned})
     shutil.rmtree(training, ignore_errors=True)
     return unpruned, network

@@ -6,6 +6,7 @@ finished epoch and ends where an uninterrupted one would.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import shutil
@@ -176,20 +177,18 @@ class Trainer:
         plain = self.recipe.passes - (
             max(1, self.recipe.passes // 4) if self.recipe.plain_epochs is None else self.recipe.plain_epochs
         )
-        datasets = {
-            kind: self.strategy.distribute_datasets_from_function(lambda _, k=kind: self.batches.dataset(augmented=k))
-            for kind in (True, False)
-        }
+        distributed = self.strategy.distribute_datasets_from_function
+        images = functools.cache(lambda changed: distributed(lambda _: self.batches.dataset(augmented=changed)))
         # By what all batches have in common: else it is traced for the first, and again for one with more boxes.
         with unswept():
-            self.step.get_concrete_function(datasets[True].element_spec)
+            self.step.get_concrete_function(images(done < plain).element_spec)
         evaluated = evaluation_epochs(self.recipe)
         writer = self._writer()
         self._tell("on_train_begin")
         for epoch in range(done + 1, self.recipe.passes + 1):
             if self._is_stale(epoch - 1):
                 break
-            row = self._epoch(epoch, datasets[epoch <= plain])
+            row = self._epoch(epoch, images(epoch <= plain))
             self._check_space()
             if epoch in evaluated and self.is_chief:
                 self._keep_if_best(row, self.task.evaluate())

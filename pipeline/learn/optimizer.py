@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from micro_yolo.model.keras import keras, tf
 from micro_yolo.pipeline.learn.recipe import OPTIMIZERS, Recipe
+
+
+class _AdamW(keras.optimizers.AdamW):
+    """Keras' own, but the step of a variable is one operation and not thirty, all of which are traced."""
+
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[tf.Tensor, tf.Variable]], **options: Any) -> Any:
+        step = tf.cast(self.iterations + 1, tf.float32)
+        self._power_1, self._power_2 = tf.pow(self.beta_1, step), tf.pow(self.beta_2, step)
+        return super().apply_gradients(grads_and_vars, **options)
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+        number = self._index_dict[self._var_key(variable)]
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[number].handle,
+            v=self._velocities[number].handle,
+            beta1_power=self._power_1,
+            beta2_power=self._power_2,
+            lr=self.learning_rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
 
 
 class _ByPart:
@@ -29,7 +53,7 @@ class _ByPart:
         variable.assign(before + share * (variable - before))
 
 
-class _AdamWByPart(_ByPart, keras.optimizers.AdamW):
+class _AdamWByPart(_ByPart, _AdamW):
     pass
 
 
@@ -59,7 +83,7 @@ def make_optimizer(
         )
     else:
         schedule = keras.optimizers.schedules.CosineDecay(rate, total, alpha=0.01)
-    adamw, sgd = keras.optimizers.AdamW, keras.optimizers.SGD
+    adamw, sgd = _AdamW, keras.optimizers.SGD
     if shares is not None:
         adamw, sgd = _AdamWByPart, _SGDByPart
     settings = {"weight_decay": decay, "global_clipnorm": recipe.clip_norm}

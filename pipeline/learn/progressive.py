@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +21,8 @@ from micro_yolo.pipeline.store import runs
 from micro_yolo.pipeline.store.finished import Trained
 
 if TYPE_CHECKING:
+    from micro_yolo.model.build import Network
+    from micro_yolo.pipeline.learn.loop import Penalty
     from micro_yolo.pipeline.learn.session import Session
 
 Weights = dict[str, list[np.ndarray]]
@@ -115,6 +118,7 @@ class Progressive:
 
     def _try(self, cuts: Cuts, unit: str, after: int) -> None:
         """Cut, train, measure; keep or forget it."""
+        from micro_yolo.model.build import weights_of
         from micro_yolo.pipeline.learn.loop import DivergedError
 
         number, before = len(cuts.steps) + 1, cuts.network
@@ -126,9 +130,10 @@ class Progressive:
         smaller, _ = cut(self.arch, self.weights, {unit: keep.tolist()})
         self.session.show.title = f"step {number}, {unit} {len(order)} -> {after}: "
         reason = ""
+        made: Network | None = None
         try:
             numbers = channels_of(self.arch).units[unit][doomed]
-            metrics, weights = train_cut(
+            metrics, made = train_cut(
                 self.trained,
                 self.session,
                 self.arch,
@@ -141,7 +146,7 @@ class Progressive:
                 seed=number,
             )
         except DivergedError:
-            metrics, weights, reason = {"AP": None, "AP50": None}, {}, "training diverged"
+            metrics, reason = {"AP": None, "AP50": None}, "training diverged"
         network = measured(smaller, metrics)
         lost = (cuts.unpruned.AP50 or 0.0) - (network.AP50 or 0.0)
         if not reason and lost > self.plan.tolerance:
@@ -158,10 +163,10 @@ class Progressive:
             not reason,
             reason,
         )
-        if step.accepted:
-            save_network(folder, smaller, weights, metrics)
+        if made is not None and step.accepted:
+            save_network(folder, smaller, made, metrics)
             shutil.copyfile(folder / "training" / runs.HISTORY, folder / runs.HISTORY)
-            self.arch, self.weights = smaller, weights
+            self.arch, self.weights = smaller, weights_of(made)
         cuts.steps.append(step)
         cuts.save(self.stage)
         shutil.rmtree(folder / "training" if step.accepted else folder, ignore_errors=True)
@@ -209,13 +214,16 @@ class Progressive:
         return measured(self.arch, metrics)
 
     def _write(self, cuts: Cuts, network: Measured) -> None:
+        from micro_yolo.model.build import with_weights
+
         runs.write_json(self.stage / CHANNELS, {"original": cuts.widths, "kept": cuts.kept()})
         final = self.stage / "final" / runs.HISTORY
         last = self.stage / _name(cuts.last.number) / runs.HISTORY if cuts.last else final
         history = final if final.is_file() else last
         if history.is_file():
             shutil.copyfile(history, self.stage / runs.HISTORY)
-        save_network(self.stage, self.arch, self.weights, {**dataclasses.asdict(network), "unpruned": cuts.unpruned})
+        made = with_weights(self.arch, self.weights)
+        save_network(self.stage, self.arch, made, {**dataclasses.asdict(network), "unpruned": cuts.unpruned})
         shutil.rmtree(self.stage / "final", ignore_errors=True)
 
 
@@ -231,8 +239,8 @@ def train_cut(
     *,
     distill: float,
     seed: int,
-) -> tuple[dict[str, Any], Weights]:
-    """Train with the doomed channels driven to zero, measured without them; (metrics, the smaller weights).
+) -> tuple[dict[str, Any], Network]:
+    """Train with the doomed channels driven to zero, measured without them; (metrics, the smaller network).
 
     Args:
       trained: what is pruned, the teacher.
@@ -248,9 +256,7 @@ def train_cut(
     """
     from micro_yolo.model.build import build, put_weights, weights_of, with_weights
     from micro_yolo.model.keras import keras
-    from micro_yolo.model.sparsity import dooming, strip_pruning
-    from micro_yolo.model.tfmot import UpdatePruningStep
-    from micro_yolo.pipeline.learn.loop import Task
+    from micro_yolo.model.sparsity import dooming
 
     keras.backend.clear_session()
     with session.scope():
@@ -259,27 +265,56 @@ def train_cut(
     averaged, without = build(arch), build(cut(arch, weights, keep)[0])
     measure = session.measure(without)
 
-    def cut_weights() -> Weights:
-        return cut(arch, weights_of(averaged), keep)[1]
+    def leave_out() -> None:
+        put_weights(without, cut(arch, weights_of(averaged), keep)[1])
 
     def evaluate() -> dict[str, Any]:
-        put_weights(without, cut_weights())
+        leave_out()
         return measure()
 
+    penalty = session.taught(trained, distill)
+    metrics = train_wrapped(wrapped, plain, averaged, evaluate, session, recipe, folder, penalty=penalty, seed=seed)
+    leave_out()
+    return metrics, without
+
+
+def train_wrapped(
+    wrapped: Network,
+    plain: Network,
+    averaged: Network,
+    evaluate: Callable[[], dict[str, Any]],
+    session: Session,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    penalty: Penalty | None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Train with tfmot's pruning wrappers; the metrics of the weights that scored best, which `averaged` ends with.
+
+    Args:
+      wrapped: see `model.sparsity`.
+      plain: what is in the wrappers.
+      averaged: the same network, for the moving average of the weights.
+      evaluate: measures `averaged`, see `loop.Task`.
+      session: the data and the devices.
+      recipe: of the training.
+      folder: of the training.
+      penalty: added to the loss, see `loop.Task`.
+      seed: as of `Session.train`.
+    """
+    from micro_yolo.model.sparsity import strip_pruning
+    from micro_yolo.model.tfmot import UpdatePruningStep
+    from micro_yolo.pipeline.learn.loop import Task
+
+    callbacks = [UpdatePruningStep()]
     task = Task(
-        wrapped,
-        averaged,
-        session.losses,
-        evaluate,
-        plain=plain,
-        callbacks=[UpdatePruningStep()],
-        penalty=session.taught(trained, distill),
-        rank_by="AP50",
+        wrapped, averaged, session.losses, evaluate, plain=plain, callbacks=callbacks, penalty=penalty, rank_by="AP50"
     )
     metrics = session.train(task, recipe, folder, seed=seed).best
     strip_pruning(wrapped)
     restore(averaged, folder / runs.WEIGHTS)
-    return metrics, cut_weights()
+    return metrics
 
 
 def measured(arch: Arch, metrics: dict[str, Any]) -> Measured:
@@ -288,13 +323,11 @@ def measured(arch: Arch, metrics: dict[str, Any]) -> Measured:
     return Measured(total.params, total.macs, metrics["AP"], metrics["AP50"])
 
 
-def save_network(folder: Path, arch: Arch, weights: Weights, metrics: dict[str, Any]) -> None:
+def save_network(folder: Path, arch: Arch, network: Network, metrics: dict[str, Any]) -> None:
     """Write table, weights and, last, metrics."""
-    from micro_yolo.model.build import with_weights
-
     runs.write_json(folder / runs.ARCH, arch.to_json())
     with runs.writing(folder / runs.WEIGHTS) as beside:
-        save(with_weights(arch, weights), beside)
+        save(network, beside)
     runs.write_json(folder / runs.METRICS, metrics)
 
 

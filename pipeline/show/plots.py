@@ -26,7 +26,9 @@ def draw_history(history: Sequence[dict[str, Any]], path: Path) -> Path:
     """Losses and AP over the epochs, as a PNG."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    # Margins that fit: to find them matplotlib would draw it twice.
+    figure = Figure(figsize=(10, 4))
+    figure.subplots_adjust(left=0.09, bottom=0.12, right=0.99, top=0.97)
     left, right = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
     for name in [name for name in losses_of(history[0]) if name != "total"]:

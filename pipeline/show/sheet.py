@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from micro_yolo.pipeline.data.dataset import Dataset, Split
 from micro_yolo.pipeline.show.draw import draw_boxes
+from micro_yolo.tflite.cores import usable_cores
 from micro_yolo.tflite.image import load_image
 
 _TILE, _CAPTION, _COLUMNS = 360, 18, 6
@@ -27,7 +27,7 @@ def contact_sheet(dataset: Dataset, *, train: int = 18, others: int = 6, seed: i
         for name, split in dataset.splits.items()
         for index in _pick(split, train if name == "train" else others, seed)
     ]
-    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 8)) as pool:
+    with ThreadPoolExecutor(max_workers=min(usable_cores(), 8)) as pool:
         made = pool.map(lambda pick: _tile(pick[0], pick[1], dataset.names), picks)
         tiles = [tile for tile in made if tile is not None]
     columns = max(min(_COLUMNS, len(tiles)), 1)

@@ -1,17 +1,15 @@
 """Several machines, here processes that meet over loopback: they agree or end, end alike, and tell of a lost one."""
 
 import json
-import os
 import re
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from started import Started
 from tiny_table import TABLE
 
 from micro_yolo.pipeline import train
@@ -20,7 +18,6 @@ from micro_yolo.pipeline.store import runs
 from micro_yolo.pipeline.store.finished import find
 from micro_yolo.pipeline.store.history import read
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
 EPOCHS = 6
@@ -71,18 +68,8 @@ def start(*commands):
     places = [f"127.0.0.1:{port}" for port in free_ports()]
     processes = []
     for index, (what, *options) in enumerate(commands * (2 // len(commands))):
-        program = [str(what)] if isinstance(what, Path) else ["-m", what]
         config = {"cluster": {"worker": places}, "task": {"type": "worker", "index": index}}
-        processes.append(
-            subprocess.Popen(
-                [sys.executable, *program, *map(str, options)],
-                cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CONFIG": json.dumps(config), "MICRO_YOLO_WAIT": "200"},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
+        processes.append(Started(what, *options, env={"TF_CONFIG": json.dumps(config), "MICRO_YOLO_WAIT": "200"}))
     return processes
 
 

@@ -4,13 +4,10 @@ import csv
 import errno
 import json
 import os
-import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
+from started import Started
 from tiny_table import TABLE
 
 from micro_yolo.model import zoo
@@ -20,7 +17,6 @@ from micro_yolo.pipeline.data import synthetic
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.store import runs, trials
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
 KEYS = ["33", "35", "53", "55"]
@@ -61,27 +57,24 @@ def searching(folder, run, *more):
     options = ["--arch", folder / "tiny.json", "--rows", "l2", "l3", "--batch", 4, "--run", run, *more]
     # Images as they are cost less to prepare.
     quick = ["--epochs", EPOCHS, "--plain-epochs", EPOCHS, "--evaluate-every", EPOCHS, "--mosaic", 0]
-    return [sys.executable, "-m", search.PROG.split()[-1], "--data", folder / "set", *options, *quick]
+    return [search.PROG.split()[-1], "--data", folder / "set", *options, *quick]
 
 
 @pytest.fixture(scope="module")
 def killed(folder):
     """A search killed while its second candidate trains, and what it had written by then."""
     run = folder / "run"
-    command = searching(folder, run)
-    log = folder / "log"
-    with open(log, "w") as file:
-        process = subprocess.Popen([*map(str, command)], cwd=ROOT, env={**os.environ}, stdout=file, stderr=file)
-        until = time.monotonic() + 400
-        # The first epoch is certain to be kept once the second is told of.
-        file = run / "search" / "35" / "train" / "history.csv"
-        while not file.exists() or len(history(run, "35")) < 2:
-            if process.poll() is not None or time.monotonic() > until:
-                process.kill()
-                pytest.fail(log.read_text())
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    process = Started(*searching(folder, run))
+    until = time.monotonic() + 400
+    # The first epoch is certain to be kept once the second is told of.
+    file = run / "search" / "35" / "train" / "history.csv"
+    while not file.exists() or len(history(run, "35")) < 2:
+        if process.poll() is not None or time.monotonic() > until:
+            process.kill()
+            pytest.fail(str(process.communicate()))
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
     return run, history(run, "35"), results(run)
 
 
@@ -170,21 +163,18 @@ def check_ranking(run):
 
 def test_processes_share_a_search_and_do_again_what_a_killed_one_had_begun(killed, folder, capfd, monkeypatch):
     run, serial = folder / "shared", killed[0]
-    log = folder / "shared.log"
-    command = [*map(str, searching(folder, run, "--storage", run / "search" / "journal"))]
-    with open(log, "w") as file:
-        processes = [subprocess.Popen(command, cwd=ROOT, env={**os.environ}, stdout=file, stderr=file) for _ in "ab"]
-        until = time.monotonic() + 400
-        # Each has begun one of its own.
-        while len(list((run / "search").glob("*/train/config.json"))) < 2:
-            if any(process.poll() is not None for process in processes) or time.monotonic() > until:
-                for process in processes:
-                    process.kill()
-                pytest.fail(log.read_text())
-            time.sleep(0.02)
-        for process in processes:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+    processes = [Started(*searching(folder, run, "--storage", run / "search" / "journal")) for _ in "ab"]
+    until = time.monotonic() + 400
+    # Each has begun one of its own.
+    while len(list((run / "search").glob("*/train/config.json"))) < 2:
+        if any(process.poll() is not None for process in processes) or time.monotonic() > until:
+            for process in processes:
+                process.kill()
+            pytest.fail(str([process.communicate() for process in processes]))
+        time.sleep(0.02)
+    for process in processes:
+        process.kill()
+        process.communicate()
     begun = {path.parents[1].name for path in run.glob("search/*/train/config.json")}
     trained = []
     train = search.train.run

@@ -1,16 +1,13 @@
 """Training as a user starts, stops, kills and continues it."""
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from started import Started
 
 from micro_yolo.model.keras import keras
 from micro_yolo.pipeline import train
@@ -25,7 +22,6 @@ from micro_yolo.pipeline.store.history import read
 FAST = ("--arch", "yolo_lite", "--size", 64, "--batch", 4, "--evaluate-every", 2)
 EPOCHS = 6
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
 
@@ -82,15 +78,7 @@ def history(run):
 
 
 def start(shapes, run):
-    arguments = [sys.executable, "-m", "pipeline.train", "--data", shapes, *FAST, "--epochs", EPOCHS, "--run", run]
-    return subprocess.Popen(
-        [*map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return Started("pipeline.train", "--data", shapes, *FAST, "--epochs", EPOCHS, "--run", run)
 
 
 def wait_for_epochs(process, run, epochs, seconds=240):

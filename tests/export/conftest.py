@@ -33,6 +33,18 @@ TINY = Arch(
 )
 
 
+# Of its rows those that stages treat each in their own way: for tests that train many times, most of which is tracing.
+SHALLOW = TINY.replace(
+    rows=(
+        Row("l1", "conv", 8, k=3, s=2),  # 32
+        Row("l4", "separable", 16, k=3, s=2),  # 16
+        Row("l5", "pool", k=2, s=2),  # 8
+        Row("l6", "mbconv", 16, k=5, mid=32, se=1, skip=True),
+        Row("d1", "detect", anchors=((30.0, 30.0), (20.0, 44.0))),
+    )
+)
+
+
 @pytest.fixture(scope="session")
 def tiny() -> Arch:
     return TINY
@@ -54,14 +66,13 @@ def inputs(tiny_data: Path) -> list[np.ndarray]:
     return [resize(load_image(path), TINY.size)[0] for path in load(tiny_data).splits["train"].files]
 
 
-@pytest.fixture(scope="session")
-def weighted(inputs: list[np.ndarray]) -> Any:
+def varied(arch: Arch, inputs: list[np.ndarray]) -> Any:
     """The network with random weights and the batch statistics of the inputs, so that its outputs vary."""
     from micro_yolo.model.build import build
     from micro_yolo.model.keras import keras
 
     keras.utils.set_random_seed(0)
-    model = build(TINY)
+    model = build(arch)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0
@@ -73,29 +84,44 @@ def weighted(inputs: list[np.ndarray]) -> Any:
 
 
 @pytest.fixture(scope="session")
+def weighted(inputs: list[np.ndarray]) -> Any:
+    """The network with random weights and the batch statistics of the inputs."""
+    return varied(TINY, inputs)
+
+
+@pytest.fixture(scope="session")
 def deployed(weighted: Any) -> Any:
     from micro_yolo.model.build import deployable
 
     return deployable(TINY, weighted)
 
 
-@pytest.fixture(scope="session")
-def finished_run(tmp_path_factory: pytest.TempPathFactory, weighted: Any, tiny_data: Path) -> Path:
+def finish(run: Path, arch: Arch, model: Any, data: Path) -> Path:
     """A run as training leaves it."""
     from micro_yolo.pipeline.data import load
     from micro_yolo.pipeline.store import runs
 
-    dataset = load(tiny_data)
-    run = tmp_path_factory.mktemp("runs") / "tiny"
+    dataset = load(data)
     stage = run / "train"
-    arch = TINY.with_classes(len(dataset.names))
-    runs.write_json(stage / runs.ARCH, arch.to_json())
-    weighted.save_weights(str(stage / runs.WEIGHTS))
+    runs.write_json(stage / runs.ARCH, arch.with_classes(len(dataset.names)).to_json())
+    model.save_weights(str(stage / runs.WEIGHTS))
     settings = {"resize": "stretch", "seed": 0, "val_fraction": 0.2}
     facts = {"data": dataset.root.absolute(), "names": dataset.names, "category_ids": dataset.category_ids}
     runs.write_json(stage / runs.CONFIG, runs.record(settings, **facts))
     runs.write_json(stage / runs.METRICS, {})
     return run
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory, weighted: Any, tiny_data: Path) -> Path:
+    """A run of the network as training leaves it."""
+    return finish(tmp_path_factory.mktemp("runs") / "tiny", TINY, weighted, tiny_data)
+
+
+@pytest.fixture(scope="session")
+def shallow_run(tmp_path_factory: pytest.TempPathFactory, inputs: list[np.ndarray], tiny_data: Path) -> Path:
+    """As `finished_run`, of the network with fewer rows."""
+    return finish(tmp_path_factory.mktemp("shallow") / "tiny", SHALLOW, varied(SHALLOW, inputs), tiny_data)
 
 
 @pytest.fixture

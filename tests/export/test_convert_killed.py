@@ -20,6 +20,11 @@ def files(run: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
+@pytest.fixture(scope="module")
+def finished_run(shallow_run: Path) -> Path:
+    return shallow_run
+
+
 class Killed(BaseException):
     """The process ends here, and nothing is cleaned up."""
 

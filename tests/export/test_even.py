@@ -40,6 +40,11 @@ def config(run: Path, **changes: Any) -> prune.Config:
     return prune.Config(run=run, augment=Strength(mosaic=0), **(settings | changes))
 
 
+@pytest.fixture(scope="module")
+def finished_run(shallow_run: Path) -> Path:
+    return shallow_run
+
+
 @pytest.mark.parametrize("share", [0.66, 0.33])
 def test_a_network_with_start_weights_is_cut_to_a_share_of_its_work(
     started: tuple[Arch, dict[str, list[np.ndarray]]], share: float

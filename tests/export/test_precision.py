@@ -26,6 +26,11 @@ class Heard(Show):
         self.lines.append(text)
 
 
+@pytest.fixture(scope="module")
+def finished_run(shallow_run: Path) -> Path:
+    return shallow_run
+
+
 @pytest.mark.parametrize(
     ("plain", "short", "came_to", "told"),
     [

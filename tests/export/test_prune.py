@@ -181,6 +181,11 @@ def steps_of(run: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
+def finished_run(shallow_run: Path) -> Path:
+    return shallow_run
+
+
+@pytest.fixture(scope="module")
 def pruned(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     import shutil
 
@@ -213,11 +218,13 @@ def test_a_pruned_run_is_a_stage_like_others(pruned: Path, finished_run: Path) -
     assert json.loads((stage / "config.json").read_text())["parent"]["path"].endswith("train")
 
 
-def test_a_pruned_run_converts_to_a_smaller_file_and_is_measured(pruned: Path, exported: Path) -> None:
-    export = convert.run(convert.Config(run=pruned, float32=True, int8=True, samples=8)).export
+def test_a_pruned_run_converts_to_a_smaller_file_and_is_measured(pruned: Path, tmp_path: Path) -> None:
+    variants = {"float32": True, "int8": True, "samples": 8}
+    export = convert.run(convert.Config(run=pruned, **variants)).export
+    whole = convert.run(convert.Config(run=pruned, from_stage="train", out=tmp_path, **variants)).export
     for variant in ("float32", "int8"):
         name = f"model_{variant}.tflite"
-        assert (export / name).stat().st_size < (exported / "export" / name).stat().st_size
+        assert (export / name).stat().st_size < (whole / name).stat().st_size
     found = evaluate.run(evaluate.Config(model=export / "model_int8.tflite"))
     assert found.metrics["images"] == 4
 

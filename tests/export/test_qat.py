@@ -77,6 +77,11 @@ Quantized = namedtuple("Quantized", "run epochs")
 
 
 @pytest.fixture(scope="module")
+def finished_run(shallow_run: Path) -> Path:
+    return shallow_run
+
+
+@pytest.fixture(scope="module")
 def quantized(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Quantized:
     """A run quantized to 4 bits in two epochs, the second frozen, and what moved at the end of each."""
     run = Path(shutil.copytree(finished_run, tmp_path_factory.mktemp("quantized") / "run"))

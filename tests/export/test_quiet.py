@@ -34,6 +34,11 @@ class Recorder(Show):
         self.bars[title.split(" ")[0]] = (done, total)
 
 
+@pytest.fixture(scope="module")
+def finished_run(shallow_run: Path) -> Path:
+    return shallow_run
+
+
 def test_nothing_is_printed_by_a_stage_that_is_called(
     own_run: Path, tiny_data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

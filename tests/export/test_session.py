@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import random
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from started import Started
 
 from micro_yolo.model.build import build
 from micro_yolo.model.keras import keras, tf
@@ -29,9 +27,13 @@ from micro_yolo.pipeline.store.finished import find
 from micro_yolo.pipeline.store.history import read
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[2]
 SHORT = Recipe(epochs=1, learning_rate=1e-4, warmup_epochs=0.0)
 SHARED: dict[str, Any] = {"recipe": SHORT, "batch": 4, "augment": Strength(mosaic=0)}
+
+
+@pytest.fixture(scope="module")
+def finished_run(shallow_run: Path) -> Path:
+    return shallow_run
 
 
 def trained(run: Path, **changes: Any) -> train.Result:
@@ -168,15 +170,10 @@ def test_a_batch_that_the_devices_cannot_share_makes_no_stage(
 
 def test_all_stages_train_on_two_devices(own_run: Path) -> None:
     script = Path(__file__).with_name("two_devices.py")
-    done = subprocess.run(
-        [sys.executable, str(script), str(own_run)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    process = Started(script, own_run)
+    out, err = process.communicate(timeout=900)
+    assert process.returncode == 0, err
+    found = json.loads(out)
     # Each device had its own images, and all their gradients went into the same weights.
     assert found["weights"] == [0.0] * 8
     # A range follows what its device sees, begins each epoch as the mean of both, and stands still in the last.

@@ -54,6 +54,19 @@ def test_a_row_is_found_by_its_whole_name() -> None:
     assert shares_of(its, its.trainable_variables, (), 0.3) == [1.0] * 6
 
 
+def test_a_step_in_one_operation_is_that_of_keras() -> None:
+    its = model()
+    before = [v.numpy() for v in its.trainable_variables]
+    optimizer = make_optimizer(recipe("adamw"), its.trainable_variables, STEPS)
+    stock = keras.optimizers.AdamW.from_config(optimizer.get_config())
+    stock.exclude_from_weight_decay([v for v in its.trainable_variables if len(v.shape) != 4])
+    stepped(stock, its, 5, np.random.default_rng(1))
+    theirs = [v.numpy() - was for v, was in zip(its.trainable_variables, before, strict=True)]
+    for one, other in zip(moved(None, "adamw", 5), theirs, strict=True):
+        assert np.abs(other).max() > 1e-3
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-6)
+
+
 @pytest.mark.parametrize("kind", ["adamw", "sgd"])
 def test_with_all_of_it_the_steps_are_the_optimizers_own(kind: str) -> None:
     for one, other in zip(moved(None, kind, 5), moved([1.0] * 6, kind, 5), strict=True):

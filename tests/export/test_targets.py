@@ -59,31 +59,31 @@ def test_every_target_makes_the_files_it_names(name: str, exported: Path) -> Non
     assert tuple(target.files("run", path.read_bytes(), contract)) == target.names("run", "int8", "raw")
 
 
-def test_a_toy_goes_the_whole_way(toy: Toy, exported: Path, tmp_path: Path) -> None:
+def test_a_toy_goes_the_whole_way(toy: Toy, shallow_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    (file,) = convert.run(config(exported, out)).files
-    made = out / "toy" / exported.name / "int8.txt"
+    (file,) = convert.run(config(shallow_run, out)).files
+    made = out / "toy" / shallow_run.name / "int8.txt"
     assert made.read_text() == str(file.path.stat().st_size)
     with pytest.raises(ValueError, match=r"int8\.txt: already exists; allowed: --overwrite"):
-        convert.run(config(exported, out, overwrite=False))
+        convert.run(config(shallow_run, out, overwrite=False))
     made.write_text("old")
-    convert.run(config(exported, out, overwrite=True))
+    convert.run(config(shallow_run, out, overwrite=True))
     assert made.read_text() == str(file.path.stat().st_size)
 
 
-def test_what_it_cannot_take_leaves_nothing(toy: Toy, exported: Path, tmp_path: Path) -> None:
+def test_what_it_cannot_take_leaves_nothing(toy: Toy, shallow_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(ValueError, match="target toy: takes int8, got float32"):
-        convert.run(config(exported, out, float32=True))
+        convert.run(config(shallow_run, out, float32=True))
     assert not out.exists()
     toy.limit = 64
     with pytest.raises(ValueError, match="target toy: cannot take this file: its input must be less than 64 high"):
-        convert.run(config(exported, out))
+        convert.run(config(shallow_run, out))
     assert not [path for path in out.rglob("*") if path.is_file()]
 
 
 def test_a_full_disk_leaves_all_as_it_was(
-    toy: Toy, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    toy: Toy, shallow_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
     calls = []
@@ -95,7 +95,7 @@ def test_a_full_disk_leaves_all_as_it_was(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        convert.run(config(exported, out))
+        convert.run(config(shallow_run, out))
     assert not [path for path in out.rglob("*") if path.is_file()]
 
 

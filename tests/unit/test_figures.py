@@ -74,13 +74,15 @@ def test_a_measurement_is_kept_with_its_command_and_without_its_places(tmp_path:
 
 def test_what_a_command_left_is_taken_with_its_commit(tmp_path: Path) -> None:
     left = tmp_path / "metrics_int8.json"
-    values = {"AP50": 88.125, "model": "/somewhere/runs/cells/export/model_int8.tflite", "times": list(range(200))}
+    file = "/somewhere/runs/cells/export/model_int8.tflite"
+    values = {"AP50": 88.125, "model": file, "times": list(range(200)), file: {"ms": 3}}
     left.write_text(json.dumps({**values, "versions": {"commit": "a" * 40}}))
     command = ["python", "-m", "pipeline.evaluate", "--model", "/somewhere/runs/cells/export/model_int8.tflite"]
     said = json.loads(figures.keep("cells", command, left, folder=tmp_path).read_text())
     assert said["commit"] == "a" * 40
     assert said["command"] == "python -m pipeline.evaluate --model cells/export/model_int8.tflite"
-    assert said["values"] == {"AP50": 88.125, "model": "cells/export/model_int8.tflite"}
+    name = "cells/export/model_int8.tflite"
+    assert said["values"] == {"AP50": 88.125, "model": name, name: {"ms": 3}}
     (tmp_path / "metrics_int8.json").unlink()
     line = "It reaches <!-- = cells.AP50|fixed -->?<!-- = -->."
     assert (

@@ -44,6 +44,8 @@ TABLE = (
         "_var_key", "which variable of the list that an optimizer was built for one is, on any device", checks.numbered
     ),
     Name("_index_dict", "its number in the list", checks.numbered),
+    Name("_momentums", "Adam's first moments, in the order of that list: a step is one operation", checks.moments),
+    Name("_velocities", "its second ones", checks.moments),
     Name(
         "tensorflow.keras.Model.__module__", "that TensorFlow's Keras is Keras 2, which tfmot wants", checks.same_keras
     ),

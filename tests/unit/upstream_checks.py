@@ -64,6 +64,18 @@ def numbered() -> bool:
     return [optimizer._index_dict[optimizer._var_key(v)] for v in model.trainable_variables] == [0, 1]
 
 
+def moments() -> bool:
+    model = branch()
+    optimizer = keras().optimizers.AdamW(0.5)
+    gradients = [np.full(v.shape, 2.0, np.float32) for v in model.trainable_variables]
+    optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+    first, second = ([v.numpy() for v in each] for each in (optimizer._momentums, optimizer._velocities))
+    return all(
+        np.allclose(one, 0.2) and np.allclose(two, 0.004) and one.shape == two.shape == gradient.shape
+        for one, two, gradient in zip(first, second, gradients, strict=True)
+    )
+
+
 class Halved:
     """A quantizer with one variable, which halves."""
 

@@ -73,9 +73,13 @@ class OverlayView(context: Context, attributes: AttributeSet?) : View(context, a
         for (i in 0 until overlay.size) {
             val mark = overlay[i]
             stroke.color = mark.colour
+            canvas.drawRect(mark.box.x0, mark.box.y0, mark.box.x1, mark.box.y1, stroke)
+        }
+        // A box of one object does not go through the label of another.
+        for (i in 0 until overlay.size) {
+            val mark = overlay[i]
             back.color = mark.colour
             letters.color = mark.textColour
-            canvas.drawRect(mark.box.x0, mark.box.y0, mark.box.x1, mark.box.y1, stroke)
             canvas.drawRect(mark.label.x0, mark.label.y0, mark.label.x1, mark.label.y1, back)
             canvas.drawText(mark.text, mark.label.x0 + padding, mark.label.y1 - letters.textSize * 0.35f, letters)
         }

@@ -42,5 +42,5 @@ class ModelsTest {
 
     @Test
     fun `of a coding that is not known`() =
-        refused("update the app", model, contract.replaceFirst("{", "{\"coding\": \"detections/2\","))
+        refused("update the app", model, contract.replace("\"detections/1\"", "\"detections/2\""))
 }

@@ -108,8 +108,7 @@ class Scene private constructor(case: JSONObject) {
         /** One scene, stored in the eight ways of EXIF's orientation, upright first. */
         val turned = scenes("turned")
 
-        private fun scenes(kind: String) =
-            cases.getJSONArray(kind).run { List(length()) { Scene(getJSONObject(it)) } }
+        private fun scenes(kind: String) = cases.getJSONArray(kind).run { List(length()) { Scene(getJSONObject(it)) } }
 
         private fun things(found: JSONArray) = List(found.length()) {
             val thing = found.getJSONObject(it)
