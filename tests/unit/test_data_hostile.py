@@ -121,6 +121,19 @@ def test_pictures_as_large_as_no_picture_are_not_read_to_know_them_again(tmp_pat
     assert fingerprint.sums(fingerprint.content(load(tmp_path))) == first
 
 
+@pytest.mark.parametrize("name", [{"a": 1}, ["a.jpg"], 7, None, True])
+def test_a_picture_whose_name_is_no_text_is_left_out(tmp_path, name):
+    names = pictures(tmp_path)
+    region = {"shape_attributes": {"name": "rect", "x": 4, "y": 6, "width": 20, "height": 9}}
+    region["region_attributes"] = {"kind": "cat"}
+    said = {each: {"filename": each, "size": 1, "regions": [region], "file_attributes": {}} for each in names}
+    said["d.jpg"]["filename"] = name
+    write(tmp_path / "via.json", json.dumps(said))
+    data = load(tmp_path)
+    assert sum(len(split.classes) for split in data.splits.values()) == 3
+    assert "via.json: picture whose name is no text, skipped" in (data.warning() or "")
+
+
 @pytest.mark.parametrize("ending", [".png", ".jpg", ".bmp"])
 def test_of_a_picture_the_beginning_tells_its_size(tmp_path, ending):
     path = write_image(tmp_path / f"a{ending}")
