@@ -83,7 +83,8 @@ def run(config: Config) -> Counter[str]:
                 _damage(folder / RUN, raw, number)
             for command, call in commands(folder, number).items():
                 # Said before, since a crash leaves no time to say it.
-                print(f"\r{number} {kind} {command}        ", end="", file=sys.stderr, flush=True)
+                begin, close = ("\r", " " * 8) if sys.stderr.isatty() else ("", "\n")
+                print(f"{begin}{number} {kind} {command}", end=close, file=sys.stderr, flush=True)
                 start = time.monotonic()
                 end = outcome(call)
                 taken = time.monotonic() - start

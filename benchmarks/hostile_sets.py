@@ -75,7 +75,7 @@ def attack(base: Path, target: Path, number: int) -> tuple[str, Ended]:
     """Make set `number` and have it read: what was done to it, and how that ended."""
     source = random.Random(number)
     shutil.rmtree(target, ignore_errors=True)
-    form = source.choice(sorted(path.name for path in base.iterdir()))
+    form = source.choice(_FORMS)
     shutil.copytree(base / form, target)
     done = [form]
     for _ in range(source.randint(1, 4)):
@@ -120,6 +120,7 @@ def _read(target: Path) -> None:
 
 # What is done to a file reads all of it.
 _LARGE = 1 << 24
+_FORMS = ("coco", "csv", "labelme", "via", "voc", "yolo")
 _TEXTS = (".json", ".txt", ".xml", ".csv", ".yaml")
 _NUMBERS = (
     *("0", "-1", "-0", "1e999", "-1e999", "NaN", "Infinity", "1e-320", "0.5", "2", "99999999999999999999999", "1e18"),

@@ -11,6 +11,7 @@ from drawn_kinds import YOLO, check, coco, counts, pictures, write
 
 from micro_yolo.pipeline.data import __main__ as command_module
 from micro_yolo.pipeline.data import files, fingerprint, load, making
+from micro_yolo.pipeline.data.forms import sniff
 
 
 def test_signs_that_act_on_a_terminal_are_shown_by_their_number(tmp_path, capsys):
@@ -120,11 +121,38 @@ def test_pictures_as_large_as_no_picture_are_not_read_to_know_them_again(tmp_pat
     assert fingerprint.sums(fingerprint.content(load(tmp_path))) == first
 
 
+@pytest.mark.parametrize("name", [{"a": 1}, ["a.jpg"], 7, None, True])
+def test_a_picture_whose_name_is_no_text_is_left_out(tmp_path, name):
+    names = pictures(tmp_path)
+    region = {"shape_attributes": {"name": "rect", "x": 4, "y": 6, "width": 20, "height": 9}}
+    region["region_attributes"] = {"kind": "cat"}
+    said = {each: {"filename": each, "size": 1, "regions": [region], "file_attributes": {}} for each in names}
+    said["d.jpg"]["filename"] = name
+    write(tmp_path / "via.json", json.dumps(said))
+    data = load(tmp_path)
+    assert sum(len(split.classes) for split in data.splits.values()) == 3
+    assert "via.json: picture whose name is no text, skipped" in (data.warning() or "")
+
+
 @pytest.mark.parametrize("ending", [".png", ".jpg", ".bmp"])
 def test_of_a_picture_the_beginning_tells_its_size(tmp_path, ending):
     path = write_image(tmp_path / f"a{ending}")
     os.truncate(path, 1 << 40)
     assert files.image_size(path) == (48, 64)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("0 " + "9" * 60000, "A" + " " * 60000, "A" + " 1" * 30000, "-" * 60000, "a--" + "b" * 60000, "a--b/" * 12000),
+        *("1," * 30000, "0.1 " * 15000, "a.jpg " * 10000, "0" + " 0." * 20000, "0" + ",0.1" * 15000, "A.1" * 20000),
+    ],
+    ids=range(12),
+)
+def test_a_long_line_is_not_tried_in_all_ways_there_are(line):
+    """Of a line twice as long that would take four times as long: minutes, for one that fits a file's beginning."""
+    for text in (line, f"{line}\n{line}", f"{line}x"):
+        sniff.text_form("a.txt", text)
 
 
 def test_a_csv_of_names_that_is_none_says_none(tmp_path):

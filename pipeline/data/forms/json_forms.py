@@ -31,6 +31,9 @@ def read_file(tree: Tree, file: str, collected: Collected, pictures: Callable[[A
             collected.problems.add(file, f"record that is not as others of its form ({type(error).__name__}), skipped")
             continue
         for written, height, width, boxes in found:
+            if not isinstance(written, str):
+                collected.problems.add(file, "picture whose name is no text, skipped")
+                continue
             picture = collected.picture(written, near, split, height, width)
             for name, corners in boxes:
                 if corners is None:

@@ -12,7 +12,8 @@ from micro_yolo.pipeline.data.tree import Tree, child, stem_of
 HEAD, _MORE = 1 << 16, 1 << 22
 # Of larger folders a few files are looked at, and more where those are not alike.
 _FEW = 12
-_NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|nan|inf)"
+# In one way only, as the other signs: a line of somebody's may be long, and be tried in all ways there are.
+_NUMBER = r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|\.\d+|nan|inf)"
 _SHARE = r"[01]?\.\d+"
 # Of a file that is one of several: parts.tfrecord-00000-of-00010.
 _SHARD = re.compile(r"-\d+-of-\d+$")
@@ -52,10 +53,10 @@ LINE_SIGNS: tuple[tuple[str, str], ...] = (
     ("dota", rf"^(?:{_NUMBER}[ \t]+){{8}}\S+(?:[ \t]+[0-9])?$"),
     ("dota", r"^(imagesource|gsd):"),
     ("visdrone", r"^(?:-?\d+,){7}-?\d+,?$"),
-    ("wider face", r"^\S+--\S+/\S+\.jpg$"),
+    ("wider face", r"^(?=[^\s/]+?--[^\s/])[^\s/]+/\S+\.jpg$"),
     ("mot", r"^\d+,-?\d+(?:,-?[\d.]+){4,8}$"),
     ("picture list", r"^.+?\.[A-Za-z]{3,4}(?:[ \t]+-?\d+(?:\.\d+)?(?:,-?\d+(?:\.\d+)?){3},\d+)+$"),
-    ("oidv4", rf"^[A-Za-z].*?(?:[ \t]+{_NUMBER}){{4}}$"),
+    ("oidv4", rf"^[A-Za-z](?:.*\S)?(?:[ \t]+{_NUMBER}){{4}}$"),
 )
 _LINES = tuple((form, re.compile(sign)) for form, sign in LINE_SIGNS)
 _JSON = tuple((form, first, tuple(map(re.compile, signs))) for form, first, signs in JSON_SIGNS)
