@@ -150,7 +150,7 @@ def _json_value(path: Path, source: random.Random) -> bool:
     """A value somewhere in it is another, gone, or there twice."""
     try:
         said = json.loads(path.read_text())
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     places: list[tuple[Any, Any]] = []
     left = [said]
