@@ -14,6 +14,11 @@ def harmless(text: str) -> str:
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
+def shortened(text: str, most: int = 300) -> str:
+    """The text, of a long one its beginning and its end."""
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[-most // 2 :]}"
+
+
 def typed(*words: object) -> str:
     """Words of a command as they may be pasted into a shell: whatever is in them, it runs nothing."""
     return shlex.join(map(str, words))

@@ -279,14 +279,27 @@ def _weights_snr(float_data: bytes, int8_data: bytes, layers: Sequence[Pair]) ->
         for graph, place, dtype in ((whole, layer.float_op, np.float32), (integer, layer.int8_op, np.int8)):
             main = graph.subgraphs[0]
             tensor = main.tensors[main.operators[place].inputs[1]]
-            values = np.frombuffer(bytes(graph.buffers[tensor.buffer].data), dtype).reshape(tensor.shape)
-            kept.append((values.astype(np.float64), tensor.quantization))
+            values = np.frombuffer(bytes(graph.buffers[tensor.buffer].data), dtype)
+            if values.size != np.prod(tensor.shape) or (dtype is np.int8 and not _has_scales(tensor)):
+                raise ValueError(
+                    f"{layer.name}: the int8 file must have the same operators as the float32 file, with weights and "
+                    f"scales of their shapes, got {values.size} weights of shape {list(tensor.shape)}"
+                )
+            kept.append((values.reshape(tensor.shape).astype(np.float64), tensor.quantization))
         (values, _), (stored, quantization) = kept
         along = [1] * stored.ndim
         along[quantization.quantizedDimension] = -1
         restored = stored * np.asarray(quantization.scale, np.float64).reshape(along)
         found[layer.name] = _db(float((values**2).sum()), float(((values - restored) ** 2).sum()))
     return found
+
+
+def _has_scales(tensor: Any) -> bool:
+    """Whether it has one for all, or one for each of a dimension that it has."""
+    quantization, shape = tensor.quantization, list(tensor.shape)
+    scales = () if quantization is None or quantization.scale is None else quantization.scale
+    along = 0 if quantization is None else quantization.quantizedDimension
+    return 0 <= along < len(shape) and len(scales) in (1, shape[along])
 
 
 def _read_by_sigmoids(data: bytes) -> set[int]:

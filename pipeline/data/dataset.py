@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from micro_yolo.model.printable import harmless, typed
+from micro_yolo.model.printable import harmless, shortened, typed
 from micro_yolo.pipeline.data.divide import divided
 from micro_yolo.pipeline.data.files import Files, file_bytes, in_threads, relative, size_or_none
 from micro_yolo.pipeline.data.repairs import alike_names, are_shares, doubled, merged_names
@@ -41,7 +41,7 @@ class Problems:
 
     def add(self, file: str, what: str, count: int = 1) -> None:
         """Notes `count` more of a fault."""
-        key = (harmless(file), harmless(what))
+        key = (shortened(harmless(file)), shortened(harmless(what)))
         self._counts[key] = self._counts.get(key, 0) + count
 
     def freeze(self) -> tuple[Problem, ...]:

@@ -11,7 +11,8 @@ from drawn_kinds import YOLO, check, coco, counts, pictures, write
 
 from micro_yolo.pipeline.data import __main__ as command_module
 from micro_yolo.pipeline.data import files, fingerprint, load, making
-from micro_yolo.pipeline.data.forms import sniff
+from micro_yolo.pipeline.data.forms import sniff, voc
+from micro_yolo.pipeline.data.tree import Tree
 
 
 def test_signs_that_act_on_a_terminal_are_shown_by_their_number(tmp_path, capsys):
@@ -153,6 +154,14 @@ def test_a_long_line_is_not_tried_in_all_ways_there_are(line):
     """Of a line twice as long that would take four times as long: minutes, for one that fits a file's beginning."""
     for text in (line, f"{line}\n{line}", f"{line}x"):
         sniff.text_form("a.txt", text)
+
+
+@pytest.mark.parametrize("line", ["9" * 300_000, "a" + " " * 300_000 + "b", "a.xml" * 60_000], ids=range(3))
+def test_a_long_line_of_a_list_is_looked_at_once(tmp_path, line):
+    (tmp_path / "val.txt").write_text(f"{line}\na 1\nmy cat.jpg -1\nx/b.JPG Annotations/b.XML\n")
+    first, *rest = voc._stems(Tree(tmp_path), "val.txt")
+    assert len(first) >= 299_995
+    assert rest == ["a", "my cat", "b"]
 
 
 def test_a_csv_of_names_that_is_none_says_none(tmp_path):

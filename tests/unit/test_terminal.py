@@ -14,6 +14,7 @@ from rich.console import Console
 
 import micro_yolo
 from micro_yolo.model.printable import harmless, typed
+from micro_yolo.pipeline.data.dataset import Problems
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import listing, wide_console
 from micro_yolo.pipeline.show.screen import Screen
@@ -145,3 +146,11 @@ def test_commands_on_pages_can_be_pasted():
 def test_harmless_leaves_what_people_write():
     for text in ("Zürich 犬 🐕", "a\\b"):
         assert harmless(text) == text
+
+
+def test_a_name_without_end_is_told_by_its_beginning_and_its_end():
+    problems = Problems()
+    problems.add("a" * 200 + "9" * 1_000_000 + ".xml", "is not there")
+    (told,) = problems.freeze()
+    assert len(told.file) < 400
+    assert told.file.startswith("aaa") and told.file.endswith("999.xml")

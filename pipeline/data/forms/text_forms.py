@@ -105,7 +105,7 @@ def _read_list(tree: Tree, file: str, collected: Collected) -> None:
     collected.classes([names[i] for i in sorted(names)])
     near, split = folder_of(file), split_of_path(file)
     for line in lines_of(read_text(tree.full(file))):
-        found = re.match(r"(.+?)((?:\s+-?[\d.]+(?:,-?[\d.]+){4})*)$", line)
+        found = re.match(r"(.+?)((?:(?<!\s)\s+-?[\d.]+(?:,-?[\d.]+){4})*)$", line)
         if found is None:
             collected.problems.add(file, "line that is not a picture and its boxes, skipped")
             continue

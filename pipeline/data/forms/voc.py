@@ -118,9 +118,11 @@ def _stems(tree: Tree, name: str) -> list[str]:
     stems = []
     for line in lines_of(read_text(tree.full(name))):
         # VOC's own lists may put 1 or -1 behind a name, others the XML behind the picture. A name may have spaces.
-        plain = re.sub(r"\s+-?[01]$", "", line).strip().replace("\\", "/")
-        xml = re.search(r"(\S+)\.xml$", plain, re.I)
-        last = (xml[1] if xml else plain).rpartition("/")[2]
+        # By words and not by patterns, which try a line of somebody's in all ways there are.
+        before, *flag = line.rsplit(None, 1) or [""]
+        plain = (before if flag and flag[0].lstrip("-") in ("0", "1") else line).strip().replace("\\", "/")
+        xml = plain.split()[-1][: -len(".xml")] if plain.lower().endswith(".xml") else ""
+        last = (xml or plain).rpartition("/")[2]
         stems.append(stem_of(last) if is_picture(last) else last)
     return stems
 
