@@ -132,6 +132,30 @@ def test_damage_is_found_where_it_is_and_called_by_its_name(
     assert (worst.saturation > 0.01) == (damage is _narrow)
 
 
+def _cut(weights: Any, buffer: Any) -> None:
+    buffer.data = buffer.data[: len(buffer.data) // 2]
+
+
+def _too_few_scales(weights: Any, buffer: Any) -> None:
+    weights.quantization.scale = weights.quantization.scale[:3]
+
+
+def _no_such_dimension(weights: Any, buffer: Any) -> None:
+    weights.quantization.quantizedDimension = 7
+
+
+@pytest.mark.parametrize("damage", [_cut, _too_few_scales, _no_such_dimension])
+def test_weights_that_are_not_as_the_file_says_are_refused(
+    damage: Callable[..., None], layers: list[twins.Pair], pair: tuple[bytes, bytes]
+) -> None:
+    hit = layer_called(layers, "l6_project")
+    graph = edit.graph_of(pair[1])
+    weights = graph.subgraphs[0].tensors[graph.subgraphs[0].operators[hit.int8_op].inputs[1]]
+    damage(weights, graph.buffers[weights.buffer])
+    with pytest.raises(ValueError, match=r"^l6_project: the int8 file must have the same operators as the float32"):
+        differences._weights_snr(pair[0], edit.pack(graph), layers)
+
+
 def test_figures_are_those_of_the_definition(
     layers: list[twins.Pair], pair: tuple[bytes, bytes], inputs: list[np.ndarray]
 ) -> None:
