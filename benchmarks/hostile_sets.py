@@ -240,8 +240,12 @@ def _bomb(path: Path, source: random.Random) -> None:
 
 
 def _swapped(path: Path, source: random.Random) -> None:
-    """It is what another file was."""
-    others = [other for other in path.parent.iterdir() if other.is_file() and not other.is_symlink() and other != path]
+    """It is what another file was, if that is not so large that a copy would fill the disk."""
+    others = [
+        other
+        for other in path.parent.iterdir()
+        if other.is_file() and not other.is_symlink() and other != path and other.stat().st_size < _LARGE
+    ]
     if others:
         shutil.copy(source.choice(sorted(others)), path)
 
