@@ -125,7 +125,7 @@ def corners_of(points: Sequence[Sequence[float]]) -> tuple[float, float, float, 
     """The box around points (x, y); NaN where there are none, or one is no number."""
     try:
         xs, ys = [float(point[0]) for point in points], [float(point[1]) for point in points]
-    except (TypeError, ValueError, IndexError, KeyError):
+    except (TypeError, ValueError, OverflowError, IndexError, KeyError):
         return (_NAN,) * 4
     if not xs:
         return (_NAN,) * 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -90,17 +91,32 @@ def recorded(config: ConfigT, stage: Path, *, prog: str) -> ConfigT:
     said = facts(stage)
     found = from_json(type(config), said, file)
     for option in dataclasses.fields(typing.cast(Any, config)):
-        asked, had = getattr(config, option.name), getattr(found, option.name)
-        if option.name not in ASKED_ANEW + MAY_CHANGE and asked not in (had, _default(option)):
-            raise ValueError(
-                f"{where}: --resume goes on with the recorded {option.name}, {had}, got {asked}; leave the option out"
-            )
+        if option.name in ASKED_ANEW + MAY_CHANGE:
+            continue
+        for name, asked, had, default in _single(option, config, found):
+            if asked not in (had, default):
+                raise ValueError(
+                    f"{where}: --resume goes on with the recorded {name}, {had}, got {asked}; leave the option out"
+                )
     options = {option.name: option for option in dataclasses.fields(typing.cast(Any, config))}
     changed = [name for name in MAY_CHANGE if name in options and getattr(config, name) != _default(options[name])]
     anew = {name: getattr(config, name) for name in (*ASKED_ANEW, *changed)}
     if "data" in options and typing.cast(Any, found).data is not None and "data" not in changed:
         anew["data"] = _place(found, said.get("data"), f"{prog} --run {typed(where)} --resume")
     return dataclasses.replace(typing.cast(Any, found), **anew)
+
+
+def _single(option: dataclasses.Field[Any], config: Any, found: Any) -> Iterator[tuple[str, Any, Any, Any]]:
+    """Name, what is asked for, what was recorded and the default, of each setting by itself.
+
+    Of a recipe one may be asked for that was given, beside one that was left to us and is recorded as it came out.
+    """
+    sides = getattr(config, option.name), getattr(found, option.name), _default(option)
+    if dataclasses.is_dataclass(sides[2]):
+        for inner in dataclasses.fields(sides[2]):
+            yield (inner.name, *(getattr(side, inner.name) for side in sides))
+    else:
+        yield (option.name, *sides)
 
 
 def _place(found: Any, recorded: str | None, again: str) -> Path:
