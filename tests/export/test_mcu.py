@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -242,6 +243,18 @@ def test_cross_compilers_take_it(made: Path, target: str, tmp_path: Path, capsys
             unknown = build([CROSS[target][0].replace("gcc", "nm"), "-u", "micro_yolo.o"], work).split()
             # Floats in software, copies of a struct: the compiler's own.
             assert all(symbol == "U" or symbol.startswith(("__", "mem")) for symbol in unknown)
+
+
+def test_sizes_are_told_as_a_table(made: Path) -> None:
+    script = Path(__file__).resolve().parents[2] / "benchmarks" / "code_size.py"
+    compiler("arm-none-eabi-gcc"), compiler("riscv64-unknown-elf-gcc")
+    done = subprocess.run([sys.executable, script, made / "tiny.tflite"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    head, _, *rows = (line.strip("| ").split(" | ") for line in done.stdout.splitlines())
+    assert head[1:] == [*CROSS] and [row[0].split(",")[0] for row in rows] == ["`micro_yolo.c`", "`NAME_contract.c`"]
+    sizes = [[int(size.replace(",", "")) for size in row[1:]] for row in rows]
+    # The table of exponentials alone takes 1 KiB.
+    assert all(0 < size < 4096 for size in sizes[0]) and all(size > 1024 for size in sizes[1])
 
 
 @pytest.fixture
