@@ -23,7 +23,8 @@ class Recipe:
     optimizer: str = "adamw"
     """adamw or sgd (Nesterov momentum 0.937)."""
     learning_rate: float | None = None
-    """Highest learning rate, reached after the warm-up; by default 0.002 for adamw, 0.01 for sgd, 1.5 times that with a start."""
+    """Highest learning rate, reached after the warm-up; by default 0.002 for adamw, 0.01 for sgd, half as much again
+    with start weights."""
     weight_decay: float | None = None
     """Decoupled weight decay, on convolution kernels only; by default 0.05 for adamw, 0.0005 for sgd."""
     warmup_epochs: float = 2.0
