@@ -103,7 +103,7 @@ def fix(layer: keras.layers.Layer, weight: tf.Variable) -> None:
 
 
 def hdf5_of(model: keras.Model) -> memoryview:
-    """What `model.save_weights` writes to a ``.weights.h5``, in memory: HDF5 may crash where a write of its own fails."""
+    """What `model.save_weights` writes to a ``.weights.h5``, in memory, as HDF5 may crash where its own writes fail."""
     memory = io.BytesIO()
     store = H5IOStore(memory, mode="w")
     _save_state(model, weights_store=store, assets_store=None, inner_path="", visited_trackables=set())

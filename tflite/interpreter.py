@@ -107,8 +107,11 @@ class Interpreter:
         return (stored.astype(np.float32) - tensor.zero_points[0]) * np.float32(tensor.scales[0])
 
     def put(self, index: int, values: np.ndarray) -> None:
-        """Give the input with this tensor index: its dtype, its shape."""
-        self._runtime.set_tensor(index, values)
+        """Give the input with this tensor index: its dtype, its shape. ValueError for others."""
+        try:
+            self._runtime.set_tensor(index, values)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: the runtime cannot run the model on this: {_first_line(error)}") from None
 
     def tensor(self, index: int) -> np.ndarray:
         """The output with this tensor index, as stored; any tensor of the main graph if they are kept."""
