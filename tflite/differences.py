@@ -286,7 +286,7 @@ def _weights_snr(float_data: bytes, int8_data: bytes, layers: Sequence[Pair]) ->
     whole, integer = Graph.of(float_data), Graph.of(int8_data)
     found = {}
     for layer in (layer for layer in layers if layer.op in WEIGHTED):
-        kept = []
+        kept: list[tuple[np.ndarray, Any]] = []
         for graph, place, dtype in ((whole, layer.float_op, np.float32), (integer, layer.int8_op, np.int8)):
             # Of one that has no second input, the runtime has said so before.
             index = int(graph.main.operators[place].inputs[1])
