@@ -336,4 +336,6 @@ def _sigmoid(values: np.ndarray) -> np.ndarray:
 def _db(signal: float, error: float) -> float:
     if error == 0:
         return math.inf
-    return 10 * math.log10(signal / error) if signal else -math.inf
+    # Scales of a damaged file leave infinite errors, or none that is a number.
+    ratio = signal / error
+    return 10 * math.log10(ratio) if ratio > 0 else -math.inf

@@ -87,7 +87,10 @@ def match(float_data: bytes, int8_data: bytes) -> list[Pair]:
         named[op.outputs[0]] = name
         if (value.dtype, output.dtype) == ("float32", "int8"):
             if not output.scales or not output.zero_points:
-                raise ValueError(f"twins: {name} of the int8 file must have a scale, got none; damaged")
+                raise ValueError(
+                    "twins: the float and the int8 file must have the same operators, "
+                    f"got {name} in int8 without a scale"
+                )
             layers.append(Pair(name, op.name, i, j, op.outputs[0], other.outputs[0]))
     if not layers:
         raise ValueError("twins: no operator of the second file gives int8; `python -m pipeline.convert --int8`")
