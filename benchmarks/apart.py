@@ -2,10 +2,9 @@
 
     python benchmarks/apart.py --model runs/cells/export/model_int8.tflite --pictures FOLDER
 
-Both ways by turns, in blocks of 64 pictures, each read from its file: as `pipeline.predict` and `pipeline.evaluate`
-do, which read the next pictures meanwhile and ask for several at once, and one after the other by `Detector.detect`.
-The last column is the median of the differences between neighbouring blocks: time, and processor time of both
-processes together.
+Both ways by turns, in blocks of 16 pictures, each read from its file: as `pipeline.predict` and `pipeline.evaluate`
+do, which read the next picture meanwhile, and one after the other by `Detector.detect`. The last column is the median
+of the differences between neighbouring blocks: time, and processor time of both processes together.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from micro_yolo.tflite.apart import Apart
 from micro_yolo.tflite.detector import Detector
 from micro_yolo.tflite.image import find_images, load_image
 
-BLOCK = 64
+BLOCK = 16
 STARTS = 10
 HERE, THERE = "in this process", "in one of its own"
 
@@ -39,7 +38,7 @@ class Config:
     """A .tflite of ours."""
     pictures: Path
     """A folder of pictures."""
-    blocks: int = 12
+    blocks: int = 40
     """Blocks of each way."""
 
 

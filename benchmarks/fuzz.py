@@ -278,9 +278,12 @@ def outcome(call: Callable[[], Any]) -> str:
             "at most 1024 MiB": "larger than any model's",
             "must be numbers": "input of another kind",
             "must have a signature": "no signature",
+            "must have operators that make": "the runtime cannot run it",
             "must have the same operators": "no twin of the float file",
             "Vela refuses it": "the compiler refuses it",
             "TFLM cannot run": "the runtime cannot run it",
+            "TFLM has no": "the runtime cannot run it",
+            "TFLM refuses it": "the runtime refuses it",
         }
         known = next((kind for part, kind in kinds.items() if part in message), None)
         return f"error: {known}" if known else f"unclear: {message}"

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +22,10 @@ def restore(model: keras.Model, path: Path) -> None:
 
 def save(model: keras.Model, path: Path) -> None:
     """Write the weights of `model` to `path`, a ``.weights.h5``. OSError if there is no room for them."""
-    try:
-        model.save_weights(str(path))
-    # HDF5 says what the system said in the middle of what it has to say itself.
-    except (OSError, RuntimeError) as error:
-        said = re.search(r"errno = (\d+)", str(error))
-        number = int(said[1]) if said else getattr(error, "errno", None) or errno.EIO
-        raise OSError(number, os.strerror(number), str(path)) from None
+    from micro_yolo.model.keras import hdf5_of
+
+    with open(path, "wb") as file:
+        file.write(hdf5_of(model))
 
 
 def check(path: Path) -> None:

@@ -57,6 +57,7 @@ with quiet(), unswept():
     import tensorflow as tf
     import tf_keras as keras
     from tf_keras.src.backend import _SEED_GENERATOR
+    from tf_keras.src.saving.saving_lib import H5IOStore, _save_state
 
 if "tf_keras" not in tf.keras.Model.__module__:
     # tensorflow.keras is resolved once a process, so a tensorflow used earlier has already chosen.
@@ -101,4 +102,13 @@ def fix(layer: keras.layers.Layer, weight: tf.Variable) -> None:
     layer._non_trainable_weights.append(weight)
 
 
-__all__ = ["fix", "keras", "making", "nodes_of", "quiet", "seeded", "tf", "unswept"]
+def hdf5_of(model: keras.Model) -> memoryview:
+    """What `model.save_weights` writes to a ``.weights.h5``, in memory, as HDF5 may crash where its own writes fail."""
+    memory = io.BytesIO()
+    store = H5IOStore(memory, mode="w")
+    _save_state(model, weights_store=store, assets_store=None, inner_path="", visited_trackables=set())
+    store.close()
+    return memory.getbuffer()
+
+
+__all__ = ["fix", "hdf5_of", "keras", "making", "nodes_of", "quiet", "seeded", "tf", "unswept"]

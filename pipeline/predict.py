@@ -8,6 +8,7 @@ See docs/predict.md.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,7 +104,7 @@ def _predicted(config: Config, show: Show) -> Predicted:
     from micro_yolo.pipeline.measure.tiles import looking
     from micro_yolo.pipeline.show.draw import FONTS, unwritable
     from micro_yolo.pipeline.watch.viewer import Viewer
-    from micro_yolo.pipeline.watch.written import Forms, existing, results
+    from micro_yolo.pipeline.watch.written import Forms, planned, results
 
     named = sources.find(config.images, config.out)
     if named.own:
@@ -113,10 +114,13 @@ def _predicted(config: Config, show: Show) -> Predicted:
     moving: tuple[Path | int, ...] = (*named.videos, *named.cameras)
     names = _names(named, config.out)
     forms = Forms(config.draw, config.csv, config.txt, config.save_crops)
+    drawn = [f"{stem}{suffix}" for stem, suffix in names.values()] if config.draw else []
+    lines = [f"{names[source][0]}.jsonl" for source in moving]
+    paths = planned(config.out, forms, [*drawn, *lines], [names[file][0] for file in named.pictures])
     if not config.overwrite:
-        drawn = [f"{stem}{suffix}" for stem, suffix in names.values()] if config.draw else []
-        lines = [f"{names[source][0]}.jsonl" for source in moving]
-        there = existing(config.out, forms, [*drawn, *lines], [names[file][0] for file in named.pictures])
+        # What was stopped half-way, by a full disk or a kill, the same command does again.
+        half = killed.half_written(config.out)
+        there = next((path for path in paths if path.exists() and os.path.abspath(path) not in half), None)
         if there:
             raise ValueError(f"{there}: already exists; allowed: another --out, or --overwrite")
     if config.draw and (unknown := unwritable(opened.labels)):
@@ -127,7 +131,7 @@ def _predicted(config: Config, show: Show) -> Predicted:
     images: list[dict[str, Any]] = []
     videos: list[dict[str, Any]] = []
     unreadable: list[dict[str, str]] = []
-    with results(config.out, forms) as written:
+    with killed.pending(config.out, paths), results(config.out, forms) as written:
         viewer = Viewer(opened, finder, threshold, config.track, config.frames, written, show)
         for entry in viewer.pictures(named.pictures, [names[file] for file in named.pictures]):
             (unreadable if "error" in entry else images).append(entry)

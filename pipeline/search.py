@@ -115,14 +115,16 @@ def run(config: Config, show: Show = QUIET) -> Result:
     if not config.resume:
         try:
             made = runs.new_run(config.run, stage=runs.SEARCH, overwrite=config.overwrite)
+            asked = dataclasses.replace(config, run=made, overwrite=False)
+            facts: dict[str, Any] = {} if config.storage is None else {STUDY: f"{made.name}-{uuid.uuid4().hex[:8]}"}
+            held = content(dataset)
+            runs.begin(_stage(asked), asked, arch=arch.to_json(), data=dataset.place, content=held, **facts)
         except (ValueError, OSError):
             # Of processes that begin at one moment one is the first.
             if config.storage is None or not _stage(config).is_dir():
                 raise
             return run(config, show)
-        config = dataclasses.replace(config, run=made, overwrite=False)
-        facts: dict[str, Any] = {} if config.storage is None else {STUDY: f"{made.name}-{uuid.uuid4().hex[:8]}"}
-        runs.begin(_stage(config), config, arch=arch.to_json(), data=dataset.place, content=content(dataset), **facts)
+        config = asked
     tables = {key: each.with_classes(len(dataset.names)) for key, each in tables.items()}
     if config.storage is not None:
         return _finish(config, _share(config, tables, show, again=again))
@@ -204,7 +206,7 @@ def _check(config: Config) -> None:
             "precision: candidates are compared, so all train in one, got auto; allowed: float32, bfloat16"
         )
     if not config.resume:
-        if config.run is not None and _stage(config).exists() and not config.overwrite:
+        if config.run is not None and runs.is_begun(_stage(config)) and not config.overwrite:
             raise ValueError(
                 f"{config.run}: already holds a search; allowed: --resume to continue it, --overwrite to start again, "
                 "or another --run"

@@ -70,9 +70,15 @@ def measure(data: bytes, name: str | Path = "model", *, arena: int | None = None
         ModuleNotFoundError: TFLM is not installed.
         ValueError: TFLM cannot run the file: which operator, which tensor, what to do.
     """
-    model, small = inspect.read(data, name), slim(data)
+    model, small = inspect.read(data, name), slim(data, name)
+    shapes = [model.tensor(index).shape for index in model.inputs]
+    if not shapes or len(shapes[0]) != 4 or not all(op.outputs for op in model.ops) or not model.ops:
+        raise ValueError(
+            f"{name}: must have operators that make something of a picture [1, height, width, channels], got inputs "
+            f"{[list(shape) for shape in shapes]!s:.80}"
+        )
     used = tflm.measure(data, name)
-    _, height, width, _ = model.tensor(model.inputs[0]).shape
+    _, height, width, _ = shapes[0]
     peak, layer, profile = _peak(model)
     fitting, fitting_arena, unsized = None, 0, ""
     if arena is not None:

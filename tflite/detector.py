@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -62,8 +61,11 @@ class Detector:
                 f"{self.path}: has no grids, its outputs are detections; `python -m pipeline.convert --head raw` makes "
                 "a file with grids"
             )
-        (values,) = self._interpreter.each([pixels])
-        return self._grids(values)
+        self._interpreter.look(pixels)
+        grids: dict[str, dict[str, np.ndarray]] = {grid.row_name: {} for grid in self.contract.grids}
+        for output in self.contract.outputs:
+            grids[output.row][output.kind] = self._interpreter.value(output.name)[0]
+        return grids
 
     def predict_batch(self, pixels: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
         """`raw` of uint8 (B, height, width, 3), one image after the other; grids get the leading axis B."""
@@ -96,42 +98,23 @@ class Detector:
         Raises ValueError for an `iou_threshold` other than the one that the detections head has in its file, and for
         more `max_detections` than it has there.
         """
-        return self.found_in_each([pixels], score_threshold, iou_threshold, max_detections)[0]
-
-    def found_in_each(
-        self,
-        pictures: Iterable[np.ndarray],
-        score_threshold: float | None = None,
-        iou_threshold: float | None = None,
-        max_detections: int | None = None,
-    ) -> list[Detections]:
-        """`found` of one picture after the other, which costs less than to ask for each where the file runs apart."""
         nms = self.contract.nms
         most = nms.max_detections if max_detections is None else max_detections
         least = nms.score_threshold if score_threshold is None else score_threshold
-        seen = self._interpreter.each(pictures)
         if self.contract.head == "detections":
             self.check_iou(iou_threshold)
             self.check_most(most)
-            return [self._detections(values, least, most) for values in seen]
-        return [
-            decode(
-                self._grids(values),
-                self.contract.grids,
-                self.size,
-                coding=self.contract.coding,
-                score_threshold=least,
-                iou_threshold=nms.iou_threshold if iou_threshold is None else iou_threshold,
-                max_detections=most,
-                pre_nms=max(nms.pre_nms, enough(most)) if most > nms.max_detections else nms.pre_nms,
-            )
-            for values in seen
-        ]
-
-    @property
-    def at_once(self) -> int:
-        """How many pictures are best looked at by one call of `found_in_each`."""
-        return self._interpreter.at_once
+            return self._detections(pixels, least, most)
+        return decode(
+            self.raw(pixels),
+            self.contract.grids,
+            self.size,
+            coding=self.contract.coding,
+            score_threshold=least,
+            iou_threshold=nms.iou_threshold if iou_threshold is None else iou_threshold,
+            max_detections=most,
+            pre_nms=max(nms.pre_nms, enough(most)) if most > nms.max_detections else nms.pre_nms,
+        )
 
     def check_iou(self, iou_threshold: float | None) -> None:
         """Raise ValueError if the file cannot suppress at this overlap."""
@@ -151,14 +134,9 @@ class Detector:
                 f"`python -m pipeline.convert --max-detections {max_detections}` makes a file that gives more"
             )
 
-    def _grids(self, values: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
-        grids: dict[str, dict[str, np.ndarray]] = {grid.row_name: {} for grid in self.contract.grids}
-        for output in self.contract.outputs:
-            grids[output.row][output.kind] = values[output.name][0]
-        return grids
-
-    def _detections(self, values: Mapping[str, np.ndarray], score_threshold: float, most: int) -> Detections:
-        boxes, classes, scores, count = (values[output.name][0] for output in self.contract.outputs)
+    def _detections(self, pixels: np.ndarray, score_threshold: float, most: int) -> Detections:
+        self._interpreter.look(pixels)
+        boxes, classes, scores, count = (self._interpreter.value(output.name)[0] for output in self.contract.outputs)
         height, width = self.size
         sides = np.array([width, height, width, height], np.float32)
         boxes_xyxy = np.clip(boxes[:, [1, 0, 3, 2]] * sides, 0, sides)

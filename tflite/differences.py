@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from micro_yolo.tflite import child, inspect, twins
-from micro_yolo.tflite.edit import graph_of
+from micro_yolo.tflite.edit import Graph
 from micro_yolo.tflite.interpreter import Interpreter
 from micro_yolo.tflite.ranges import WEIGHTED
 from micro_yolo.tflite.twins import Pair
@@ -203,10 +203,21 @@ def measure(
             interpreter.look(image)
         for layer in layers:
             output = tensors[layer.int8_output]
-            sums[layer.name].add(
+            f, stored, t = (
                 whole.tensor(layer.float_output),
                 integer.tensor(layer.int8_output),
                 integer.tensor(twin_of[layer.name]),
+            )
+            # The runtime works them out anew from what an operator reads and is told, whatever the file says.
+            if not f.shape == stored.shape == t.shape == output.shape or not f.ndim:
+                raise ValueError(
+                    f"{name}: the runtime cannot run the model as it says: output of {layer.name} must be "
+                    f"{list(output.shape)}, got {list(stored.shape)}, {list(f.shape)} in the float32 file"
+                )
+            sums[layer.name].add(
+                f,
+                stored,
+                t,
                 output.scales[0],
                 output.zero_points[0],
                 gate=layer.int8_output in gates,
@@ -272,20 +283,22 @@ def _cause(error: LayerError, *, has_signal: bool) -> str:
 
 def _weights_snr(float_data: bytes, int8_data: bytes, layers: Sequence[Pair]) -> dict[str, float]:
     """Signal to error of the stored weights of each convolution, in dB."""
-    whole, integer = graph_of(float_data), graph_of(int8_data)
+    whole, integer = Graph.of(float_data), Graph.of(int8_data)
     found = {}
     for layer in (layer for layer in layers if layer.op in WEIGHTED):
-        kept = []
+        kept: list[tuple[np.ndarray, Any]] = []
         for graph, place, dtype in ((whole, layer.float_op, np.float32), (integer, layer.int8_op, np.int8)):
-            main = graph.subgraphs[0]
-            tensor = main.tensors[main.operators[place].inputs[1]]
-            values = np.frombuffer(bytes(graph.buffers[tensor.buffer].data), dtype)
-            if values.size != np.prod(tensor.shape) or (dtype is np.int8 and not _has_scales(tensor)):
+            # Of one that has no second input, the runtime has said so before.
+            index = int(graph.main.operators[place].inputs[1])
+            tensor, shape = graph.main.tensors[index], graph.shape(index)
+            values = graph.values(index) if index >= 0 and graph.dtype(index) == np.dtype(dtype).name else None
+            fits = not kept or (shape == kept[0][0].shape and _has_scales(tensor))
+            if values is None or not fits:
                 raise ValueError(
                     f"{layer.name}: the int8 file must have the same operators as the float32 file, with weights and "
-                    f"scales of their shapes, got {values.size} weights of shape {list(tensor.shape)}"
+                    f"scales of their shapes, got {graph.dtype(index)} {list(shape)}"
                 )
-            kept.append((values.reshape(tensor.shape).astype(np.float64), tensor.quantization))
+            kept.append((values.view(dtype).reshape(shape).astype(np.float64), tensor.quantization))
         (values, _), (stored, quantization) = kept
         along = [1] * stored.ndim
         along[quantization.quantizedDimension] = -1
@@ -323,4 +336,6 @@ def _sigmoid(values: np.ndarray) -> np.ndarray:
 def _db(signal: float, error: float) -> float:
     if error == 0:
         return math.inf
-    return 10 * math.log10(signal / error) if signal else -math.inf
+    # Scales of a damaged file leave infinite errors, or none that is a number.
+    ratio = signal / error
+    return 10 * math.log10(ratio) if ratio > 0 else -math.inf

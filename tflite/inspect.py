@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,12 @@ from micro_yolo.tflite import regular
 from micro_yolo.tflite.edit import IDENTIFIER, SIGNATURE, dtypes, graph_of, op_names, view_of
 
 RUNTIME = "min_runtime_version"
+# Bits of a value of each type whose constants are plain rows of values.
+_BITS = {
+    **{"int2": 2, "int4": 4, "uint4": 4, "float8_e4m3fn": 8, "float8_e5m2": 8, "bfloat16": 16},
+    **{"bool": 8, "int8": 8, "uint8": 8, "int16": 16, "uint16": 16, "float16": 16, "int32": 32, "uint32": 32},
+    **{"float32": 32, "int64": 64, "uint64": 64, "float64": 64, "complex64": 64, "complex128": 128},
+}
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,8 @@ def read(source: str | Path | bytes, name: str | Path | None = None) -> Model:
         raise ValueError(f"{name}: not a .tflite (its bytes 4 to 8 must be TFL3, got {data[4:8]!r})")
     try:
         return _parsed(data)
+    except _DamagedError as error:
+        raise ValueError(f"{name}: the .tflite is damaged or truncated: {error}") from None
     # Reading damaged offsets ends in struct.error, IndexError, TypeError, UnicodeDecodeError, MemoryError, ...
     except Exception as error:
         raise ValueError(f"{name}: the .tflite is damaged or truncated ({type(error).__name__})") from None
@@ -156,6 +165,8 @@ def _summarize(graph: Any, n_bytes: int) -> Model:
             if tensor.type not in types or any(side < 0 for side in shape):
                 raise ValueError("damaged")
             size = 0 if buffer is None else len(buffer)
+            if size and tensor.sparsity is None:
+                _check_constant((tensor.name or b"").decode(), types[tensor.type], shape, size)
             tensors.append(
                 Tensor(
                     (tensor.name or b"").decode(),
@@ -194,6 +205,17 @@ def _summarize(graph: Any, n_bytes: int) -> Model:
     return Model(
         n_bytes, tuple(tensors), tuple(ops), inputs, outputs, named_inputs, named_outputs, runtime, tuple(buffers)
     )
+
+
+class _DamagedError(Exception):
+    """What is in a file cannot be."""
+
+
+def _check_constant(name: str, dtype: str, shape: tuple[int, ...], n_bytes: int) -> None:
+    """Refuse a constant of more or less bytes than its shape and type take, as the runtime does."""
+    wanted = -(-math.prod(shape) * _BITS.get(dtype, 0) // 8)
+    if dtype in _BITS and n_bytes != wanted:
+        raise _DamagedError(f"constant {name!r:.80}, {dtype} {list(shape)}, must have {wanted} bytes, got {n_bytes}")
 
 
 def _check_counts(data: bytes) -> None:

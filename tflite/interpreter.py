@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,8 @@ class Interpreter:
         model: what is in the file.
         name: for messages.
         output_tensors: by the names of its signature, if it has one.
-        at_once: how many pictures are best given to `each`.
         load_ms: what the runtime took to load it.
     """
-
-    at_once = 1
 
     def __init__(
         self,
@@ -95,14 +92,8 @@ class Interpreter:
         Raises:
             ValueError: as `input_tensor` and `invoke`.
         """
-        self.put(self._input, coded(pixels, self.input_tensor)[None])
+        self.put(self._input, _stored(pixels, self.input_tensor)[None])
         self.invoke()
-
-    def each(self, pictures: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-        """`look` at one picture after the other; of each all outputs by their names in the signature, as float32."""
-        for pixels in pictures:
-            self.look(pixels)
-            yield {name: self.value(name) for name in self.output_tensors}
 
     def stored(self, name: str) -> np.ndarray:
         """The output that the signature calls `name`, as stored."""
@@ -110,18 +101,17 @@ class Interpreter:
 
     def value(self, name: str) -> np.ndarray:
         """The output that the signature calls `name`, as float32."""
-        return self.plain(name, self.stored(name))
-
-    def plain(self, name: str, stored: np.ndarray) -> np.ndarray:
-        """What is stored in an output, as float32."""
-        tensor = self.output_tensors[name]
+        stored, tensor = self.stored(name), self.output_tensors[name]
         if not tensor.scales or stored.dtype == np.float32:
             return stored
         return (stored.astype(np.float32) - tensor.zero_points[0]) * np.float32(tensor.scales[0])
 
     def put(self, index: int, values: np.ndarray) -> None:
-        """Give the input with this tensor index: its dtype, its shape."""
-        self._runtime.set_tensor(index, values)
+        """Give the input with this tensor index: its dtype, its shape. ValueError for others."""
+        try:
+            self._runtime.set_tensor(index, values)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: the runtime cannot run the model on this: {_first_line(error)}") from None
 
     def tensor(self, index: int) -> np.ndarray:
         """The output with this tensor index, as stored; any tensor of the main graph if they are kept."""
@@ -224,7 +214,7 @@ def quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
-def coded(pixels: np.ndarray, tensor: inspect.Tensor) -> np.ndarray:
+def _stored(pixels: np.ndarray, tensor: inspect.Tensor) -> np.ndarray:
     """uint8 pixels as an input stores them, same shape."""
     if tensor.dtype == "float32":
         return np.asarray(pixels, np.float32)

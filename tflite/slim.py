@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from micro_yolo.tflite import edit, metadata
+from micro_yolo.tflite import edit, inspect, metadata
 
 
-def slim(data: bytes) -> bytes:
+def slim(data: bytes, name: object = "model") -> bytes:
     """The same graph without names, signatures, metadata, the files behind it, and constants that nothing reads.
 
-    Tensors and outputs keep their order: who knows the contract finds them by number.
+    Tensors and outputs keep their order: who knows the contract finds them by number. Raises ValueError, with `name`,
+    for a damaged one.
     """
-    tree = edit.graph_of(metadata.split(data)[0])
+    alone, _ = metadata.split(data, name)
+    # It may have been whole only with what is behind it.
+    inspect.read(alone, str(name))
+    tree = edit.graph_of(alone)
     tree.metadata, tree.metadataBuffer, tree.signatureDefs, tree.description = None, None, None, None
     for graph in tree.subgraphs:
         graph.name = None

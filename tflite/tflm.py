@@ -216,6 +216,8 @@ def _why(text: str, error: Exception, model: Model, arena_bytes: int) -> str:
 
 
 def _tensor(model: Model, op: inspect.Op) -> str:
+    if not op.outputs:
+        return "nothing"
     tensor = model.tensor(op.outputs[0], op.subgraph)
     return f"{tensor.name or f'tensor {op.outputs[0]}'} ({tensor.dtype} {list(tensor.shape)})"
 

@@ -60,7 +60,8 @@ def match(float_data: bytes, int8_data: bytes) -> list[Pair]:
         for model in (whole, integer)
     ]
     shapes = [
-        [(op.name, found[op.outputs[0]].shape) for _, op in ops] for found, ops in zip(tensors, theirs, strict=True)
+        [(op.name, len(op.inputs), [found[index].shape for index in op.outputs if index >= 0]) for _, op in ops]
+        for found, ops in zip(tensors, theirs, strict=True)
     ]
     if shapes[0] != shapes[1]:
         pairs = enumerate(zip(*shapes, strict=False))
@@ -74,15 +75,22 @@ def match(float_data: bytes, int8_data: bytes) -> list[Pair]:
     named: dict[int, str] = {}
     taken: set[str] = set()
     for (i, op), (j, other) in zip(*theirs, strict=True):
+        if not (op.outputs and other.outputs):
+            continue
         value, output = tensors[0][op.outputs[0]], tensors[1][other.outputs[0]]
         name = _name(output.name) or _name(value.name)
         if not name:
-            name = f"{named.get(op.inputs[0], 'input')}_{op.name.lower()}"
+            name = f"{named.get(next(iter(op.inputs), -1), 'input')}_{op.name.lower()}"
         while name in taken:
             name += f"_{op.name.lower()}"
         taken.add(name)
         named[op.outputs[0]] = name
         if (value.dtype, output.dtype) == ("float32", "int8"):
+            if not output.scales or not output.zero_points:
+                raise ValueError(
+                    "twins: the float and the int8 file must have the same operators, "
+                    f"got {name} in int8 without a scale"
+                )
             layers.append(Pair(name, op.name, i, j, op.outputs[0], other.outputs[0]))
     if not layers:
         raise ValueError("twins: no operator of the second file gives int8; `python -m pipeline.convert --int8`")

@@ -318,8 +318,8 @@ class Trainer:
                 save(self.task.averaged, beside)
 
     def _check_space(self) -> None:
-        # Asked for beforehand, as HDF5 ends in a wall of text when the disk is full. Weights, and a checkpoint of two
-        # copies and the optimizer's two moments, while the one before is still there.
+        # Asked for beforehand, so that nothing is left half written. Weights, and a checkpoint of two copies and the
+        # optimizer's two moments, while the one before is still there.
         n_bytes = 6 * sum(weight.shape.num_elements() * weight.dtype.size for weight in self.task.averaged.weights)
         if shutil.disk_usage(self.directory).free < n_bytes:
             raise _full(self.directory, f"less than {n_bytes >> 20} MiB left")

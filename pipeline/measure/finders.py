@@ -176,7 +176,7 @@ class OurFile:
 
     def detect(self, pictures: Sequence[Picture], advance: Advance = _nothing) -> Iterator[Found | str]:
         """See `Predictor`."""
-        return _in_batches(self._found, pictures, _load, self.facts, self.detector.at_once, advance, fill=False)
+        return _in_batches(self._found, pictures, _load, self.facts, 1, advance)
 
     def look(self, images: Iterable[np.ndarray]) -> Iterator[Found]:
         """See `Predictor`."""
@@ -185,7 +185,7 @@ class OurFile:
     def _found(self, pixels: np.ndarray) -> list[Detections]:
         facts = self.facts
         how = (facts.score_threshold, facts.iou_threshold, facts.max_detections)
-        return self.detector.found_in_each(pixels, *how)
+        return [self.detector.found(image, *how) for image in pixels]
 
 
 class ForeignFile:
@@ -295,14 +295,9 @@ def _in_batches(
     facts: Facts,
     batch_size: int,
     advance: Advance,
-    *,
-    fill: bool = True,
 ) -> Iterator[Found | str]:
-    """`found` of uint8 (batch_size, h, w, 3); the next batch is read meanwhile.
-
-    What there is less in the last batch, and in place of what cannot be read, is black, the former only to `fill` it.
-    """
-    rest = iter(items)
+    """`found` of uint8 (batch_size, h, w, 3), the last batch filled up with black; the next is read meanwhile."""
+    rest, black = iter(items), np.zeros((*facts.size, 3), np.uint8)
     with ThreadPoolExecutor(2, thread_name_prefix="pictures") as pool:
 
         def submit() -> list[Future[Laid]]:
@@ -312,13 +307,12 @@ def _in_batches(
         while ahead:
             loaded = [future.result() for future in ahead]
             ahead = submit()
-            pixels = np.zeros((batch_size if fill else len(loaded), *facts.size, 3), np.uint8)
-            for row, item in enumerate(loaded):
-                if not isinstance(item, str):
-                    pixels[row] = item[0]
+            images = [black if isinstance(item, str) else item[0] for item in loaded]
+            images += [black] * (batch_size - len(images))
+            pixels = images[0][None] if batch_size == 1 else np.stack(images)
             before = time.perf_counter()
             detections = found(pixels)
-            ms = 1000 * (time.perf_counter() - before) / len(pixels)
+            ms = 1000 * (time.perf_counter() - before) / batch_size
             for item, each in zip(loaded, detections, strict=False):
                 advance()
                 if isinstance(item, str):

@@ -98,20 +98,31 @@ def check_alone(stage: Path) -> None:
 
 @contextmanager
 def pending(folder: Path, paths: Collection[Path]) -> Iterator[None]:
-    """While the block gives files their names, a record of which: a process killed in it is told from a finished one.
+    """While the block gives files their names, a record of which: who was stopped in it is told from who finished.
 
-    Raises OSError if it cannot be written.
+    It stays where the block ends with an error and some of them are there. Raises OSError if it cannot be written.
     """
     record = folder / PENDING
     part = beside(record)
-    part.write_text(json.dumps([os.path.abspath(path) for path in paths]))
-    os.replace(part, record)
-    yield
+    try:
+        part.write_text(json.dumps([os.path.abspath(path) for path in paths]))
+        os.replace(part, record)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        error.filename = error.filename or str(record)
+        raise
+    try:
+        yield
+    except BaseException:
+        if not any(path.exists() for path in paths):
+            record.unlink(missing_ok=True)
+        raise
     record.unlink(missing_ok=True)
 
 
 def half_written(folder: Path) -> frozenset[str]:
-    """Whole paths of the files that a process killed in `pending` may or may not have given their names."""
+    """Whole paths of the files that a process stopped in `pending` may or may not have given their names."""
     try:
         found = parse_json(regular.read(folder / PENDING))
     except (OSError, ValueError):

@@ -161,7 +161,7 @@ def new_run(path: Path | None = None, *, stage: str = "train", overwrite: bool =
         for made in (stage, *_after(stage)) if overwrite else ():
             if (run / made).exists():
                 shutil.rmtree(run / made)
-        (run / stage).mkdir(parents=True)
+        (run / stage).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _cannot_be_made(run, error) from None
     return run
@@ -170,7 +170,7 @@ def new_run(path: Path | None = None, *, stage: str = "train", overwrite: bool =
 def begin(
     stage: Path, config: Any, *, arch: dict[str, Any] | None = None, parent: Path | None = None, **facts: Any
 ) -> None:
-    """Put table and settings into the new directory of a stage, which is removed if they cannot be written.
+    """Put table and settings into the new directory of a stage, both or none; it is removed if they cannot be written.
 
     Args:
       stage: its directory, made already.
@@ -181,13 +181,28 @@ def begin(
 
     Raises:
       OSError: there is no room for them.
+      ValueError: another process was first.
     """
+    # A directory gets its name with both in it: killed before, nothing was begun that could not go on.
+    made = killed.beside(stage)
+    shutil.rmtree(made, ignore_errors=True)
     try:
+        made.mkdir()
         if arch is not None:
-            write_json(stage / ARCH, arch)
-        write_json(stage / CONFIG, record(config, parent=parent, **facts))
+            write_json(made / ARCH, arch)
+        write_json(made / CONFIG, record(config, parent=parent, **facts))
+        with suppress(OSError):
+            stage.rmdir()
+        try:
+            os.rename(made, stage)
+        except OSError as error:
+            if not is_begun(stage):
+                raise
+            raise ValueError(_half_made(stage)) from error
     except BaseException:
-        shutil.rmtree(stage)
+        shutil.rmtree(made, ignore_errors=True)
+        with suppress(OSError):
+            stage.rmdir()
         raise
 
 
@@ -205,17 +220,26 @@ def check_new_run(path: Path | None, *, stage: str = "train", overwrite: bool = 
     target = run / stage
     if path is not None:
         killed.check_alone(target)
-    if path is not None and target.exists() and not overwrite:
+    if path is not None and is_begun(target) and not overwrite:
         if is_finished(target):
             raise ValueError(f"{run}: already holds a finished {stage}; allowed: another --run, or --overwrite")
-        raise ValueError(
-            f"{run}: holds a half-made {stage}; allowed: --resume to continue it, --overwrite to start again, "
-            "or another --run"
-        )
+        raise ValueError(_half_made(target))
     try:
         check_writable(run)
     except OSError as error:
         raise _cannot_be_made(run, error) from None
+
+
+def is_begun(stage: Path) -> bool:
+    """Whether there is more than the empty directory that a process killed before `begin` leaves."""
+    return stage.exists() and not (stage.is_dir() and not any(stage.iterdir()))
+
+
+def _half_made(stage: Path) -> str:
+    return (
+        f"{stage.parent}: holds a half-made {stage.name}; allowed: --resume to continue it, --overwrite to start "
+        "again, or another --run"
+    )
 
 
 def check_writable(directory: Path) -> None:

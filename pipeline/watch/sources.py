@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from micro_yolo.model.printable import typed
+from micro_yolo.pipeline.store import killed
 from micro_yolo.tflite import regular
 from micro_yolo.tflite.image import SUFFIXES, walk
 from micro_yolo.tflite.typed import parse as parse_json
@@ -125,10 +127,12 @@ def text(path: Path | str) -> str:
 
 
 def written_names(folder: Path) -> set[str] | None:
-    """Names of the pictures and videos that a prediction left in `folder`; None if there was none."""
+    """Names of the pictures and videos that a prediction left in `folder`, finished or not; None if there was none."""
+    here = os.path.abspath(folder)
+    half = {os.path.basename(path) for path in killed.half_written(folder) if os.path.dirname(path) == here}
     try:
         record = parse_json(regular.read(folder / RECORD))
         entries = [*record["images"], *record.get("videos", ())]
-        return {entry["picture"] for entry in entries if record["model_sha256"] and entry["picture"]}
+        return half | {entry["picture"] for entry in entries if record["model_sha256"] and entry["picture"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
+        return half or None

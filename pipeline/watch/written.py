@@ -159,14 +159,14 @@ def results(out: Path, forms: Forms) -> Iterator[Results]:
         yield Results(out, forms, table)
 
 
-def existing(out: Path, forms: Forms, names: Sequence[str], stems: Sequence[str]) -> Path | None:
-    """The first result that is there already; `names` of pictures and videos, `stems` of label files."""
+def planned(out: Path, forms: Forms, names: Sequence[str], stems: Sequence[str]) -> list[Path]:
+    """What is looked for before results are written; `names` of pictures and videos, `stems` of label files."""
     paths = [out / RECORD]
     paths += [out / TABLE] if forms.csv else []
     paths += [out / name for name in names]
     paths += [out / LABELS / f"{stem}.txt" for stem in stems] if forms.txt else []
     paths += [out / CROPS] if forms.crops else []
-    return next((path for path in paths if path.exists()), None)
+    return paths
 
 
 def folder_name(label: str, number: int) -> str:

@@ -108,22 +108,6 @@ def test_it_says_what_it_says_here(exported: Path, name: str) -> None:
         np.testing.assert_array_equal(one.classes, other.classes)
 
 
-@pytest.mark.parametrize("name", ["int8", "int8_raw"])
-def test_several_at_once_are_what_each_is_by_itself(exported: Path, inputs: list[np.ndarray], name: str) -> None:
-    there = Detector(exported / "export" / f"model_{name}.tflite")
-    pictures = [*inputs, *inputs[:7]]
-    assert 1 < there.at_once < len(pictures) and len(pictures) % there.at_once
-    found = there.found_in_each(iter(pictures), 0.01)
-    assert len(found) == len(pictures)
-    for one, pixels in zip(found, pictures, strict=True):
-        other = there.found(pixels, 0.01)
-        np.testing.assert_array_equal(one.boxes_xyxy, other.boxes_xyxy)
-        np.testing.assert_array_equal(one.scores, other.scores)
-    with pytest.raises(ValueError, match="input"):
-        there.found_in_each([inputs[0], inputs[0][:-1]])
-    assert len(there.found(inputs[0], 0.01)) == len(found[0]) == len(found[-1])
-
-
 def test_a_sign_of_life_between_two_answers_is_no_answer(running: apart.Apart) -> None:
     running.invoke()
     asked = os.pipe()

@@ -132,8 +132,48 @@ def test_damage_is_found_where_it_is_and_called_by_its_name(
     assert (worst.saturation > 0.01) == (damage is _narrow)
 
 
-def _cut(weights: Any, buffer: Any) -> None:
+def test_an_output_of_another_shape_than_the_file_says_is_refused(
+    layers: list[twins.Pair], pair: tuple[bytes, bytes], inputs: list[np.ndarray]
+) -> None:
+    """The runtime works shapes out anew, here from a stride; nothing in the file contradicts itself."""
+    graph = edit.graph_of(pair[1])
+    last = next(layer for layer in reversed(layers) if layer.op == "CONV_2D")
+    graph.subgraphs[0].operators[last.int8_op].builtinOptions.strideH = 100
+    with pytest.raises(ValueError, match=rf"^m: the runtime cannot run the model.* output of {last.name} must be \["):
+        differences.measure(pair[0], edit.pack(graph), inputs[:1], name="m")
+
+
+def test_layers_without_a_scale_are_refused(layers: list[twins.Pair], pair: tuple[bytes, bytes]) -> None:
+    graph = edit.graph_of(pair[1])
+    graph.subgraphs[0].tensors[layers[2].int8_output].quantization = None
+    with pytest.raises(
+        ValueError, match=rf"must have the same operators, got {layers[2].name} in int8 without a scale"
+    ):
+        twins.match(pair[0], edit.pack(graph))
+
+
+def test_a_constant_that_is_cut_is_refused(
+    layers: list[twins.Pair], pair: tuple[bytes, bytes], inputs: list[np.ndarray]
+) -> None:
+    hit = layer_called(layers, "l6_project")
+    graph = edit.graph_of(pair[1])
+    weights = graph.subgraphs[0].tensors[graph.subgraphs[0].operators[hit.int8_op].inputs[1]]
+    buffer = graph.buffers[weights.buffer]
     buffer.data = buffer.data[: len(buffer.data) // 2]
+    with pytest.raises(ValueError, match=r"the int8 file: the .tflite is damaged or truncated: constant '.*int8 \["):
+        differences.measure(pair[0], edit.pack(graph), inputs[:1])
+
+
+def _no_weights(weights: Any, buffer: Any) -> None:
+    buffer.data = None
+
+
+def _of_another_type(weights: Any, buffer: Any) -> None:
+    weights.type = 3
+
+
+def _of_another_shape(weights: Any, buffer: Any) -> None:
+    weights.shape = weights.shape[::-1]
 
 
 def _too_few_scales(weights: Any, buffer: Any) -> None:
@@ -144,7 +184,9 @@ def _no_such_dimension(weights: Any, buffer: Any) -> None:
     weights.quantization.quantizedDimension = 7
 
 
-@pytest.mark.parametrize("damage", [_cut, _too_few_scales, _no_such_dimension])
+@pytest.mark.parametrize(
+    "damage", [_no_weights, _of_another_type, _of_another_shape, _too_few_scales, _no_such_dimension]
+)
 def test_weights_that_are_not_as_the_file_says_are_refused(
     damage: Callable[..., None], layers: list[twins.Pair], pair: tuple[bytes, bytes]
 ) -> None:

@@ -125,3 +125,9 @@ def test_prediction_needs_no_tensorflow(exported: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert (done.stdout, done.stderr, done.returncode) == ("2\n", "", 0)
+
+
+def test_an_input_that_does_not_fit_is_said_with_the_files_name(exported: Path) -> None:
+    running = Interpreter((exported / "export" / "model_int8.tflite").read_bytes(), name="m")
+    with pytest.raises(ValueError, match=r"^m: the runtime cannot run the model on this: Cannot set tensor"):
+        running.look(np.zeros((64, 1, 3), np.uint8))

@@ -101,3 +101,28 @@ def test_tensor_indices_are_checked(exported: Path) -> None:
     graph.subgraphs[0].operators[2].inputs = np.array([100000], np.int32)
     with pytest.raises(ValueError, match="damaged or truncated"):
         inspect.read(edit.pack(graph))
+
+
+@pytest.mark.parametrize("change", [-4, 4])
+@pytest.mark.parametrize("name", ["model_int8.tflite", "model_float32_raw.tflite"])
+def test_constants_are_as_long_as_shape_and_type_say(exported: Path, name: str, change: int) -> None:
+    """What reads them by shape and type need not look again."""
+    data = (exported / "export" / name).read_bytes()
+    for index, tensor in enumerate(inspect.read(data).tensors):
+        if tensor.constant and tensor.n_bytes > 4:
+            graph = edit.graph_of(data)
+            buffer = graph.buffers[graph.subgraphs[0].tensors[index].buffer]
+            buffer.data = np.resize(buffer.data, len(buffer.data) + change)
+            said = (
+                rf"^model: the .tflite is damaged or truncated: constant .* must have .* bytes, got {len(buffer.data)}"
+            )
+            with pytest.raises(ValueError, match=said):
+                inspect.read(edit.pack(graph))
+            break
+
+
+@pytest.mark.parametrize("tensor", ["int4 [3]", "bool [2, 2]", "string [1]", "float32 []"])
+def test_constants_of_other_types_are_read(tensor: str) -> None:
+    dtype, shape = tensor.split(" ", 1)
+    n_bytes = {"int4": 2, "bool": 4, "string": 13, "float32": 4}[dtype]
+    inspect._check_constant("a", dtype, tuple(json.loads(shape)), n_bytes)

@@ -19,7 +19,7 @@ from c_decoder import CROSS, SANITIZED, SECTIONS, STRICT, CDecoder, build, compi
 from micro_yolo.model.spec import Arch
 from micro_yolo.pipeline import convert, edge
 from micro_yolo.tflite import contract as contracts
-from micro_yolo.tflite import edit, inspect, tflm
+from micro_yolo.tflite import budget, edit, inspect, tflm
 from micro_yolo.tflite.budget import Budget, n_bytes
 from micro_yolo.tflite.decode import Detections, decode
 from micro_yolo.tflite.interpreter import REFERENCE, Interpreter
@@ -370,6 +370,25 @@ def test_a_shape_that_changes_is_told_by_its_tensor(raw: bytes) -> None:
         ValueError, match=f"shapes that change: .* of {graph.op_name(op)} has one; convert it with a fixed"
     ):
         tflm.measure(graph.pack())
+
+
+@pytest.mark.parametrize("damage", ["no input", "an input that is no picture", "nothing made", "cut"])
+def test_a_damaged_file_is_refused_with_its_name(raw: bytes, damage: str) -> None:
+    """Before TFLM or the counting see it, whose words say nothing of the file."""
+    graph = edit.graph_of(raw)
+    main = graph.subgraphs[0]
+    if damage == "no input":
+        main.inputs = np.array([], np.int32)
+    elif damage == "an input that is no picture":
+        main.tensors[main.inputs[0]].shape = np.array([7], np.int32)
+    else:
+        main.operators[3].outputs = np.array([], np.int32)
+    data = raw[: len(raw) // 2] if damage == "cut" else edit.pack(graph)
+    with pytest.raises(ValueError, match=r"^m: (must have operators that make something|the .tflite is damaged)"):
+        budget.measure(data, "m")
+    if damage == "cut":
+        with pytest.raises(ValueError, match=r"^m: the .tflite is damaged"):
+            slim(data, "m")
 
 
 def test_an_operator_it_does_not_have_is_told_by_name_and_tensor(raw: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from PIL import Image
 from micro_yolo.pipeline import predict as stage
 from micro_yolo.pipeline.show import draw
 from micro_yolo.pipeline.show.screen import Show
+from micro_yolo.pipeline.store import killed, runs
 
 Config = stage.Config
 
@@ -106,6 +108,37 @@ def test_results_are_not_replaced_unasked(model: Path, pictures: Path, tmp_path:
     with pytest.raises(ValueError, match="already exists; allowed: another --out, or --overwrite"):
         stage.run(Config(**config))
     stage.run(Config(**config, overwrite=True))
+
+
+@pytest.mark.parametrize("below", ["", "out"])
+def test_what_a_full_disk_stopped_is_done_again(
+    model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, below: str
+) -> None:
+    """Without --overwrite, and without looking at the pictures that it wrote; what else is there stays."""
+    asked = Config(images=(pictures,), model=model, out=pictures / below, csv=True, txt=True, save_crops=True)
+    mine = pictures / below / "mine.txt"
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("mine")
+    write, count = runs.write_atomic, 0
+
+    def full(path: Path, data: bytes | str) -> Path:
+        nonlocal count
+        count += 1
+        if count > 4:
+            raise OSError(errno.EDQUOT, "Disk quota exceeded", str(path))
+        return write(path, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runs, "write_atomic", full)
+        with pytest.raises(OSError, match="quota"):
+            stage.run(asked)
+    left = sorted(path.name for path in (pictures / below).glob("*.jpg"))
+    assert killed.half_written(pictures / below)
+    found = stage.run(asked)
+    assert len(found.images) == 3 and left
+    assert mine.read_text() == "mine" and not killed.half_written(pictures / below)
+    with pytest.raises(ValueError, match="already exists; allowed: another --out, or --overwrite"):
+        stage.run(asked)
 
 
 def test_originals_survive_out_in_their_folder(model: Path, pictures: Path) -> None:

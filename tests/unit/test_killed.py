@@ -171,3 +171,25 @@ def test_a_damaged_record_is_none(tmp_path, text):
 def test_a_record_names_files_wherever_it_is_asked_from(tmp_path):
     with killed.pending(tmp_path, [tmp_path / "a"]):
         assert json.loads((tmp_path / killed.PENDING).read_text()) == [str(tmp_path / "a")]
+
+
+def test_a_record_stays_while_something_is_half_done(tmp_path):
+    """An error before anything was written leaves nothing."""
+    with pytest.raises(ValueError, match="x"), killed.pending(tmp_path, [tmp_path / "a"]):
+        raise ValueError("x")
+    assert not names(tmp_path)
+    with pytest.raises(ValueError, match="x"), killed.pending(tmp_path, [tmp_path / "a", tmp_path / "b"]):
+        (tmp_path / "a").touch()
+        raise ValueError("x")
+    assert killed.half_written(tmp_path) == {str(tmp_path / "a"), str(tmp_path / "b")}
+
+
+def test_a_record_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+    def full(path, text):
+        path.touch()
+        raise OSError(122, "Disk quota exceeded")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match=rf"quota exceeded: .*{killed.PENDING}"), killed.pending(tmp_path, []):
+        pass
+    assert not names(tmp_path)

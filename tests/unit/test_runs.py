@@ -163,9 +163,42 @@ def test_a_later_stage_leaves_the_earlier_ones() -> None:
 
 
 def test_a_half_made_stage_offers_to_resume() -> None:
-    runs.new_run(Path("r"))
+    runs.begin(runs.new_run(Path("r")) / "train", {})
     with pytest.raises(ValueError, match=r"half-made train.*--resume.*--overwrite"):
         runs.new_run(Path("r"))
+
+
+def test_of_two_that_begin_at_one_moment_one_is_the_first() -> None:
+    first, second = (runs.new_run(Path("r")) / "train" for _ in range(2))
+    runs.begin(first, {"whose": 1}, arch={"name": "a"})
+    with pytest.raises(ValueError, match=r"half-made train.*--resume"):
+        runs.begin(second, {"whose": 2}, arch={"name": "b"})
+    assert (
+        runs.read_json(first / runs.CONFIG)["settings"]["whose"] == 1
+        and runs.read_json(first / runs.ARCH)["name"] == "a"
+    )
+    assert {path.name for path in Path("r").iterdir()} == {"train"}
+
+
+@pytest.mark.parametrize("write", ["write_json", "record"])
+def test_killed_before_it_recorded_its_settings_a_stage_is_begun_again(
+    monkeypatch: pytest.MonkeyPatch, write: str
+) -> None:
+    class KilledError(BaseException):
+        pass
+
+    def killed_then(*args: object, **more: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runs, write, killed_then)
+        patched.setattr(runs.shutil, "rmtree", lambda *args, **more: None)
+        patched.setattr(Path, "rmdir", lambda path: None)
+        with pytest.raises(KilledError):
+            runs.begin(runs.new_run(Path("r")) / "train", {}, arch={"name": "a"})
+    assert len(list(Path("r").iterdir())) == 2
+    runs.begin(runs.new_run(Path("r")) / "train", {}, arch={"name": "a"})
+    assert (Path("r/train") / runs.CONFIG).is_file()
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -54,6 +54,11 @@ TABLE = (
         "fresh weights drawn by --seed, without touching Python's random numbers",
         checks.seeds_weights,
     ),
+    Name(
+        "tf_keras.src.saving.saving_lib._save_state",
+        "weights to memory, as HDF5 can crash where it writes to a full disk itself",
+        checks.saves_to_memory,
+    ),
     Name("tf_keras.backend.clear_session", "networks made one after the other do not fill the memory"),
     Name("tf_keras.backend.get_value", "the learning rate of a step, from an optimizer's schedule or variable"),
     Name(

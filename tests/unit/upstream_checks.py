@@ -8,7 +8,9 @@ import importlib
 import inspect
 import io
 import random
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -347,6 +349,19 @@ def seeds_weights() -> bool:
     finally:
         generator.generator = before
     return drawn[0] == drawn[1] != drawn[2] and random.getstate() == state
+
+
+def saves_to_memory() -> bool:
+    from micro_yolo.model.keras import hdf5_of
+
+    model = keras().Sequential([keras().layers.Dense(2, input_shape=(3,)), keras().layers.Dense(1)])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "a.weights.h5")
+        path.write_bytes(hdf5_of(model))
+        wanted = model.get_weights()
+        model.set_weights([0 * weight for weight in wanted])
+        model.load_weights(str(path))
+    return all(map(np.array_equal, model.get_weights(), wanted))
 
 
 def same_keras() -> bool:
