@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from int8_files import lively, strangers
+from thinned import thinned
 
 from micro_yolo.model.heads import HEADS
 from micro_yolo.model.keras import keras, unswept
@@ -93,7 +94,7 @@ def made(tiny_data: Path) -> Callable[[str, int], Made]:
 
     @cache
     def start(name: str) -> tuple[Arch, np.ndarray, keras.Model]:
-        arch = BLOCKS if name == "blocks" else narrowed(ARCHS[name].resized((64, 64)).with_classes(3), 4)
+        arch = BLOCKS if name == "blocks" else narrowed(thinned(ARCHS[name]).resized((64, 64)).with_classes(3), 4)
         files = load(tiny_data).splits["train"].files
         pixels = np.stack([resize(load_image(path), arch.size)[0] for path in files])
         trained = lively(arch, pixels)
