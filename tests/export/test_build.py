@@ -77,6 +77,13 @@ def without_gradient(model: keras.Model, pixels: np.ndarray) -> list[str]:
     ]
 
 
+def check_told(model: keras.Model, pixels: np.ndarray) -> None:
+    """What layers say that they put out, which is not traced when they are put together, is what they do."""
+    every = keras.Model(model.input, [layer.output for layer in model.layers])
+    for told, got in zip(every.outputs, every(pixels), strict=True):
+        assert (tuple(told.shape[1:]), told.dtype) == (tuple(got.shape[1:]), got.dtype)
+
+
 @pytest.mark.parametrize("name", ARCHS)
 def test_every_network(name: str) -> None:
     keras.utils.set_random_seed(1)
@@ -141,6 +148,7 @@ def test_every_block(row: Row) -> None:
     assert tuple(model.outputs[1].shape) == (None, 32 // stride, 64 // stride, 1)
     shapes = {layer.name: layer.output_shape for layer in model.layers if layer.name.startswith("x_")}
     assert list(shapes.values())[-1][1:] == count(arch).rows[2].shape
+    check_told(model, images(arch.size).astype(np.float32))
 
 
 class Points(Yolo):
@@ -165,6 +173,7 @@ def test_another_head_is_built_and_quantized_by_its_parts(monkeypatch: pytest.Mo
     shapes = {"place": (2, 8, 12, 2), "classes": (2, 8, 12, 3)}
     for network in (model, deployable(arch, model), quantize.wrapped(arch, Quantization(8))):
         outputs = network(pixels)
+        check_told(network, pixels)
         # In the order of the table and of the head, not of the alphabet.
         assert [(row, list(parts)) for row, parts in outputs.items()] == [(row, ["place", "classes"]) for row in "qa"]
         assert all({part: tuple(x.shape) for part, x in parts.items()} == shapes for parts in outputs.values())
@@ -221,6 +230,7 @@ def test_logits_are_float32_under_mixed_precision(policy: str) -> None:
         model = build(ARCHS["yolo_lite"].resized((64, 64)).with_classes(2))
         assert model.get_layer("conv1_conv").compute_dtype == policy.removeprefix("mixed_")
         assert {each.dtype for each in tf.nest.flatten(model(images((64, 64))))} == {tf.float32}
+        check_told(model, images((64, 64)).astype(np.float32))
     finally:
         keras.mixed_precision.set_global_policy("float32")
 

@@ -42,8 +42,8 @@ def config(run: Path, **changes: Any) -> prune.Config:
 
 
 @pytest.fixture(scope="module")
-def finished_run(shallow_run: Path) -> Path:
-    return shallow_run
+def finished_run(briefest_run: Path) -> Path:
+    return briefest_run
 
 
 @pytest.mark.parametrize("share", [0.66, 0.33])

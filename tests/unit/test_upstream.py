@@ -54,6 +54,9 @@ TABLE = (
         "fresh weights drawn by --seed, without touching Python's random numbers",
         checks.seeds_weights,
     ),
+    Name("_infer_output_signature", "how Keras comes to know what a layer puts out: it is told", checks.untraced),
+    Name("_maybe_build", "a layer that is put into a network makes its weights", checks.untraced),
+    Name("_name_scope", "under which they get their names", checks.untraced),
     Name("tf_keras.backend.clear_session", "networks made one after the other do not fill the memory"),
     Name("tf_keras.backend.get_value", "the learning rate of a step, from an optimizer's schedule or variable"),
     Name(
