@@ -79,8 +79,11 @@ def _untraced() -> Iterator[None]:
         inner = layer.layer if isinstance(layer, keras.layers.Wrapper) else layer
         if args or type(inner).compute_output_shape is kind.compute_output_shape:
             return traced(layer, inputs, args, kwargs, input_masks)
-        with keras.backend.name_scope(layer._name_scope()):
+        with tf.name_scope(layer._name_scope()):
             layer._maybe_build(inputs)
+        # Tracing has the layer inside give its kernel away to tfmot's wrapper, which decides where a file has it.
+        if getattr(layer, "_weight_vars", ()):
+            return traced(layer, inputs, args, kwargs, input_masks)
         shape = inner.compute_output_shape(tf.nest.map_structure(lambda each: each.shape, inputs))
         return KerasTensor(tf.TensorSpec(shape, layer.compute_dtype))
 
