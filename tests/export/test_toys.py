@@ -94,7 +94,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
             arch=str(file),
             run=folder / "run",
             batch=4,
-            recipe=Recipe(epochs=45, learning_rate=0.01, warmup_epochs=1, ema=0.9, evaluate_every=15),
+            recipe=Recipe(epochs=45, learning_rate=0.005, warmup_epochs=1, ema=0.9, evaluate_every=15),
             augment=STILL,
         )
     )
