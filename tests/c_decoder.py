@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +20,15 @@ from micro_yolo.tflite.targets import mcu
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion")
 SANITIZED = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+# Debian's gcc-arm-none-eabi with libnewlib-arm-none-eabi, and gcc-riscv64-unknown-elf without any library.
+CROSS = {
+    "cortex-m4": ("arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"),
+    "cortex-m7": ("arm-none-eabi-gcc", "-mcpu=cortex-m7", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv5-d16"),
+    "cortex-m55": ("arm-none-eabi-gcc", "-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard"),
+    "rv32imc": ("riscv64-unknown-elf-gcc", "-march=rv32imc", "-mabi=ilp32", "-ffreestanding"),
+    "rv64gc": ("riscv64-unknown-elf-gcc", "-march=rv64gc", "-mabi=lp64d", "-mcmodel=medany", "-ffreestanding"),
+}
+SECTIONS = (".text", ".rodata", ".data", ".bss")
 DRIVER = r"""
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,6 +87,18 @@ def build(command: Sequence[str | Path], cwd: Path) -> str:
     done = subprocess.run([str(word) for word in command], cwd=cwd, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[:4000]
     return done.stdout
+
+
+def cross_compiled(folder: Path, file: str, target: str) -> Counter[str]:
+    """Bytes by section of what a cross compiler makes of a C file, and leaves beside it."""
+    name, *options = CROSS[target]
+    gcc = compiler(name)
+    build([gcc, *STRICT, "-Os", "-ffunction-sections", *options, "-c", file], folder)
+    size = build([gcc.replace("gcc", "size"), "-A", file.replace(".c", ".o")], folder)
+    sums: Counter[str] = Counter()
+    for section, taken in re.findall(r"^(\.\S+)\s+(\d+)", size, re.M):
+        sums.update({kind: int(taken) for kind in SECTIONS if section.startswith(kind)})
+    return sums
 
 
 def write_contract(folder: Path, contract: Contract, places: Sequence[int]) -> str:

@@ -140,9 +140,10 @@ def path(*parts: Iterable[Path] | Path) -> str:
 
 def java(*arguments: object, memory: str = "1g") -> str:
     """Run a Java program without its slow optimising compiler, which short runs do not repay."""
-    return run(
-        "java", f"-Xmx{memory}", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Djava.awt.headless=true", *arguments
-    )
+    options = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Djava.awt.headless=true"]
+    # Without that compiler Java sets 48 MB aside for code, and the classes of several Androids in turn want more.
+    options.append("-XX:ReservedCodeCacheSize=240m")
+    return run("java", f"-Xmx{memory}", *options, *arguments)
 
 
 def kotlinc(sources: Path, out: Path, classpath: str, *options: str) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from c_decoder import SANITIZED, STRICT, CDecoder, build, compiler
+from c_decoder import CROSS, SANITIZED, SECTIONS, STRICT, CDecoder, build, compiler, cross_compiled
 
 from micro_yolo.model.spec import Arch
 from micro_yolo.pipeline import convert, edge
@@ -26,15 +27,6 @@ from micro_yolo.tflite.resized import at_size
 from micro_yolo.tflite.slim import slim
 
 pytest.importorskip("tflite_micro", reason="tflite-micro is not installed: pip install 'micro-yolo[mcu]'")
-
-# Debian's gcc-arm-none-eabi with libnewlib-arm-none-eabi, and gcc-riscv64-unknown-elf without any library.
-CROSS = {
-    "cortex-m4": ("arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"),
-    "cortex-m7": ("arm-none-eabi-gcc", "-mcpu=cortex-m7", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv5-d16"),
-    "cortex-m55": ("arm-none-eabi-gcc", "-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard"),
-    "rv32imc": ("riscv64-unknown-elf-gcc", "-march=rv32imc", "-mabi=ilp32", "-ffreestanding"),
-    "rv64gc": ("riscv64-unknown-elf-gcc", "-march=rv64gc", "-mabi=lp64d", "-mcmodel=medany", "-ffreestanding"),
-}
 
 
 @pytest.fixture(scope="module")
@@ -236,26 +228,33 @@ def test_the_runner_is_cpp_that_names_each_operator_once(made: Path, raw: bytes,
 
 @pytest.mark.parametrize("target", CROSS)
 def test_cross_compilers_take_it(made: Path, target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    name, *options = CROSS[target]
-    gcc = compiler(name)
     work = Path(shutil.copytree(made, tmp_path / "made"))
     # Without a library there is no stdio.h, which main.c alone wants.
-    left_out = {"main.c"} if "-ffreestanding" in options else set()
+    left_out = {"main.c"} if "-ffreestanding" in CROSS[target] else set()
     for file in sorted({path.name for path in work.glob("*.c")} - left_out):
-        build([gcc, *STRICT, "-Os", "-ffunction-sections", *options, "-c", file], work)
-        size = build([gcc.replace("gcc", "size"), "-A", file.replace(".c", ".o")], work)
-        sums: dict[str, int] = {}
-        for section, taken in re.findall(r"^(\.\S+)\s+(\d+)", size, re.M):
-            kind = next((kind for kind in (".text", ".rodata", ".data", ".bss") if section.startswith(kind)), None)
-            if kind:
-                sums[kind] = sums.get(kind, 0) + int(taken)
+        sums = cross_compiled(work, file, target)
         with capsys.disabled():
-            print(f"\n{target:11} {file:16} {', '.join(f'{kind} {n}' for kind, n in sums.items() if n)}", end="")
+            print(
+                f"\n{target:11} {file:16} {', '.join(f'{kind} {sums[kind]}' for kind in SECTIONS if sums[kind])}",
+                end="",
+            )
         if file == "micro_yolo.c":
-            assert sums[".text"] < 4096 and not sums.get(".data") and not sums.get(".bss")
-            unknown = build([gcc.replace("gcc", "nm"), "-u", "micro_yolo.o"], work).split()
+            assert 0 < sums[".text"] < 4096 and not sums[".data"] and not sums[".bss"]
+            unknown = build([CROSS[target][0].replace("gcc", "nm"), "-u", "micro_yolo.o"], work).split()
             # Floats in software, copies of a struct: the compiler's own.
             assert all(symbol == "U" or symbol.startswith(("__", "mem")) for symbol in unknown)
+
+
+def test_sizes_are_told_as_a_table(made: Path) -> None:
+    script = Path(__file__).resolve().parents[2] / "benchmarks" / "code_size.py"
+    compiler("arm-none-eabi-gcc"), compiler("riscv64-unknown-elf-gcc")
+    done = subprocess.run([sys.executable, script, made / "tiny.tflite"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    head, _, *rows = (line.strip("| ").split(" | ") for line in done.stdout.splitlines())
+    assert head[1:] == [*CROSS] and [row[0].split(",")[0] for row in rows] == ["`micro_yolo.c`", "`NAME_contract.c`"]
+    sizes = [[int(size.replace(",", "")) for size in row[1:]] for row in rows]
+    # The table of exponentials alone takes 1 KiB.
+    assert all(0 < size < 4096 for size in sizes[0]) and all(size > 1024 for size in sizes[1])
 
 
 @pytest.fixture
