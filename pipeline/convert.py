@@ -265,9 +265,8 @@ def _converted(
         contents[figures.path_of(path)] = card(subject, path).encode()
         for target in targets:
             contents |= target.placed(export, trained.run.name, *sealed[target.head or config.head])
-        done = time.perf_counter()
-        files.append(File(path, contract, len(data), differences, done - start))
-        start = done
+        files.append(File(path, contract, len(data), differences, time.perf_counter() - start))
+        start = time.perf_counter()
     runs.write_together(contents, record=export)
     return Converted(trained.stage, trained.arch.name, export, tuple(files))
 
@@ -280,8 +279,7 @@ def _made(
     from micro_yolo.tflite import convert as converting
 
     weighted = trained.weighted()
-    for kind, its in groupby(variants, aware.__contains__):
-        names = list(its)
+    for kind, names in [(kind, list(its)) for kind, its in groupby(variants, aware.__contains__)]:
         with ExitStack() as stack:
             with unswept():
                 model = trained.deployable(names[0], weighted)
