@@ -233,10 +233,7 @@ def test_cross_compilers_take_it(made: Path, target: str, tmp_path: Path, capsys
     for file in sorted({path.name for path in work.glob("*.c")} - left_out):
         sums = cross_compiled(work, file, target)
         with capsys.disabled():
-            print(
-                f"\n{target:11} {file:16} {', '.join(f'{kind} {sums[kind]}' for kind in SECTIONS if sums[kind])}",
-                end="",
-            )
+            print(f"\n{target:11} {file:16}", *(f"{kind} {sums[kind]}" for kind in SECTIONS if sums[kind]), end="")
         if file == "micro_yolo.c":
             assert 0 < sums[".text"] < 4096 and not sums[".data"] and not sums[".bss"]
             unknown = build([CROSS[target][0].replace("gcc", "nm"), "-u", "micro_yolo.o"], work).split()
