@@ -99,7 +99,7 @@ def making(function: Callable[P, T]) -> Callable[P, T]:
     """Decorator of what makes a network: nobody looks for garbage meanwhile, nor for an `if` in each of its layers.
 
     AutoGraph would do that for each layer of ours and of tfmot's. None depends on a tensor's value by an `if`. Nor is
-    any traced.
+    any traced, but those whose kernels are quantized.
     """
     return unswept()(_untraced()(tf.autograph.experimental.do_not_convert(function)))
 
