@@ -46,7 +46,8 @@ def test_several_files_killed_half_way_can_be_asked_for_again(
         patched.setattr(os, "replace", kill)
         with pytest.raises(Killed):
             stage.run(asked)
-    assert 0 < len(files(own_run)) < 8
+    # Of the first file nothing was there yet, and what says that it is to come goes with the error.
+    assert (nth > 2) <= len(files(own_run)) < 8
     stage.run(asked)
     named = {f"model_{each}.{suffix}" for each in ("float32", "float16") for suffix in ("tflite", "json", "md")}
     assert files(own_run) == {"labels.txt", *named}

@@ -104,6 +104,7 @@ def test_mistakes_cost_no_training(
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "mine").touch()
     (tmp_path / "begun" / "search").mkdir(parents=True)
+    (tmp_path / "begun" / "search" / "arch.json").touch()
     before = sorted(tmp_path.rglob("*"))
     given = args if "--data" in args or "--resume" in args else ["--data", shapes, *args]
     line = call(capsys, *given)
