@@ -18,8 +18,8 @@ from c_decoder import CROSS, SANITIZED, SECTIONS, STRICT, CDecoder, build, compi
 
 from micro_yolo.model.spec import Arch
 from micro_yolo.pipeline import convert, edge
-from micro_yolo.tflite import contract as contracts
 from micro_yolo.tflite import budget, edit, inspect, tflm
+from micro_yolo.tflite import contract as contracts
 from micro_yolo.tflite.budget import Budget, n_bytes
 from micro_yolo.tflite.decode import Detections, decode
 from micro_yolo.tflite.interpreter import REFERENCE, Interpreter
