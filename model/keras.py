@@ -57,6 +57,7 @@ with quiet(), unswept():
     import tensorflow as tf
     import tf_keras as keras
     from tf_keras.src.backend import _SEED_GENERATOR
+    from tf_keras.src.engine.keras_tensor import KerasTensor
     from tf_keras.src.saving.saving_lib import H5IOStore, _save_state
 
 if "tf_keras" not in tf.keras.Model.__module__:
@@ -66,12 +67,41 @@ if "tf_keras" not in tf.keras.Model.__module__:
 tf.get_logger().setLevel("ERROR")
 
 
+@contextlib.contextmanager
+def _untraced() -> Iterator[None]:
+    """A layer says the shape of what it will put out; Keras traces it to see, three quarters of the time of a network.
+
+    Of a wrapper the layer inside says it: what tfmot puts around a layer changes no shape.
+    """
+    kind = keras.layers.Layer
+    traced = kind._infer_output_signature
+
+    def told(layer: Any, inputs: Any, args: Any, kwargs: Any, input_masks: Any) -> Any:
+        inner = layer.layer if isinstance(layer, keras.layers.Wrapper) else layer
+        if args or type(inner).compute_output_shape is kind.compute_output_shape:
+            return traced(layer, inputs, args, kwargs, input_masks)
+        with tf.name_scope(layer._name_scope()):
+            layer._maybe_build(inputs)
+        # Tracing has the layer inside give its kernel away to tfmot's wrapper, which decides where a file has it.
+        if getattr(layer, "_weight_vars", ()):
+            return traced(layer, inputs, args, kwargs, input_masks)
+        shape = inner.compute_output_shape(tf.nest.map_structure(lambda each: each.shape, inputs))
+        return KerasTensor(tf.TensorSpec(shape, layer.compute_dtype))
+
+    kind._infer_output_signature = told
+    try:
+        yield
+    finally:
+        kind._infer_output_signature = traced
+
+
 def making(function: Callable[P, T]) -> Callable[P, T]:
     """Decorator of what makes a network: nobody looks for garbage meanwhile, nor for an `if` in each of its layers.
 
-    AutoGraph would do that for each layer of ours and of tfmot's. None depends on a tensor's value by an `if`.
+    AutoGraph would do that for each layer of ours and of tfmot's. None depends on a tensor's value by an `if`. Nor is
+    any traced, but those whose kernels are quantized.
     """
-    return unswept()(tf.autograph.experimental.do_not_convert(function))
+    return unswept()(_untraced()(tf.autograph.experimental.do_not_convert(function)))
 
 
 @contextlib.contextmanager

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import tyro
@@ -202,7 +204,6 @@ def _converted(
     samples = _samples(trained, dataset, config.samples if calibrated else COMPARED, show)
 
     from micro_yolo.model.heads import head_of
-    from micro_yolo.model.keras import unswept
     from micro_yolo.pipeline.card.facts import learned
     from micro_yolo.pipeline.card.sections import Subject, about, card
     from micro_yolo.pipeline.data.fingerprint import sums
@@ -229,18 +230,10 @@ def _converted(
     )
     facts = learned(trained, dataset)
     said = partial(about, trained, facts, author=config.author, licence=config.licence, version=config.model_version)
-    weighted, models = trained.weighted(), {}
     files: list[File] = []
     contents: dict[Path, bytes] = {}
-    for variant in variants:
-        start = time.perf_counter()
-        kind = variant in aware
-        used = samples if variant in converting.CALIBRATED else []
-        with unswept():
-            if kind not in models:
-                models[kind] = trained.deployable(variant, weighted)
-            model = models[kind]
-            data = converting.convert(model, variant, used, aware=kind)
+    start = time.perf_counter()
+    for variant, model, data in _made(trained, variants, aware, samples):
         data = squeeze.pooled(data) if config.squeeze == "pool" else data
         differences = converting.check(data, variant, model, samples[:COMPARED])
         if config.pack == "int4" and variant == "int8":
@@ -267,13 +260,35 @@ def _converted(
         data, contract = sealed[config.head]
         path = export / file_name(variant, config.head)
         contents |= _files(path, data, contract)
-        subject = Subject(trained, facts, said(contract), contract, data, 0 if kind else len(used))
+        measured = len(samples) if variant in converting.CALIBRATED and variant not in aware else 0
+        subject = Subject(trained, facts, said(contract), contract, data, measured)
         contents[figures.path_of(path)] = card(subject, path).encode()
         for target in targets:
             contents |= target.placed(export, trained.run.name, *sealed[target.head or config.head])
         files.append(File(path, contract, len(data), differences, time.perf_counter() - start))
+        start = time.perf_counter()
     runs.write_together(contents, record=export)
     return Converted(trained.stage, trained.arch.name, export, tuple(files))
+
+
+def _made(
+    trained: Trained, variants: Sequence[str], aware: set[str], samples: Sequence[np.ndarray]
+) -> Iterator[tuple[str, Any, bytes]]:
+    """Each variant, the Keras model it is made of, and its bytes. `aware` are those that come last, if at all."""
+    from micro_yolo.model.keras import unswept
+    from micro_yolo.tflite import convert as converting
+
+    weighted = trained.weighted()
+    for kind, names in [(kind, list(its)) for kind, its in groupby(variants, aware.__contains__)]:
+        with ExitStack() as stack:
+            with unswept():
+                model = trained.deployable(names[0], weighted)
+                folder = stack.enter_context(converting.saved(model))
+            for variant in names:
+                used = samples if variant in converting.CALIBRATED else []
+                with unswept():
+                    data = converting.convert(model, variant, used, aware=kind, folder=folder)
+                yield variant, model, data
 
 
 def write(export: Path, data: bytes, contract: Contract) -> Path:

@@ -6,10 +6,11 @@ Without --data it draws a small synthetic set and trains quickly on that. See do
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from micro_yolo.model.check_json import BEFORE
 from micro_yolo.model.printable import typed
 from micro_yolo.pipeline.data.strength import Strength
 from micro_yolo.pipeline.learn import devices, quick
@@ -52,8 +53,9 @@ class Config(Options):
     """What the network begins with: auto (its start weights, if it has some), none, or a run or its weights file."""
     freeze: str | None = None
     """Row of the network down to which nothing is trained, batch norm included, or none; by default as a start asks."""
-    start_rate: float = 1.0
-    """Share of the learning rate at which rows learn that begin with what is known; the others learn at all of it."""
+    start_rate: float | None = field(default=None, metadata={BEFORE: 1.0})
+    """Share of the learning rate at which rows learn that begin with what is known, the others learn at all of it; by
+    default a third of it with start weights, else all."""
     val_fraction: float = 0.2
     """Share of the images held back where the data set has no validation split of its own."""
     train_images: int | None = None
@@ -64,7 +66,7 @@ class Config(Options):
         super().check()
         if not 0 < self.val_fraction < 1:
             raise ValueError(f"val_fraction: must be between 0 and 1, got {self.val_fraction}; allowed: such as 0.2")
-        if not 0 < self.start_rate <= 1:
+        if self.start_rate is not None and not 0 < self.start_rate <= 1:
             raise ValueError(f"start_rate: must be above 0 and at most 1, got {self.start_rate}; allowed: such as 0.3")
         if self.train_images is not None and self.train_images < 1:
             raise ValueError(f"train_images: must be at least 1, got {self.train_images}")
@@ -115,7 +117,8 @@ def run(config: Config, show: Show = QUIET) -> Result:
     # What a checkpoint holds began with it already.
     is_under_way = begun is not None and any((begun / "checkpoint").glob("*.index"))
     initial = Initial() if is_under_way else find_initial(config.init, arch)
-    config = dataclasses.replace(config, freeze=initial.frozen(config.freeze, arch))
+    freeze, start_rate = initial.frozen(config.freeze, arch), initial.share(config.start_rate)
+    config = dataclasses.replace(config, freeze=freeze, start_rate=start_rate)
     _check_place(config)
     data = config.data or quick.drawn(quick.IMAGES, arch.size, config.seed)
     dataset = load(data, val_fraction=config.val_fraction, seed=config.seed)
@@ -203,7 +206,8 @@ def _train(config: Config, session: Session, stage: Path, initial: Initial) -> O
     averaged = build(session.arch)
     task = Task(model, averaged, session.losses, session.measure(averaged))
     freeze = None if config.freeze == NONE else config.freeze
-    outcome = session.train(task, config.recipe, stage, freeze=freeze, begun=begun, start_rate=config.start_rate)
+    rate = initial.share(config.start_rate)
+    outcome = session.train(task, config.recipe, stage, freeze=freeze, begun=begun, start_rate=rate)
     worker, workers = devices.cluster()
     if workers > 1:
         session.show.say(f"machine {worker} of {workers}: weights {weights_digest(averaged)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,23 @@ _CANDIDATES = 1000
 _MIN_SCALE, _MAX_SCALE = 1e-12, 1e6
 
 
-def convert(model: Any, variant: str, samples: Sequence[np.ndarray] = (), *, aware: bool = False) -> bytes:
+@contextlib.contextmanager
+def saved(model: Any) -> Iterator[str]:
+    """A folder with what the converter reads of a Keras model: for `convert`, where several files are made of one."""
+    with tempfile.TemporaryDirectory(prefix="micro-yolo-") as folder:
+        with _silence():
+            _save(model, folder)
+        yield folder
+
+
+def convert(
+    model: Any,
+    variant: str,
+    samples: Sequence[np.ndarray] = (),
+    *,
+    aware: bool = False,
+    folder: str | None = None,
+) -> bytes:
     """The bytes of a .tflite with batch size 1 and one signature, whose outputs have the names of the model's.
 
     float32, float16 (weights) and dynamic (int8 weights) take and give float32. int16x8 is integer only, int16 in and
@@ -43,6 +59,7 @@ def convert(model: Any, variant: str, samples: Sequence[np.ndarray] = (), *, awa
         samples: uint8 (h, w, 3) images of the training set that set the ranges of the activations (CALIBRATED only).
         aware: the model is one of quantization-aware training and says itself how its int8 file is quantized: its
             integers and scales are stored as they are, without samples.
+        folder: of `saved`, if there is one.
 
     Raises:
         ValueError: unknown variant, no samples where they are needed, or the converter fails.
@@ -53,18 +70,22 @@ def convert(model: Any, variant: str, samples: Sequence[np.ndarray] = (), *, awa
         raise ValueError(f"convert: a quantization-aware model becomes int8 only, got {variant!r}; allowed: int8")
     if variant in CALIBRATED and not aware and not len(samples):
         raise ValueError(f"convert: {variant} needs sample images to calibrate on, got none")
-    with (
-        tempfile.TemporaryDirectory(prefix="micro-yolo-") as folder,
-        quiet(),
-        contextlib.redirect_stdout(io.StringIO()),
-    ):
-        _save(model, folder)
+    if folder is None:
+        with saved(model) as folder:
+            return convert(model, variant, samples, aware=aware, folder=folder)
+    with _silence():
         try:
             return _convert(folder, variant, samples, aware=aware)
         # The converter has its own exception types besides ValueError and RuntimeError.
         except Exception as error:
             text = " ".join(str(error).split())
             raise ValueError(f"convert: {variant} failed: {text[:300] or type(error).__name__}") from error
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    with quiet(), contextlib.redirect_stdout(io.StringIO()):
+        yield
 
 
 def check(data: bytes, variant: str, model: Any, samples: Sequence[np.ndarray]) -> dict[str, float]:

@@ -58,7 +58,8 @@ def fit(
         refitted by turns; never worse than scaling the largest weight to the largest integer. "kl" is the paper's other
         start: least KL divergence of softmax(shift * integers) from softmax(kernel) over a block, the best of 33 scales
         and of "l2", the shift then moved to the minimum for these integers. It does not see a block's mean. Where it
-        sees nothing at all (all integers equal, or weights below 1e-6), it is "l2".
+        sees nothing at all (all integers equal, or weights below 1e-6), or ends farther from the weights than zeros
+        are, it is "l2".
 
     Returns:
       vqk: int8, (k,k,Cin,Cout), within `limits(bits)`.
@@ -236,9 +237,12 @@ def _least_divergence(rows: np.ndarray, low: int, high: int) -> tuple[np.ndarray
         powers = np.exp(middle[:, None] * from_most)
         rising = (powers * from_most).sum(1) > wanted * powers.sum(1)
         below, above = np.where(rising, below, middle), np.where(rising, middle, above)
-    blind = ~from_most.any(1) | (largest < _INVISIBLE)
+    scales = (below + above) / 2
+    # Of large weights, such as those of a depthwise kernel made from a start, softmax sees the largest alone.
+    is_astray = ((scales[:, None] * integers - rows) ** 2).sum(1) > (rows**2).sum(1)
+    blind = ~from_most.any(1) | (largest < _INVISIBLE) | is_astray
     integers = np.where(blind[:, None], nearest, integers)
-    return integers.astype(np.int8), np.where(blind, nearest_scales, (below + above) / 2)
+    return integers.astype(np.int8), np.where(blind, nearest_scales, scales)
 
 
 def _unclipped(rows: np.ndarray, low: int, high: int) -> np.ndarray:

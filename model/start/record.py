@@ -24,8 +24,8 @@ class Start:
       normalization: what its first convolution read; it is folded into its kernel, which now reads pixels / 255.
       freeze: row down to which training leaves them alone unless told otherwise: edges and colours are the same in all
         photographs, and the first blocks, on the largest grids, are a third of a step.
-      rate: share of the optimizer's usual learning rate that training takes unless told otherwise: what is known is to
-        be bent, not overwritten.
+      rate: learning rate in shares of the optimizer's usual one, unless told otherwise.
+      share: of that, at which its rows learn unless told otherwise: what is known is to be bent, not overwritten.
       scopes: row of our tables -> scope of its layers in the origin.
     """
 
@@ -38,6 +38,7 @@ class Start:
     normalization: str
     freeze: str
     rate: float
+    share: float
     scopes: tuple[tuple[str, str], ...]
 
     @property
@@ -47,7 +48,9 @@ class Start:
 
     def facts(self) -> dict[str, str]:
         """What config.json, contract and report say of a network that descends from it."""
-        return {name: value for name, value in asdict(self).items() if name not in ("freeze", "rate", "scopes")}
+        return {
+            name: value for name, value in asdict(self).items() if name not in ("freeze", "rate", "share", "scopes")
+        }
 
     def layers(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Layer -> kernel and bias, float32, as Keras has them.
@@ -74,7 +77,8 @@ MOBILENET_V2_COCO = Start(
     origin_sha256="4c93ff1deb117c4fbdfdc0f0531c26f88d5721e1c35033e77ae5df6d8b8e4303",
     normalization="pixels * 2 / 255 - 1",
     freeze="b2",
-    rate=0.5,
+    rate=1.5,
+    share=1 / 3,
     scopes=(("stem", "Conv"), ("b0", "expanded_conv"), *((f"b{i}", f"expanded_conv_{i}") for i in range(1, 17))),
 )
 

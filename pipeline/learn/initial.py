@@ -47,9 +47,15 @@ class Initial:
             arch.check_freeze(asked)
         return asked
 
+    def share(self, asked: float | None) -> float:
+        """Share of the learning rate for rows that begin with what is known: as asked for, else the start's."""
+        if asked is not None:
+            return asked
+        return 1.0 if self.start is None else self.start.share
+
     @property
     def rate(self) -> float:
-        """Share of the usual learning rate."""
+        """Learning rate in shares of the optimizer's usual one."""
         return 1.0 if self.start is None else self.start.rate
 
     def begin(self, model: keras.Model, session: Session) -> tuple[str, ...]:

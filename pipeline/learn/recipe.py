@@ -23,7 +23,8 @@ class Recipe:
     optimizer: str = "adamw"
     """adamw or sgd (Nesterov momentum 0.937)."""
     learning_rate: float | None = None
-    """Highest learning rate, reached after the warm-up; by default 0.002 for adamw, 0.01 for sgd, half with a start."""
+    """Highest learning rate, reached after the warm-up; by default 0.002 for adamw, 0.01 for sgd, half as much again
+    with start weights."""
     weight_decay: float | None = None
     """Decoupled weight decay, on convolution kernels only; by default 0.05 for adamw, 0.0005 for sgd."""
     warmup_epochs: float = 2.0
@@ -49,7 +50,7 @@ class Recipe:
     def settled(self, images: int, rate: float = 1.0) -> Recipe:
         """The recipe for so many training images: with `epochs` and `learning_rate`, if they were not told.
 
-        `rate` is the share of the usual learning rate.
+        `rate` is the learning rate in shares of the usual one.
         """
         epochs = min(max(round(SHOWN / images), FEWEST), MOST) if self.epochs is None else self.epochs
         usual = OPTIMIZERS[self.optimizer][0] * rate

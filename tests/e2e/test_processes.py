@@ -23,6 +23,8 @@ pytestmark = pytest.mark.slow
 EPOCHS = 6
 # Seconds after which one that lost the other must have ended: TensorFlow misses signs of life after ten.
 BOUND = 90
+# No kernels are searched for here, for which the third row is there.
+BRIEF = TABLE | {"rows": [row for row in TABLE["rows"] if row["name"] != "l3"]}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def place(tmp_path_factory):
     first = record["annotations"][0]
     record["annotations"] += [first | {"id": 1000 + n, "bbox": [n, n, 9, 9], "area": 81} for n in range(20)]
     file.write_text(json.dumps(record))
-    (folder / "tiny.json").write_text(json.dumps(TABLE))
+    (folder / "tiny.json").write_text(json.dumps(BRIEF))
     return folder
 
 
@@ -159,7 +161,7 @@ def test_what_they_disagree_about_is_named_by_both_before_anything_is_written(pl
     record["annotations"][0]["bbox"][2] -= 1
     file.write_text(json.dumps(record))
     table = place / "wider.json"
-    table.write_text(json.dumps({**TABLE, "rows": [{**TABLE["rows"][0], "out": 12}, *TABLE["rows"][1:]]}))
+    table.write_text(json.dumps(BRIEF | {"rows": [BRIEF["rows"][0] | {"out": 12}, *BRIEF["rows"][1:]]}))
     before = sorted(place.rglob("*"))
     mine = training(place, place / "never")
     first, second = ended(start(mine, [*mine, "--data", other, "--arch", table, "--seed", 1]), status=2)

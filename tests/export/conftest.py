@@ -43,6 +43,8 @@ SHALLOW = TINY.replace(
         Row("d1", "detect", anchors=((30.0, 30.0), (20.0, 44.0))),
     )
 )
+# A convolution, a depthwise one, batch norms and a head: for tests of what surrounds a network.
+BRIEFEST = SHALLOW.replace(rows=tuple(row for row in SHALLOW.rows if row.name in ("l1", "l4", "d1")))
 
 
 @pytest.fixture(scope="session")
@@ -124,10 +126,22 @@ def shallow_run(tmp_path_factory: pytest.TempPathFactory, inputs: list[np.ndarra
     return finish(tmp_path_factory.mktemp("shallow") / "tiny", SHALLOW, varied(SHALLOW, inputs), tiny_data)
 
 
+@pytest.fixture(scope="session")
+def briefest_run(tmp_path_factory: pytest.TempPathFactory, inputs: list[np.ndarray], tiny_data: Path) -> Path:
+    """As `finished_run`, of the network with the fewest rows."""
+    return finish(tmp_path_factory.mktemp("briefest") / "tiny", BRIEFEST, varied(BRIEFEST, inputs), tiny_data)
+
+
 @pytest.fixture
 def own_run(finished_run: Path, tmp_path: Path) -> Path:
     """A copy of the run, for tests that change it."""
     return Path(shutil.copytree(finished_run, tmp_path / "run"))
+
+
+@pytest.fixture
+def brief_run(briefest_run: Path, tmp_path: Path) -> Path:
+    """A copy of that with the fewest rows, where any network will do."""
+    return Path(shutil.copytree(briefest_run, tmp_path / "run"))
 
 
 @pytest.fixture(scope="session")

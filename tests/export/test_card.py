@@ -121,9 +121,9 @@ def test_a_path_tells_its_last_name_alone(path: str | None, expected: str | None
 
 
 @pytest.fixture(scope="module")
-def carded(finished_run: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def carded(briefest_run: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with what a training records, begun with the weights of others, and its int8 file."""
-    run = Path(shutil.copytree(finished_run, tmp_path_factory.mktemp("carded") / "tiny|run"))
+    run = Path(shutil.copytree(briefest_run, tmp_path_factory.mktemp("carded") / "tiny|run"))
     where = run / "train" / runs.CONFIG
     start = {"name": "seen_<much>", "trained_on": "COCO", "source": "Someone", "licence": "Apache-2.0"}
     settings = {"recipe": {"epochs": 7}, "batch": 4, "seed": 3, "val_fraction": 0.2, "init": "auto"}

@@ -232,18 +232,21 @@ def test_check_refuses_an_output_that_is_not_finite(tiny: Arch, weighted: Any, i
         check(convert(broken, "float32"), "float32", broken, inputs[:1])
 
 
-def test_nothing_is_overwritten_unless_asked(own_run: Path) -> None:
-    stage.run(Config(run=own_run))
-    assert files(own_run) == {*(f"model_float32.{suffix}" for suffix in ("tflite", "json", "md")), "labels.txt"}
+def test_nothing_is_overwritten_unless_asked(brief_run: Path) -> None:
+    stage.run(Config(run=brief_run))
+    assert files(brief_run) == {
+        *(f"model_float32.{suffix}" for suffix in ("tflite", "json", "md")),
+        "labels.txt",
+    }
     with pytest.raises(
         ValueError, match=r"model_float32\.tflite: already exists, made from these weights; .*--overwrite"
     ):
-        stage.run(Config(run=own_run, float32=True, int8=True))
-    assert "model_int8.tflite" not in files(own_run)
-    weights = own_run / "train" / "model.weights.h5"
+        stage.run(Config(run=brief_run, float32=True, int8=True))
+    assert "model_int8.tflite" not in files(brief_run)
+    weights = brief_run / "train" / "model.weights.h5"
     weights.write_bytes(weights.read_bytes() + b"0")
     with pytest.raises(ValueError, match="made from other weights"):
-        stage.run(Config(run=own_run))
+        stage.run(Config(run=brief_run))
 
 
 def test_a_full_disk_leaves_what_was_there(own_run: Path, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,11 +305,11 @@ def test_a_run_that_cannot_be_converted(own_run: Path, damage: str, message: str
     assert files(own_run) == set()
 
 
-def test_float_variants_do_not_need_the_data(own_run: Path) -> None:
-    path = own_run / "train" / runs.CONFIG
+def test_float_variants_do_not_need_the_data(brief_run: Path) -> None:
+    path = brief_run / "train" / runs.CONFIG
     path.write_text(json.dumps({**json.loads(path.read_text()), "data": "/gone"}))
-    stage.run(Config(run=own_run, float32=True))
-    assert "model_float32.tflite" in files(own_run)
+    stage.run(Config(run=brief_run, float32=True))
+    assert "model_float32.tflite" in files(brief_run)
 
 
 def test_the_threshold_is_measured_on_the_file(own_run: Path, believed: Path) -> None:
@@ -338,11 +341,11 @@ def test_the_threshold_is_measured_on_the_file(own_run: Path, believed: Path) ->
 
 @pytest.mark.parametrize("head", ["detections", "raw"])
 def test_more_than_a_hundred_objects(
-    own_run: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], head: Any
+    brief_run: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], head: Any
 ) -> None:
     from micro_yolo.pipeline import evaluate
 
-    config = Config(run=own_run, float32=True, head=head, score_samples=0, out=tmp_path)
+    config = Config(run=brief_run, float32=True, head=head, score_samples=0, out=tmp_path)
     (usual,) = stage.run(config).files
     (more,) = stage.run(replace(config, max_detections=300, overwrite=True, out=tmp_path / "more")).files
     assert (usual.contract.nms.max_detections, usual.contract.nms.pre_nms) == (100, 1000)
@@ -364,19 +367,22 @@ def test_more_than_a_hundred_objects(
             ValueError, match=r"gives at most 100 of a picture, got 300; `.*--max-detections 300` makes"
         ):
             evaluate.run(asked)
-    evaluate.command(evaluate.Config(run=own_run, max_detections=300, out=tmp_path / "out"))
+    evaluate.command(evaluate.Config(run=brief_run, max_detections=300, out=tmp_path / "out"))
     assert "AR300" in capsys.readouterr().out
-    for bad in (Config(run=own_run, max_detections=0), evaluate.Config(run=own_run, max_detections=0)):
+    for bad in (
+        Config(run=brief_run, max_detections=0),
+        evaluate.Config(run=brief_run, max_detections=0),
+    ):
         with pytest.raises(ValueError, match=r"^max_detections: must be at least 1, got 0$"):
             (stage if isinstance(bad, Config) else evaluate).run(bad)
 
 
-def test_a_threshold_that_cannot_be_measured_is_told(own_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = Config(run=own_run, float32=True, overwrite=True)
+def test_a_threshold_that_cannot_be_measured_is_told(brief_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = Config(run=brief_run, float32=True, overwrite=True)
     (file,) = stage.run(replace(config, score_samples=0)).files
     assert (file.contract.thresholds, file.contract.nms.score_threshold) == (None, 0.25)
-    settings = runs.read_json(own_run / "train" / runs.CONFIG)
-    runs.write_json(own_run / "train" / runs.CONFIG, {**settings, "data": str(own_run / "gone")})
+    settings = runs.read_json(brief_run / "train" / runs.CONFIG)
+    runs.write_json(brief_run / "train" / runs.CONFIG, {**settings, "data": str(brief_run / "gone")})
     stage.command(config)
     said = " ".join(capsys.readouterr().err.split())
     assert "the score threshold stays at 0.25, not measured:" in said and "gone" in said

@@ -21,8 +21,8 @@ def files(run: Path) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def finished_run(shallow_run: Path) -> Path:
-    return shallow_run
+def finished_run(briefest_run: Path) -> Path:
+    return briefest_run
 
 
 class Killed(BaseException):

@@ -96,9 +96,9 @@ def test_table_sheet_and_picture(study: ModuleType, weights_study: Path) -> None
 
 @pytest.mark.slow
 def test_files_and_trained_shifts_are_measured_once(
-    study: ModuleType, finished_run: Path, weighted: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    study: ModuleType, briefest_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked: dict[str, Any] = {"run": finished_run, "bits": (2,), "blocks": ("4",), "methods": ("l2",)}
+    asked: dict[str, Any] = {"run": briefest_run, "bits": (2,), "blocks": ("4",), "methods": ("l2",)}
     out = tmp_path / "out"
     study.run(study.Config(out=out, part="files", **asked))
     done = runs.read_json(out / "study.json")

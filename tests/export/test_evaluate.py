@@ -235,21 +235,21 @@ def boxes_of(data: Path) -> int:
     return len(json.loads((data / "labels.json").read_text())["annotations"])
 
 
-def test_the_trainings_own_images_are_known_again(own_run: Path, tiny_data: Path, tmp_path: Path) -> None:
+def test_the_trainings_own_images_are_known_again(brief_run: Path, tiny_data: Path, tmp_path: Path) -> None:
     """By what they are, wherever they are; by their place, though some were added since; and by the folder's name."""
     from micro_yolo.pipeline import convert
     from micro_yolo.pipeline.data import load
     from micro_yolo.pipeline.data.fingerprint import content
 
     data = without_splits(tiny_data, tmp_path / "photos", keep=15)
-    where = own_run / "train" / runs.CONFIG
+    where = brief_run / "train" / runs.CONFIG
     runs.write_json(where, runs.read_json(where) | {"data": data, "content": content(load(data))})
-    (file,) = convert.run(convert.Config(run=own_run, float32=True, score_samples=0)).files
+    (file,) = convert.run(convert.Config(run=brief_run, float32=True, score_samples=0)).files
     moved, more = Path(shutil.copytree(data, tmp_path / "elsewhere")), tmp_path / "more"
     alone = Path(shutil.copy(file.path, tmp_path / "alone.tflite"))
 
     def measured(model: Path | None, at: Path) -> tuple[int, str]:
-        asked = {"run": own_run} if model is None else {"model": model}
+        asked = {"run": brief_run} if model is None else {"model": model}
         metrics = stage.run(Config(**asked, data=at, out=tmp_path / "out")).metrics
         return metrics["images"], metrics["split"]
 
@@ -268,6 +268,6 @@ def test_the_trainings_own_images_are_known_again(own_run: Path, tiny_data: Path
             told.append(text)
 
     stage.run(Config(model=file.path, out=tmp_path / "out"), Told())
-    stage.run(Config(run=own_run, out=tmp_path / "out"), Told())
-    convert.run(convert.Config(run=own_run, float32=True, score_samples=0, overwrite=True), Told())
+    stage.run(Config(run=brief_run, out=tmp_path / "out"), Told())
+    convert.run(convert.Config(run=brief_run, float32=True, score_samples=0, overwrite=True), Told())
     assert len([text for text in told if f"{data}: is not what the training had: train" in text]) == 3

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from thinned import thinned
 
 from micro_yolo.model.build import build, weights_of
 from micro_yolo.model.channels import channels_of, cut, importance
@@ -30,7 +31,7 @@ NO_GOAL = float("inf")
 def started() -> tuple[Arch, dict[str, list[np.ndarray]]]:
     """The network that has start weights, small, with random ones."""
     keras.utils.set_random_seed(0)
-    arch = ARCHS["micro_yolo_mobile"].resized((64, 64)).with_classes(3)
+    arch = thinned(ARCHS["micro_yolo_mobile"]).resized((64, 64)).with_classes(3)
     return arch, weights_of(build(arch))
 
 
@@ -41,8 +42,8 @@ def config(run: Path, **changes: Any) -> prune.Config:
 
 
 @pytest.fixture(scope="module")
-def finished_run(shallow_run: Path) -> Path:
-    return shallow_run
+def finished_run(briefest_run: Path) -> Path:
+    return briefest_run
 
 
 @pytest.mark.parametrize("share", [0.66, 0.33])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from thinned import thinned
 
 from micro_yolo.model.build import build, put_weights, weights_of, with_weights
 from micro_yolo.model.channels import channels_of, cut
@@ -20,7 +21,7 @@ from micro_yolo.model.zoo import ARCHS
 from micro_yolo.pipeline import convert, evaluate, prune
 from micro_yolo.pipeline.data.strength import Strength
 from micro_yolo.pipeline.learn import progressive
-from micro_yolo.pipeline.learn.loop import DivergedError
+from micro_yolo.pipeline.learn.loop import DivergedError, Outcome, Task
 from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.learn.session import Session
 from micro_yolo.pipeline.store import runs
@@ -56,7 +57,7 @@ def silenced(arch: Arch, weights: dict[str, list[np.ndarray]], dropped: np.ndarr
 @pytest.mark.parametrize("name", ARCHS)
 def test_a_cut_network_computes_what_the_silenced_one_does(name: str) -> None:
     keras.utils.set_random_seed(3)
-    arch = ARCHS[name].resized(SIZE).with_classes(3)
+    arch = thinned(ARCHS[name]).resized(SIZE).with_classes(3)
     model = build(arch)
     rng = np.random.default_rng(4)
     weights = lively(model, rng)
@@ -250,8 +251,20 @@ def test_a_killed_search_goes_on_to_the_same_end(own_run: Path, pruned: Path, mo
     assert (own_run / "prune" / "channels.json").read_text() == (pruned / "prune" / "channels.json").read_text()
 
 
+def untrained(_: Session, task: Task, recipe: Recipe, directory: Path, **options: Any) -> Outcome:
+    """Stands for `Session.train`: leaves what it leaves, of weights as they were given."""
+    assert recipe.passes and task.plain is not None
+    directory.mkdir(parents=True)
+    task.averaged.set_weights(task.plain.get_weights())
+    task.averaged.save_weights(str(directory / runs.WEIGHTS))
+    (directory / runs.HISTORY).write_text("epoch\n1\n")
+    return Outcome({"epoch": 1, **task.evaluate()}, [])
+
+
 def scripted(monkeypatch: pytest.MonkeyPatch, AP50: Callable[[keras.Model], float]) -> None:
+    """Trainings that change nothing, and are measured as `AP50` says: for what is made of their outcome."""
     monkeypatch.setattr(Session, "measure", lambda self, model: lambda: {"AP": AP50(model) / 2, "AP50": AP50(model)})
+    monkeypatch.setattr(Session, "train", untrained)
 
 
 def test_a_cut_that_costs_too_much_is_taken_back(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

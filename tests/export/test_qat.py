@@ -77,8 +77,8 @@ Quantized = namedtuple("Quantized", "run epochs")
 
 
 @pytest.fixture(scope="module")
-def finished_run(shallow_run: Path) -> Path:
-    return shallow_run
+def finished_run(briefest_run: Path) -> Path:
+    return briefest_run
 
 
 @pytest.fixture(scope="module")

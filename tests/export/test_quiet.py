@@ -35,8 +35,8 @@ class Recorder(Show):
 
 
 @pytest.fixture(scope="module")
-def finished_run(shallow_run: Path) -> Path:
-    return shallow_run
+def finished_run(briefest_run: Path) -> Path:
+    return briefest_run
 
 
 def test_nothing_is_printed_by_a_stage_that_is_called(

@@ -32,8 +32,8 @@ SHARED: dict[str, Any] = {"recipe": SHORT, "batch": 4, "augment": Strength(mosai
 
 
 @pytest.fixture(scope="module")
-def finished_run(shallow_run: Path) -> Path:
-    return shallow_run
+def finished_run(briefest_run: Path) -> Path:
+    return briefest_run
 
 
 def trained(run: Path, **changes: Any) -> train.Result:

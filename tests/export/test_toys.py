@@ -62,70 +62,53 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def table(name: str, detections: tuple[Row, Row], middle: Row) -> Arch:
-    coarse, fine = detections
+def table() -> Arch:
+    """Of the toy operation and the toy head, once they are there."""
     return Arch(
-        name,
+        "of_toys",
         (
             Row("a", "conv", 16, k=3, s=2),  # 32
             Row("b", "conv", 16, k=3, s=2),  # 16
-            middle,
+            Row("m", "hourglass", 16, k=3, mid=8, se=2),
             Row("c", "conv", 24, k=3, s=2),  # 8
             Row("d", "conv", 32, k=3, s=2),  # 4
-            coarse,
+            Row("rough", "cells"),
             Row("up", "upsample", s=2, src=("d",)),
             Row("cat", "concat", src=("up", "c")),
             Row("e", "conv", 24, k=3),
-            fine,
+            Row("fine", "cells"),
         ),
         size=SIZE,
         classes=1,
     )
 
 
-def tables() -> dict[str, Arch]:
-    anchors = (
-        Row("rough", "detect", anchors=((30, 30), (20, 44))),
-        Row("fine", "detect", anchors=((10, 12), (16, 15))),
-    )
-    gated = Row("m", "mbconv", 16, k=3, mid=16, se=2, skip=True)
-    return {
-        "head": table("of_cells", (Row("rough", "cells"), Row("fine", "cells")), gated),
-        "op": table("of_hourglasses", anchors, Row("m", "hourglass", 16, k=3, mid=8, se=2)),
-    }
-
-
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> dict[str, Path]:
-    """A run of each table, trained, and trained on as integers."""
-    found = {}
-    for name, arch in tables().items():
-        folder = tmp_path_factory.mktemp(name)
-        file = runs.write_json(folder / "table.json", arch.to_json())
-        trained = train.run(
-            train.Config(
-                data=pictures,
-                arch=str(file),
-                run=folder / "run",
-                batch=4,
-                recipe=Recipe(epochs=30, learning_rate=0.01, warmup_epochs=1, ema=0.9, evaluate_every=15),
-                augment=STILL,
-            )
+def made(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
+    """A run of the table, trained, and trained on as integers."""
+    folder = tmp_path_factory.mktemp("toy")
+    file = runs.write_json(folder / "table.json", table().to_json())
+    trained = train.run(
+        train.Config(
+            data=pictures,
+            arch=str(file),
+            run=folder / "run",
+            batch=4,
+            recipe=Recipe(epochs=45, learning_rate=0.005, warmup_epochs=1, ema=0.9, evaluate_every=15),
+            augment=STILL,
         )
-        short = Recipe(epochs=3, learning_rate=1e-3, weight_decay=0.0, warmup_epochs=0.5, ema=0.9)
-        qat.run(qat.Config(run=trained.run, recipe=short, batch=4, samples=16, augment=STILL, distill=0.5))
-        found[name] = trained.run
-    return found
+    )
+    short = Recipe(epochs=3, learning_rate=1e-3, weight_decay=0.0, warmup_epochs=0.5, ema=0.9)
+    qat.run(qat.Config(run=trained.run, recipe=short, batch=4, samples=16, augment=STILL, distill=0.5))
+    return trained.run
 
 
-@pytest.mark.parametrize("name", ["head", "op"])
-def test_the_whole_way(name: str, made: dict[str, Path], pictures: Path) -> None:
-    run = made[name]
+def test_the_whole_way(made: Path, pictures: Path) -> None:
     for head in ("detections", "raw"):
-        convert.run(convert.Config(run=run, int8=True, head=head, target=("hexadecimal",), overwrite=True))
-        file = run / "export" / f"model_int8{'' if head == 'detections' else '_raw'}.tflite"
-        assert bytes.fromhex((run / "export" / "hexadecimal" / "run.hex").read_text()) == file.read_bytes()
-    inside, raw = (Detector(run / "export" / f"model_int8{end}.tflite") for end in ("", "_raw"))
+        convert.run(convert.Config(run=made, int8=True, head=head, target=("hexadecimal",), overwrite=True))
+        file = made / "export" / f"model_int8{'' if head == 'detections' else '_raw'}.tflite"
+        assert bytes.fromhex((made / "export" / "hexadecimal" / "run.hex").read_text()) == file.read_bytes()
+    inside, raw = (Detector(made / "export" / f"model_int8{end}.tflite") for end in ("", "_raw"))
     dataset = load(pictures)
     assert (dataset.format, dataset.names) == ("lines", ("shape",))
     for file in dataset.splits["val"].files:
@@ -136,7 +119,7 @@ def test_the_whole_way(name: str, made: dict[str, Path], pictures: Path) -> None
     measured = evaluate.run(evaluate.Config(model=inside.path, data=pictures, split="train"))
     assert measured.metrics["AP50"] > 30
     # The grids of the raw file are those of training, bit for bit.
-    stage = find(run, "qat")
+    stage = find(made, "qat")
     pixels = np.stack(
         [resize(load_image(file), stage.arch.size, stage.resize)[0] for file in dataset.splits["val"].files]
     )
@@ -146,10 +129,10 @@ def test_the_whole_way(name: str, made: dict[str, Path], pictures: Path) -> None
     assert (len(apart) > 0) and apart.max() == 0
 
 
-def test_the_loss_of_a_head_is_recorded_and_its_coding_travels(made: dict[str, Path]) -> None:
-    config = runs.read_json(made["head"] / "qat" / runs.CONFIG)
+def test_the_loss_of_a_head_is_recorded_and_its_coding_travels(made: Path) -> None:
+    config = runs.read_json(made / "qat" / runs.CONFIG)
     assert config["loss"] == {"sides": 4.0, "classes": 1.0}
-    (file,) = convert.run(convert.Config(run=made["head"], float32=True, head="raw")).files
+    (file,) = convert.run(convert.Config(run=made, float32=True, head="raw")).files
     assert file.contract.coding == toy_head.NAME
     with pytest.MonkeyPatch.context() as patch:
         patch.delitem(coded_heads.CODINGS, toy_head.NAME)
@@ -159,15 +142,14 @@ def test_the_loss_of_a_head_is_recorded_and_its_coding_travels(made: dict[str, P
             Detector(file.path)
 
 
-def test_the_command_of_the_tables_knows_both(made: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    files = tuple(str(run / "train" / runs.ARCH) for run in made.values())
-    summary.command(summary.Config(arch=files))
+def test_the_command_of_the_tables_knows_both(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    summary.command(summary.Config(arch=(str(made / "train" / runs.ARCH),)))
     shown = capsys.readouterr().out
     assert "hourglass 3x3 mid 8 se 2" in shown
     assert "cells" in shown
 
 
-def test_a_target_refuses_what_it_cannot_take(made: dict[str, Path]) -> None:
+def test_a_target_refuses_what_it_cannot_take(made: Path) -> None:
     with pytest.raises(ValueError, match="takes int8 files, got float32"):
-        convert.run(convert.Config(run=made["op"], float32=True, target=("hexadecimal",), out=made["op"] / "else"))
-    assert not list((made["op"] / "else").glob("*"))
+        convert.run(convert.Config(run=made, float32=True, target=("hexadecimal",), out=made / "else"))
+    assert not list((made / "else").glob("*"))

@@ -139,10 +139,10 @@ def test_few_images_are_shown_more_often(images: int, epochs: int) -> None:
     assert Recipe(epochs=7).settled(images).passes == 7
 
 
-def test_a_start_learns_at_a_share_of_the_usual_rate() -> None:
-    assert [Recipe().settled(9, rate).learning_rate for rate in (1.0, 0.5)] == [0.002, 0.001]
-    assert Recipe(optimizer="sgd").settled(9, 0.5).learning_rate == 0.005
-    assert Recipe(learning_rate=0.01).settled(9, 0.5).learning_rate == 0.01
+def test_a_start_has_its_share_of_the_usual_rate() -> None:
+    assert [Recipe().settled(9, rate).learning_rate for rate in (1.0, 1.5)] == [0.002, 0.003]
+    assert Recipe(optimizer="sgd").settled(9, 1.5).learning_rate == 0.015
+    assert Recipe(learning_rate=0.01).settled(9, 1.5).learning_rate == 0.01
 
 
 def test_a_recipe_without_epochs_trains_nothing() -> None:

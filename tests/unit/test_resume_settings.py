@@ -19,14 +19,14 @@ def stage(tmp_path: Path) -> Path:
     """Half made, with what was left to us settled."""
     stage = tmp_path / "run" / "train"
     stage.mkdir(parents=True)
-    settled = dataclasses.replace(ASKED, recipe=ASKED.recipe.settled(16, 1.0))
+    settled = dataclasses.replace(ASKED, recipe=ASKED.recipe.settled(16))
     runs.begin(stage, settled)
     return stage
 
 
 def test_the_same_options_may_be_said_again(stage: Path) -> None:
     found = resume.recorded(ASKED, stage, prog="python -m pipeline.train")
-    assert found.recipe == ASKED.recipe.settled(16, 1.0)
+    assert found.recipe == ASKED.recipe.settled(16)
 
 
 def test_another_one_is_told_by_its_name(stage: Path) -> None:

@@ -193,6 +193,13 @@ def test_kl_of_weights_it_cannot_see_is_least_squares(bits):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("bits", [3, 5, 8])
+def test_kl_of_large_weights_is_no_farther_from_them_than_zeros_are(bits):
+    kernel = 5 * np.random.default_rng(1).normal(size=(3, 3, 32, 8)) ** 3
+    vqk, kds = shift.fit(kernel, bits, method="kl")
+    assert (((kds * vqk - kernel) ** 2).sum((0, 1, 2)) <= (kernel**2).sum((0, 1, 2))).all()
+
+
 def test_kl_of_blocks_it_cannot_see_is_least_squares():
     kernel = np.full((3, 3, 1, 2), 0.5)
     vqk, kds = shift.fit(kernel, 3, block=1, method="kl")

@@ -59,6 +59,9 @@ TABLE = (
         "weights to memory, as HDF5 can crash where it writes to a full disk itself",
         checks.saves_to_memory,
     ),
+    Name("_infer_output_signature", "how Keras comes to know what a layer puts out: it is told", checks.untraced),
+    Name("_maybe_build", "a layer that is put into a network makes its weights", checks.untraced),
+    Name("_name_scope", "under which they get their names", checks.untraced),
     Name("tf_keras.backend.clear_session", "networks made one after the other do not fill the memory"),
     Name("tf_keras.backend.get_value", "the learning rate of a step, from an optimizer's schedule or variable"),
     Name(

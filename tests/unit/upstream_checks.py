@@ -59,6 +59,18 @@ def nodes_by_depth() -> bool:
     return read == {"given": [], "one": ["given"], "two": ["one"], "three": ["one"]}
 
 
+def untraced() -> bool:
+    from micro_yolo.model.keras import making
+
+    def said(model: Any) -> Any:
+        return [
+            (layer.name, layer.output_shape, layer.output.dtype, [weight.name for weight in layer.weights])
+            for layer in model.layers
+        ]
+
+    return bool(said(branch()) == said(making(branch)()))
+
+
 def numbered() -> bool:
     model = branch()
     optimizer = keras().optimizers.AdamW(0.1)
