@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from micro_yolo.model.keras import tf
+from micro_yolo.pipeline.learn.peers import lost
 
 
 def managed(folder: Path, **held: Any) -> tf.train.CheckpointManager:
@@ -23,3 +26,19 @@ def managed(folder: Path, **held: Any) -> tf.train.CheckpointManager:
         if os.path.dirname(os.path.abspath(name)) != own:
             raise ValueError(f"{folder / 'checkpoint'}: must name checkpoints of its folder, got {name!r:.80}")
     return tf.train.CheckpointManager(tf.train.Checkpoint(**held), str(folder), max_to_keep=1)
+
+
+@contextmanager
+def saving(directory: Path) -> Iterator[None]:
+    """Raises `full` for what TensorFlow cannot write of an epoch; an error that tells of a lost machine stays one."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if lost(error):
+            raise
+        raise full(directory, " ".join(error.message.split())[-120:]) from None
+
+
+def full(directory: Path, reason: str) -> OSError:
+    """That there is no room for an epoch of the training in `directory`."""
+    return OSError(f"{directory}: the epoch cannot be saved ({reason}); make room, then --resume goes on before it")

@@ -24,7 +24,7 @@ from micro_yolo.model.hdf5 import save
 from micro_yolo.model.heads.base import Losses, Outputs
 from micro_yolo.model.keras import keras, tf, unswept
 from micro_yolo.pipeline.data.input import Batches
-from micro_yolo.pipeline.learn.checkpoints import managed
+from micro_yolo.pipeline.learn.checkpoints import full, managed, saving
 from micro_yolo.pipeline.learn.devices import cluster
 from micro_yolo.pipeline.learn.optimizer import make_optimizer
 from micro_yolo.pipeline.learn.peers import lost, of_chief
@@ -165,7 +165,13 @@ class Trainer:
             ) from None
         done = int(self.epoch.numpy())
         # A row can be one epoch ahead of the checkpoint; that epoch is trained again.
-        self.history = [row for row in history.read(self.directory / runs.HISTORY) if row["epoch"] <= done]
+        path = self.directory / runs.HISTORY
+        self.history = [row for row in history.read(path) if row["epoch"] <= done]
+        if self.is_chief and len(self.history) != done:
+            raise ValueError(
+                f"{path}: must tell of the {done} epochs that are done, got {len(self.history)}; allowed: --overwrite "
+                "to start again"
+            )
         return done
 
     def train(self) -> Outcome:
@@ -322,17 +328,16 @@ class Trainer:
         # optimizer's two moments, while the one before is still there.
         n_bytes = 6 * sum(weight.shape.num_elements() * weight.dtype.size for weight in self.task.averaged.weights)
         if shutil.disk_usage(self.directory).free < n_bytes:
-            raise _full(self.directory, f"less than {n_bytes >> 20} MiB left")
+            raise full(self.directory, f"less than {n_bytes >> 20} MiB left")
 
     def _save_checkpoint(self) -> None:
         try:
-            self.checkpoints.save()
-        except tf.errors.OpError as error:
-            if lost(error):
-                raise
+            with saving(self.directory):
+                self.checkpoints.save()
+        except OSError:
             for half in (self.directory / "checkpoint").glob("*_temp"):
                 shutil.rmtree(half, ignore_errors=True)
-            raise _full(self.directory, " ".join(error.message.split())[-120:]) from None
+            raise
 
     def _save(self, row: dict[str, Any], writer: tf.summary.SummaryWriter) -> None:
         self.history.append(row)
@@ -343,29 +348,21 @@ class Trainer:
         self._save_checkpoint()
 
     def _writer(self) -> tf.summary.SummaryWriter:
-        try:
+        with saving(self.directory):
             logs = str(self.directory / "logs")
             return tf.summary.create_file_writer(logs) if self.is_chief else tf.summary.create_noop_writer()
-        except tf.errors.OpError as error:
-            raise _full(self.directory, " ".join(error.message.split())[-120:]) from None
 
     def _log(self, row: dict[str, Any], writer: tf.summary.SummaryWriter) -> None:
-        try:
+        with saving(self.directory):
             with writer.as_default(step=row["epoch"]):
                 for name, value in row.items():
                     if value is not None and name not in ("epoch", "images"):
                         tf.summary.scalar(name, value)
             writer.flush()
-        except tf.errors.OpError as error:
-            raise _full(self.directory, " ".join(error.message.split())[-120:]) from None
 
 
 def _fetched(steps: Sequence[dict[str, tf.Tensor]]) -> list[dict[str, float]]:
     return [{name: float(value) for name, value in losses.items()} for losses in steps]
-
-
-def _full(directory: Path, reason: str) -> OSError:
-    return OSError(f"{directory}: the epoch cannot be saved ({reason}); make room, then --resume goes on before it")
 
 
 def _scales(optimizer: keras.optimizers.Optimizer) -> bool:

@@ -153,6 +153,19 @@ def test_resume_refuses_other_settings_and_finished_runs(half, finished, call):
     assert "--resume" in line
 
 
+def test_a_history_that_lost_its_lines_is_refused(half, call):
+    """As where the power failed before they reached the disk; which epoch was best is not known then."""
+    run, _ = half
+    path = run / "train" / runs.HISTORY
+    kept = path.read_bytes()
+    done = len(kept.splitlines()) - 1
+    path.write_bytes(b"")
+    status, _, (line,) = call("--run", run, "--resume")
+    path.write_bytes(kept)
+    assert status == 2
+    assert f"history.csv: must tell of the {done} epochs that are done, got 0; allowed: --overwrite" in line
+
+
 def test_pictures_kept_on_disk_change_nothing_and_are_found_again(half, finished, shapes, tmp_path, call, monkeypatch):
     run, begun = half
     cache = tmp_path / "cache"
