@@ -207,7 +207,7 @@ def begin(
 
 
 def check_new_run(path: Path | None, *, stage: str = "train", overwrite: bool = False) -> None:
-    """What `new_run` would refuse, known before any slow work; changes nothing.
+    """What `new_run` would refuse, known before any slow work; of a finished stage what killed processes left goes.
 
     Raises ValueError if the stage is there already, finished or not, unless `overwrite`, and for a directory that is
     no run, which is never touched. Raises OSError if it cannot be made.
@@ -222,6 +222,7 @@ def check_new_run(path: Path | None, *, stage: str = "train", overwrite: bool = 
         killed.check_alone(target)
     if path is not None and is_begun(target) and not overwrite:
         if is_finished(target):
+            sweep(run)
             raise ValueError(f"{run}: already holds a finished {stage}; allowed: another --run, or --overwrite")
         raise ValueError(_half_made(target))
     try:

@@ -71,6 +71,14 @@ def test_a_link_of_the_dead_is_removed(tmp_path):
     assert names(tmp_path / "runs") == {"a", "latest"}
 
 
+def test_who_asks_again_for_a_stage_killed_after_its_end_has_it_clean(tmp_path):
+    stage = finished(tmp_path / "run")
+    (stage / "checkpoint").mkdir()
+    with pytest.raises(ValueError, match="already holds a finished train"):
+        runs.check_new_run(tmp_path / "run")
+    assert runs.is_finished(stage) and not (stage / "checkpoint").exists()
+
+
 def test_what_only_a_half_made_stage_needs_goes_when_it_is_finished(tmp_path):
     train, prune = finished(tmp_path), tmp_path / "prune"
     for stage in (train, prune):
