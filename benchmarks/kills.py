@@ -219,12 +219,12 @@ class Bench:
         return Ended(again.how, ended.said + again.said)
 
     def _again(self, name: str) -> Ended:
-        done = "already" if self._differs(name) is None else ""
         ended = tried(lambda: self._do(name), **TIMES)
         if ended.how == "error" and "--resume" in ended.said:
             ended = tried(lambda: self._do(name, "--resume"), **TIMES)
         # Killed when all was done, it may say that it is.
-        if ended.how == "error" and done and ("already" in ended.said or "finished" in ended.said):
+        is_said = ended.how == "error" and ("already" in ended.said or "finished" in ended.said)
+        if is_said and self._differs(name) is None:
             ended = Ended("answer", ended.said)
         if not ended.lost and ended.how != "answer":
             return Ended("lost: cannot be asked for again", ended.said)
