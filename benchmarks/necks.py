@@ -51,7 +51,7 @@ def changed(*gone: str, behind: Sequence[Row] = (), **rows: Mapping[str, Any]) -
     return dataclasses.replace(WHOLE, rows=(*kept, *behind))
 
 
-# Half of the first grid's anchors: where a finer grid follows, they are fitted to the data anew.
+# A training fits all anchors to its data anew; these are small enough for the finest grid of a table.
 _FINE = ((8, 11), (12, 12), (18, 21))
 _THIN = {"op": "separable"}
 NECKS: dict[str, tuple[str, Arch]] = {
