@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -144,6 +145,11 @@ def environment(folder: Path = FOLDER) -> jinja2.Environment:
     jinja.filters["MiB"] = lambda n_bytes, digits=1: f"{n_bytes / 2**20:,.{digits}f}"
     jinja.filters["millions"] = lambda number, digits=1: f"{number / 1e6:,.{digits}f}"
     jinja.filters["tables"] = lambda text: "\n".join(line for line in text.split("\n") if line.startswith("|"))
+    jinja.filters["file"] = lambda files, stage, variant: next(
+        file for file in files if (file["stage"], file["variant"]) == (stage, variant)
+    )
+    jinja.filters["mean"] = lambda values: statistics.fmean(values)
+    jinja.filters["ends"] = lambda values, digits=1: f"{min(values):.{digits}f} to {max(values):.{digits}f}"
     jinja.globals.update(known(folder), commands=reference.commands)
     return jinja
 
