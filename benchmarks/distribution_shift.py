@@ -2,9 +2,8 @@
 
     python benchmarks/distribution_shift.py --run runs/cells --out runs/shifts --part weights
 
-For every number of bits, block size and start: the error of the weights, the bytes they take, and COCO AP50 of a file
-with these weights, before and after training the shifts alone. What is done is read back from --out, so a stopped study
-goes on, and a second command with other grids adds to the first. See docs/distribution_shift.md.
+For every number of bits, block size and start: error and bytes of the weights, and COCO AP50 of a file with them, before
+and after training the shifts alone. What is done is read back from --out: a stopped study goes on, and grids add up.
 """
 
 from __future__ import annotations
@@ -77,6 +76,8 @@ class Config:
     """Of everything random."""
     overwrite: bool = False
     """Begin the study anew."""
+    json: Path | None = None
+    """A file for the lines of study.csv, by the names of their cells."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,9 @@ def run(config: Config) -> Path:
     rows = _rows(study.done)
     runs.write_atomic(config.out / TABLE, _sheet(rows))
     draw(rows, study.done["float32"].get("AP50"), config.out / PICTURE)
+    if config.json is not None:
+        named = {f"{row['start']}-{row['bits']}-{row['block']}": row for row in rows}
+        runs.write_json(config.json, {"float32": study.done["float32"], "cells": named})
     print("\n".join(_markdown(study.done)))
     print(f"\n{config.out}: {STUDY}, {TABLE}, {PICTURE}")
     return config.out

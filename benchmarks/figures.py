@@ -36,7 +36,7 @@ FOLDER = ROOT / "docs/figures"
 PAGES = ("README.md", "android_demo/README.md", "docs/*.md")
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 BLOCK = re.compile(r"(<!-- figures ([a-z]\w*) -->\n\n).*?(\n\n<!-- /figures -->)", re.DOTALL)
-INLINE = re.compile(r"(<!-- = ([a-z].*?) -->)[^\n]*?(<!-- = -->)")
+INLINE = re.compile(r"(<!-- = ([a-z(].*?) -->)[^\n]*?(<!-- = -->)")
 # Longer lists are single measurements, of which the summary is beside them.
 LONGEST = 30
 # Where a command leaves what it measured: in its run, in a file that it is told, or on its standard output.

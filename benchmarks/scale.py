@@ -10,6 +10,7 @@ the one before it, over how much more data it has: 1 is as the data, more than 1
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import resource
 import shutil
@@ -18,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,8 @@ class Config:
     """Of what is drawn."""
     folder: Path | None = None
     """Where it is drawn; by default in the system's folder for temporary files. What is drawn is removed again."""
+    json: Path | None = None
+    """A file for all that was measured."""
 
     def at(self, share: float) -> Config:
         """The same with this share of the data."""
@@ -243,6 +246,9 @@ def run(config: Config) -> dict[str, list[Measured]]:
                     print(f"{part} at {share:g}: {found[part][-1]}", file=sys.stderr, flush=True)
                 shutil.rmtree(root)
     tell(config, found)
+    if config.json is not None:
+        parts = {part: [asdict(row) for row in rows] for part, rows in found.items()}
+        config.json.write_text(json.dumps({"shares": config.shares, "parts": parts}, indent=1) + "\n", encoding="utf-8")
     return found
 
 

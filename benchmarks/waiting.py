@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import resource
 import shutil
@@ -22,6 +23,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN, FILE, PICTURES = "RUN", "FILE", "PICTURES"
@@ -94,12 +96,20 @@ def by_turns(name: str, sides: dict[str, Path], folder: Path, rounds: int) -> di
     return spent
 
 
-def line(spent: dict[str, list[Spent]]) -> str:
-    """Medians of both sides, and of the ratios of the processor's seconds."""
-    (s, cpu), (now_s, now_cpu) = ([median(column) for column in zip(*each, strict=True)] for each in spent.values())
+def summed_up(spent: dict[str, list[Spent]]) -> dict[str, Any]:
+    """Medians of both sides, and of the ratios of the processor's seconds, one a round."""
+    sides = {
+        side: dict(zip(("s", "cpu_s"), map(median, zip(*each, strict=True)), strict=True))
+        for side, each in spent.items()
+    }
     ratios = sorted(before[1] / now[1] for before, now in zip(*spent.values(), strict=True))
-    ends = f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
-    return f"{s:7.1f} {cpu:7.1f}   {now_s:7.1f} {now_cpu:7.1f}   {median(ratios):5.2f} ({ends})"
+    return {**sides, "ratio": median(ratios), "lowest": ratios[0], "highest": ratios[-1]}
+
+
+def line(found: dict[str, Any]) -> str:
+    """What `summed_up` says, in words."""
+    sides = "   ".join(f"{found[side]['s']:7.1f} {found[side]['cpu_s']:7.1f}" for side in ("before", "now"))
+    return f"{sides}   {found['ratio']:5.2f} ({found['lowest']:.2f} to {found['highest']:.2f})"
 
 
 def main() -> None:
@@ -110,7 +120,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     usual = [name for name in COMMANDS if name != "demo"]
     parser.add_argument("--only", nargs="+", default=usual, choices=[*COMMANDS], metavar="COMMAND")
+    parser.add_argument("--json", type=Path, help="a file for all that was measured")
     asked = parser.parse_args()
+    found: dict[str, Any] = {}
     print(f"{'':16} {'before':>15}   {'now':>15}\n{'':16} {'s':>7} {'CPU s':>7}   {'s':>7} {'CPU s':>7}   ratio")
     with checkout(asked.before) as before, tempfile.TemporaryDirectory() as folder:
         sides = {"before": before, "now": ROOT}
@@ -118,10 +130,14 @@ def main() -> None:
             shutil.copytree(asked.run, Path(folder, side, "run"), ignore=shutil.ignore_patterns("export", "debug"))
         for name in asked.only:
             try:
-                told = line(by_turns(name, sides, Path(folder), asked.rounds))
+                found[name] = summed_up(by_turns(name, sides, Path(folder), asked.rounds))
+                told = line(found[name])
             except OSError as error:
                 told = f"failed: {error}"
             print(f"{name:16} {told}", flush=True)
+    if asked.json is not None:
+        measured = {"rounds": asked.rounds, "commands": found}
+        asked.json.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
