@@ -52,6 +52,8 @@ class Config:
     """Of each training; the first is not counted."""
     rounds: int = 5
     """How often each side runs."""
+    json: Path | None = None
+    """A file for all that was measured."""
 
 
 def run(config: Config) -> None:
@@ -72,15 +74,26 @@ def run(config: Config) -> None:
                 seen[name] = _trained(config, Path(folder), cores[:count], together=together)
         rounds.append(seen)
         print(f"round {number + 1}: {', '.join(f'{name} {seen[name]:.2f}' for name in names)} images/s", flush=True)
-    for name in names:
-        print(f"{name}: {_spread([seen[name] for seen in rounds])} images/s")
-    for words, (above, below, times) in RATIOS.items():
-        print(f"{words}: {_spread([seen[above] / seen[below] / times for seen in rounds])}")
+    speeds = {name: _spread([seen[name] for seen in rounds]) for name in names}
+    ratios = {
+        words: _spread([seen[above] / seen[below] / times for seen in rounds])
+        for words, (above, below, times) in RATIOS.items()
+    }
+    for name, (lowest, middle, highest) in (*speeds.items(), *ratios.items()):
+        unit = " images/s" if name in speeds else ""
+        print(f"{name}: {middle:.2f} ({lowest:.2f} to {highest:.2f}){unit}")
+    if config.json is not None:
+        told = {
+            **{name: getattr(config, name) for name in ("arch", "size", "batch", "epochs", "rounds")},
+            "images_per_second": speeds,
+            "ratios": ratios,
+        }
+        config.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
-def _spread(values: list[float]) -> str:
-    """The median, and the ends."""
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+def _spread(values: list[float]) -> tuple[float, float, float]:
+    """Lowest, median, highest."""
+    return min(values), statistics.median(values), max(values)
 
 
 def _trained(config: Config, folder: Path, cores: list[int], *, together: bool) -> float:

@@ -78,6 +78,8 @@ VARIANTS = (
     Side(f"micro_yolo, frozen down to {FROZEN}", options=("--arch", "micro_yolo", "--freeze", FROZEN)),
     Side("micro_yolo, bfloat16", options=("--arch", "micro_yolo", "--precision", "bfloat16")),
     Side("micro_yolo, memory given back", variables={memory.VARIABLE: "0"}),
+    # The default network, which begins with start weights and has its first rows frozen.
+    Side("micro_yolo_mobile, as by default", options=()),
 )
 
 

@@ -10,7 +10,14 @@ from micro_yolo.pipeline.learn.recipe import OPTIMIZERS, Recipe
 
 
 class _AdamW(keras.optimizers.AdamW):
-    """Keras' own, but the step of a variable is one operation and not thirty, all of which are traced."""
+    """Keras' own, but the step of a variable is one operation and not thirty, all of which are traced.
+
+    With `shares` each variable learns at a share of the rate, weight decay included. They are a variable, so that a
+    checkpoint holds them.
+    """
+
+    shares: tf.Variable | None = None
+    decay = 0.0
 
     def apply_gradients(self, grads_and_vars: Iterable[tuple[tf.Tensor, tf.Variable]], **options: Any) -> Any:
         step = tf.cast(self.iterations + 1, tf.float32)
@@ -19,13 +26,18 @@ class _AdamW(keras.optimizers.AdamW):
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
         number = self._index_dict[self._var_key(variable)]
+        rate = self.learning_rate
+        if self.shares is not None:
+            rate = rate * self.shares[number]
+            if _decays(variable):
+                variable.assign_sub(variable * (rate * self.decay))
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[number].handle,
             v=self._velocities[number].handle,
             beta1_power=self._power_1,
             beta2_power=self._power_2,
-            lr=self.learning_rate,
+            lr=rate,
             beta1=self.beta_1,
             beta2=self.beta_2,
             epsilon=self.epsilon,
@@ -33,32 +45,20 @@ class _AdamW(keras.optimizers.AdamW):
         )
 
 
-class _ByPart:
-    """In front of an optimizer of Keras: each variable goes a share of the step it would, weight decay included.
-
-    The shares are a variable, so that a checkpoint holds them.
-    """
+class _SGDByPart(keras.optimizers.SGD):
+    """Keras' own, but each variable goes a share of the step it would, as `_AdamW` with `shares`."""
 
     shares: tf.Variable
     decay: float
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
-        optimizer: Any = self
         before = tf.identity(variable)
         if _decays(variable):
-            variable.assign_sub(variable * tf.cast(optimizer.learning_rate, variable.dtype) * self.decay)
-        super().update_step(gradient, variable)  # type: ignore[misc]
+            variable.assign_sub(variable * tf.cast(self.learning_rate, variable.dtype) * self.decay)
+        super().update_step(gradient, variable)
         # On each device a variable is another; the optimizer knows which they stand for.
-        share = tf.cast(self.shares, variable.dtype)[optimizer._index_dict[optimizer._var_key(variable)]]
+        share = tf.cast(self.shares, variable.dtype)[self._index_dict[self._var_key(variable)]]
         variable.assign(before + share * (variable - before))
-
-
-class _AdamWByPart(_ByPart, _AdamW):
-    pass
-
-
-class _SGDByPart(_ByPart, keras.optimizers.SGD):
-    pass
 
 
 def make_optimizer(
@@ -83,14 +83,12 @@ def make_optimizer(
         )
     else:
         schedule = keras.optimizers.schedules.CosineDecay(rate, total, alpha=0.01)
-    adamw, sgd = _AdamW, keras.optimizers.SGD
-    if shares is not None:
-        adamw, sgd = _AdamWByPart, _SGDByPart
     settings = {"weight_decay": decay, "global_clipnorm": recipe.clip_norm}
     if recipe.optimizer == "sgd":
+        sgd = keras.optimizers.SGD if shares is None else _SGDByPart
         optimizer = sgd(schedule, momentum=0.937, nesterov=True, **settings)
     else:
-        optimizer = adamw(schedule, **settings)
+        optimizer = _AdamW(schedule, **settings)
     if shares is None:
         optimizer.exclude_from_weight_decay([v for v in variables if not _decays(v)])
     else:

@@ -117,6 +117,7 @@ def test_what_descends_from_a_start_says_so(started):
         (("--init", "nowhere"), "nowhere: no such run"),
         (("--init", "begun.json"), "init: a weights file must lie beside its arch.json in a stage of a run"),
         (("--freeze", "b9"), "freeze: unknown row, got 'b9'"),
+        (("--freeze", "d1"), "freeze: leaves nothing to train, got 'd1'; allowed: a row of begun above its last"),
         (("--train-images", 0), "train_images: must be at least 1, got 0"),
         (("--start-rate", 0), "start_rate: must be above 0 and at most 1, got 0.0; allowed: such as 0.3"),
         (("--patience", -1), "patience: must not be negative, got -1"),

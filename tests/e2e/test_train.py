@@ -1,9 +1,11 @@
 """Training as a user starts, stops, kills and continues it."""
 
+import errno
 import json
 import signal
 import socket
 import time
+from collections import namedtuple
 
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ from started import Started
 
 from micro_yolo.model.keras import keras
 from micro_yolo.pipeline import train
-from micro_yolo.pipeline.data import synthetic
+from micro_yolo.pipeline.data import load, synthetic
+from micro_yolo.pipeline.data.cache import Cache
 from micro_yolo.pipeline.learn import peers
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.screen import Show
@@ -181,11 +184,48 @@ def test_pictures_kept_on_disk_change_nothing_and_are_found_again(half, finished
     assert (status, told) == (0, [])
     same_history(history(again), history(finished))
     assert list(cache.iterdir()) == [made]
-    other = ("--run", tmp_path / "other", "--cache", made / "cache.json")
-    status, _, (line,) = call("--data", shapes, *FAST, *other)
-    assert status == 2
-    assert "cache.json: cannot be written to (Not a directory); allowed: " in line
-    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "rule"),
+    [
+        ("full", "12 pictures need 0.0 GiB more, got 0.0 GiB of room; allowed: --cache on a larger disk"),
+        ("a file", "cannot be written to (Not a directory); allowed: --cache with a folder that can be written to"),
+        (
+            "not writable",
+            "cannot be written to (Permission denied); allowed: --cache with a folder that can be written",
+        ),
+        ("others' files", "must be a cache of these pictures, got other files; allowed: another --cache folder"),
+    ],
+)
+def test_a_cache_that_cannot_be_leaves_nothing(shapes, tmp_path, call, monkeypatch, kind, rule):
+    cache = tmp_path / "cache"
+    command = ("--data", shapes, *FAST, "--run", tmp_path / "run", "--cache", cache)
+    with monkeypatch.context() as patch:
+        if kind == "full":
+            usage = namedtuple("usage", "total used free")(0, 0, 1 << 10)
+            patch.setattr("micro_yolo.pipeline.data.cache.shutil.disk_usage", lambda _: usage)
+        elif kind == "a file":
+            cache.write_text("mine")
+        elif kind == "not writable":
+            # Root, who may write anywhere, runs these tests too.
+            patch.setattr("micro_yolo.pipeline.data.cache._make", refused)
+        else:
+            Cache(cache, load(shapes).splits["train"], (64, 64), "stretch")
+            (made,) = cache.iterdir()
+            (made / "cache.json").write_text("mine")
+        before = files_below(tmp_path)
+        status, _, (line,) = call(*command)
+    assert status == 2 and line.startswith(f"{train.PROG}: cache: {cache}") and rule in line
+    assert files_below(tmp_path) == before
+
+
+def refused(*_):
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
+def files_below(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_the_loss_of_a_half_made_run_is_what_it_recorded(half, finished, call):

@@ -218,6 +218,8 @@ def test_no_room_for_its_first_files_leaves_no_stage(own_run: Path, monkeypatch:
         ({"distill": -1.0}, r"^distill: must not be negative, got -1\.0$"),
         ({"distill": float("nan")}, r"^distill: must not be negative, got nan$"),
         ({"freeze_epochs": 3}, r"^freeze_epochs: must be 0 to the 2 epochs there are, got 3$"),
+        ({"freeze": "l44"}, r"^freeze: unknown row, got 'l44'; nearest: l4; allowed: a row of tiny above its last"),
+        ({"freeze": "d1"}, r"^freeze: leaves nothing to train, got 'd1'; allowed: a row of tiny above its last"),
         ({"batch": 1000}, r"^batch: must not exceed the 12 training images, got 1000"),
         ({"from_stage": "prune"}, r"no such stage"),
     ],

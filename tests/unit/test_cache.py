@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data_folders import write_image
+from PIL import Image
 from test_input import split_of
 
 from micro_yolo.pipeline.data import input as module
@@ -87,6 +88,18 @@ def test_other_sizes_rules_and_pictures_have_folders_of_their_own(split, folder,
             assert np.array_equal(found, pixels(images, None, size=size, rule=rule))
     assert len(list(folder.iterdir())) == len(asked)
     assert len(decoded) == 3 * (3 * COUNT + 2 * 3)
+
+
+def test_another_data_set_with_files_of_the_same_names_has_its_own(split, folder, tmp_path):
+    files = [write_image(tmp_path / "other" / file.name) for file in split.files]
+    for file in files:
+        Image.fromarray(255 - np.asarray(Image.open(file))).save(file)
+    other = split_of(files, [(48, 64)] * COUNT)
+    for _ in range(2):
+        for images in (split, other):
+            assert np.array_equal(pixels(images, folder), pixels(images, None))
+    assert not np.array_equal(pixels(split, folder), pixels(other, folder))
+    assert len(list(folder.iterdir())) == 2
 
 
 def test_a_picture_that_has_changed_is_made_again(split, folder, decoded):
