@@ -71,11 +71,11 @@ def run(config: Config) -> None:
     from micro_yolo.pipeline import train
 
     with tempfile.TemporaryDirectory() as folder:
-        options = {"arch": config.arch, "size": config.size, "batch": config.batch}
+        trained = train.Config(
+            run=Path(folder, "run"), data=config.data, arch=config.arch, size=config.size, batch=config.batch
+        )
         with contextlib.suppress(_Enough):
-            train.run(
-                train.Config(run=Path(folder, "run"), data=config.data, **options), _Profiled(config.steps, folder)
-            )
+            train.run(trained, _Profiled(config.steps, folder))
         seconds, counts = _by_kind(folder)
     total = sum(seconds.values())
     told = {
