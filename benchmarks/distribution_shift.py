@@ -2,7 +2,7 @@
 
     python benchmarks/distribution_shift.py --run runs/cells --out runs/shifts --part weights
 
-For every number of bits, block size and start: error and bytes of the weights, and COCO AP50 of a file with them, before
+For every number of bits, block size and start: error and bytes of the weights, and AP50 of a file with them, before
 and after training the shifts alone. What is done is read back from --out: a stopped study goes on, and grids add up.
 """
 

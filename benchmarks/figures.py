@@ -1,7 +1,7 @@
 """Figures in the documents, filled in from files that the measuring commands wrote.
 
     python benchmarks/figures.py keep NAME python -m pipeline.evaluate --model FILE --data DATA
-    python benchmarks/figures.py keep NAME --from RUN/metrics_int8.json python -m pipeline.evaluate ...
+    python benchmarks/figures.py keep --from RUN/metrics_int8.json NAME python -m pipeline.evaluate ...
     python benchmarks/figures.py fill
 
 `keep` runs a measuring command and keeps what it measured as docs/figures/NAME.json, with the command, the commit of

@@ -281,6 +281,7 @@ def outcome(call: Callable[[], Any]) -> str:
             "must have operators that make": "the runtime cannot run it",
             "must have the same operators": "no twin of the float file",
             "Vela refuses it": "the compiler refuses it",
+            "Vela did not end": "the compiler was ended",
             "TFLM cannot run": "the runtime cannot run it",
             "TFLM has no": "the runtime cannot run it",
             "TFLM refuses it": "the runtime refuses it",
