@@ -148,8 +148,8 @@ def environment(folder: Path = FOLDER) -> jinja2.Environment:
     jinja.filters["file"] = lambda files, stage, variant: next(
         file for file in files if (file["stage"], file["variant"]) == (stage, variant)
     )
-    jinja.filters["mean"] = lambda values: statistics.fmean(values)
-    jinja.filters["ends"] = lambda values, digits=1: f"{min(values):.{digits}f} to {max(values):.{digits}f}"
+    jinja.filters["mean"] = statistics.fmean
+    jinja.filters["ends"] = lambda values: f"{(ordered := sorted(values))[0]:.1f} to {ordered[-1]:.1f}"
     jinja.globals.update(known(folder), commands=reference.commands)
     return jinja
 
