@@ -143,6 +143,7 @@ def environment(folder: Path = FOLDER) -> jinja2.Environment:
     jinja.filters["KiB"] = lambda n_bytes, digits=0: f"{n_bytes / 1024:,.{digits}f}"
     jinja.filters["MiB"] = lambda n_bytes, digits=1: f"{n_bytes / 2**20:,.{digits}f}"
     jinja.filters["millions"] = lambda number, digits=1: f"{number / 1e6:,.{digits}f}"
+    jinja.filters["of"] = lambda rows, name: next(row for row in rows if Path(row["model"]).stem == name)
     jinja.filters["tables"] = lambda text: "\n".join(line for line in text.split("\n") if line.startswith("|"))
     jinja.globals.update(known(folder), commands=reference.commands)
     return jinja
