@@ -40,7 +40,11 @@ INLINE = re.compile(r"(<!-- = ([a-z(].*?) -->)[^\n]*?(<!-- = -->)")
 # Longer lists are single measurements, of which the summary is beside them.
 LONGEST = 30
 # Where a command leaves what it measured: in its run, in a file that it is told, or on its standard output.
-IN_RUN = {"pipeline.stages": "stages.json", "pipeline.curve": "curve/curve.json"}
+IN_RUN = {
+    "pipeline.stages": "stages.json",
+    "pipeline.curve": "curve/curve.json",
+    "pipeline.search": "search/search.json",
+}
 TO_FILE = ("pipeline.benchmark", "pipeline.edge")
 TO_OUTPUT = ("pipeline.evaluate", "pipeline.inspect", "pipeline.summary")
 # A folder of a run, behind which a path says what it is of.
@@ -144,6 +148,7 @@ def environment(folder: Path = FOLDER) -> jinja2.Environment:
     jinja.filters["KiB"] = lambda n_bytes, digits=0: f"{n_bytes / 1024:,.{digits}f}"
     jinja.filters["MiB"] = lambda n_bytes, digits=1: f"{n_bytes / 2**20:,.{digits}f}"
     jinja.filters["millions"] = lambda number, digits=1: f"{number / 1e6:,.{digits}f}"
+    jinja.filters["of"] = lambda rows, name: next(row for row in rows if Path(row["model"]).stem == name)
     jinja.filters["tables"] = lambda text: "\n".join(line for line in text.split("\n") if line.startswith("|"))
     jinja.filters["file"] = lambda files, stage, variant: next(
         file for file in files if (file["stage"], file["variant"]) == (stage, variant)
