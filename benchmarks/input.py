@@ -46,13 +46,13 @@ def run(config: Config) -> None:
 
     split = load(config.data).splits["train"]
     print(f"{split}, batch {config.batch}: images/s, the median of {config.rounds} rounds (least to most)")
-    told: list[dict[str, Any]] = []
+    told: dict[int, dict[str, Any]] = {}
     for size in config.sizes:
         with tempfile.TemporaryDirectory() as folder:
             ways = _ways(config, split, size, Path(folder))
             rounds = [[_measure(epoch, config) for epoch in ways.values()] for _ in range(config.rounds + 1)]
         print(f"{size} px")
-        told.append({"size": size, "ways": {}})
+        told[size] = {}
         # The first warms up, and fills the cache.
         for name, measured in zip(ways, zip(*rounds[1:], strict=True), strict=True):
             rates, ms = zip(*measured, strict=True)
@@ -60,7 +60,7 @@ def run(config: Config) -> None:
             spread = f"{statistics.median(rates):5.0f} ({min(rates):.0f} to {max(rates):.0f})"
             busy = f"{statistics.median(ms):.2f} ms of a processor an image"
             print(f"  {name:29} {spread}, {ratio:.1f} times keras-cv's; {busy}", flush=True)
-            told[-1]["ways"][name] = {"images_per_second": rates, "ratio": ratio, "ms": statistics.median(ms)}
+            told[size][name] = {"images_per_second": rates, "ratio": ratio, "ms": statistics.median(ms)}
     if config.json is not None:
         config.json.write_text(json.dumps({"images": len(split), "sizes": told}, indent=1) + "\n", encoding="utf-8")
 

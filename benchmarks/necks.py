@@ -18,6 +18,7 @@ from typing import Any
 from micro_yolo.model.count import count
 from micro_yolo.model.spec import Arch, Row
 from micro_yolo.model.zoo import ARCHS
+from micro_yolo.pipeline.learn.options import parse_size
 from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import listing, points
@@ -35,6 +36,10 @@ class Config:
     """Labelled images with a training and a validation split."""
     out: Path
     """Folder for the tables and the runs."""
+    necks: tuple[str, ...] = ()
+    """Which of them; by default all."""
+    size: str = "320"
+    """Pixels of the input."""
     epochs: int = 12
     """Of each training."""
     seeds: tuple[int, ...] = (0,)
@@ -87,7 +92,7 @@ def trained(config: Config, neck: str, seed: int, show: Show) -> Path:
         table.write_text(json.dumps(NECKS[neck][1].to_json(), indent=1) + "\n", encoding="utf-8")
         recipe = Recipe(epochs=config.epochs)
         begun = (run / "train").is_dir()
-        asked = train.Config(run=run, data=config.data, arch=str(table), recipe=recipe, seed=seed)
+        asked = train.Config(run=run, data=config.data, arch=str(table), size=config.size, recipe=recipe, seed=seed)
         train.run(train.Config(run=run, resume=True) if begun else asked, show)
     file = run / "export/model_int8.tflite"
     if not file.is_file():
@@ -99,8 +104,10 @@ def run(config: Config) -> None:
     """Train, measure, time and tell. Raises ValueError or OSError for what a user can mend."""
     from micro_yolo.pipeline import benchmark, evaluate
 
+    if unknown := set(config.necks) - set(NECKS):
+        raise ValueError(f"necks: unknown, got {', '.join(sorted(unknown))}; allowed: {', '.join(NECKS)}")
     with Screen("stdout") as show:
-        files = {neck: [trained(config, neck, seed, show) for seed in config.seeds] for neck in NECKS}
+        files = {neck: [trained(config, neck, seed, show) for seed in config.seeds] for neck in config.necks or NECKS}
         measured = {
             neck: [evaluate.run(evaluate.Config(model=file, data=config.data), QUIET).metrics for file in each]
             for neck, each in files.items()
@@ -110,13 +117,13 @@ def run(config: Config) -> None:
         found: list[dict[str, Any]] = [
             {
                 "neck": NECKS[neck][0],
-                "macs": sum(row.macs for row in count(NECKS[neck][1]).rows),
+                "macs": sum(row.macs for row in count(NECKS[neck][1].resized(parse_size(config.size))).rows),
                 "AP": [metrics["AP"] for metrics in measured[neck]],
                 "AP50": [metrics["AP50"] for metrics in measured[neck]],
                 "n_bytes": timing.n_bytes,
                 "time": 1 / timing.ratio,
             }
-            for neck, timing in zip(NECKS, speeds.timings, strict=True)
+            for neck, timing in zip(files, speeds.timings, strict=True)
         ]
         table = listing("neck", "MMAC", "AP50", "AP", "KiB", "time", words=(0,))
         for row in found:
@@ -125,7 +132,9 @@ def run(config: Config) -> None:
             table.add_row(row["neck"], *size)
         show.draw(table)
     if config.json is not None:
-        runs.write_json(config.json, {"epochs": config.epochs, "necks": found, "versions": runs.provenance()})
+        runs.write_json(
+            config.json, {"epochs": config.epochs, "size": config.size, "necks": found, "versions": runs.provenance()}
+        )
 
 
 if __name__ == "__main__":

@@ -45,6 +45,10 @@ class Options:
             raise ValueError(f"batch: must be at least 1, got {self.batch}")
         if not 0 <= self.balance <= 1:
             raise ValueError(f"balance: must be from 0 to 1, got {self.balance}")
+        if not self.cache_gib >= 0:
+            raise ValueError(
+                f"cache_gib: must not be negative, got {self.cache_gib}; allowed: such as 2, or 0 for none"
+            )
         if self.seed < 0:
             raise ValueError(f"seed: must not be negative, got {self.seed}")
 

@@ -55,15 +55,13 @@ def test_another_version_table_or_setting_is_named(places: list[Path], monkeypat
 def test_other_data_is_named(places: list[Path], harm: str) -> None:
     one = wanted(places[0])
     if harm == "pixels":
-        file = load(places[1]).splits["train"].files[0]
-        write_image(file, (48, 64), quality=1)
-    else:
-        file = places[1] / "instances_train.json"
+        write_image(load(places[1]).splits["train"].files[0], quality=1)
+    for file in places[1].glob("*.json"):
         record = json.loads(file.read_text())
-        if harm == "box":
-            record["annotations"][0]["bbox"][2] -= 1
-        else:
+        if harm == "name":
             record["categories"][0]["name"] = "another"
+        elif harm == "box" and "train" in file.name:
+            record["annotations"][0]["bbox"][2] -= 1
         file.write_text(json.dumps(record))
     found = named(one, wanted(places[1]))
     assert found == ({"classes"} if harm == "name" else {"images and boxes of train"})

@@ -47,6 +47,8 @@ def test_a_recorded_run_can_be_continued(config: type[Options], own: set[str]) -
         ({"seed": -1}, r"^seed: must not be negative, got -1$"),
         ({"balance": -0.1}, r"^balance: must be from 0 to 1, got -0.1$"),
         ({"balance": 1.1}, r"^balance: must be from 0 to 1, got 1.1$"),
+        ({"cache_gib": -1.0}, r"^cache_gib: must not be negative, got -1.0; allowed: such as 2, or 0 for none$"),
+        ({"cache_gib": float("nan")}, r"^cache_gib: must not be negative, got nan; "),
     ],
 )
 def test_the_same_is_refused_by_all(config: type[Options], changes: dict[str, float], message: str) -> None:
