@@ -344,8 +344,7 @@ def read_stage(path: Path) -> Stage:
 
 def record(config: Any, *, parent: Path | None = None, **more: Any) -> dict[str, Any]:
     """What `CONFIG` says: all settings, where the weights came from (directory and hash), `more`, and the versions."""
-    came_from = None if parent is None else plain(origin(parent))
-    return {"settings": plain(config), "parent": came_from, **plain(more), "versions": provenance()}
+    return plain({"settings": config, "parent": parent and origin(parent), **more, "versions": provenance()})
 
 
 def origin(stage: Path) -> dict[str, Any]:
