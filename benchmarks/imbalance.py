@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from once import train_once
 
 from micro_yolo.pipeline.data import Dataset
 from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.screen import Screen, Show
-from micro_yolo.pipeline.store import runs
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,9 @@ def measured(config: Config, data: Path, balance: float, seed: int, show: Show) 
     from micro_yolo.pipeline import evaluate, train
 
     run = config.out / f"balance_{balance:g}_seed_{seed}"
-    if not runs.is_finished(run / "train"):
-        recipe = Recipe(epochs=config.epochs)
-        asked = train.Config(
-            run=run, data=data, arch=config.arch, size=config.size, recipe=recipe, balance=balance, seed=seed
-        )
-        half_made = (run / "train").is_dir()
-        train.run(train.Config(run=run, resume=True) if half_made else asked, show)
+    recipe = Recipe(epochs=config.epochs)
+    asked = train.Config(data=data, arch=config.arch, size=config.size, recipe=recipe, balance=balance, seed=seed)
+    train_once(run, asked, show)
     of_class = evaluate.run(evaluate.Config(run=run, from_stage="train"), show).metrics["per_class"]
     return of_class[config.rare]["AP"], float(np.mean([v["AP"] for k, v in of_class.items() if k != config.rare]))
 

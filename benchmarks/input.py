@@ -10,7 +10,6 @@ each.
 
 from __future__ import annotations
 
-import json
 import statistics
 import tempfile
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.store import runs
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def run(config: Config) -> None:
             print(f"  {name:29} {spread}, {ratio:.1f} times keras-cv's; {busy}", flush=True)
             told[size][name] = {"images_per_second": rates, "ratio": ratio, "ms": statistics.median(ms)}
     if config.json is not None:
-        config.json.write_text(json.dumps({"images": len(split), "sizes": told}, indent=1) + "\n", encoding="utf-8")
+        runs.write_json(config.json, {"images": len(split), "sizes": told})
 
 
 def _ways(config: Config, split: Any, size: int, folder: Path) -> dict[str, Callable[[], Iterable[Any]]]:

@@ -9,11 +9,12 @@ time from all files by turns. A training that is there already is not done again
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from once import train_once
 
 from micro_yolo.model.count import count
 from micro_yolo.model.spec import Arch, Row
@@ -86,14 +87,10 @@ def trained(config: Config, neck: str, seed: int, show: Show) -> Path:
     from micro_yolo.pipeline import convert, train
 
     run = config.out / f"{neck}_{seed}"
-    if not runs.is_finished(run / "train"):
-        table = config.out / f"{neck}.json"
-        table.parent.mkdir(parents=True, exist_ok=True)
-        table.write_text(json.dumps(NECKS[neck][1].to_json(), indent=1) + "\n", encoding="utf-8")
-        recipe = Recipe(epochs=config.epochs)
-        begun = (run / "train").is_dir()
-        asked = train.Config(run=run, data=config.data, arch=str(table), size=config.size, recipe=recipe, seed=seed)
-        train.run(train.Config(run=run, resume=True) if begun else asked, show)
+    table = runs.write_json(config.out / f"{neck}.json", NECKS[neck][1].to_json())
+    recipe = Recipe(epochs=config.epochs)
+    asked = train.Config(data=config.data, arch=str(table), size=config.size, recipe=recipe, seed=seed)
+    train_once(run, asked, show)
     file = run / "export/model_int8.tflite"
     if not file.is_file():
         convert.run(convert.Config(run=run, int8=True), show)

@@ -88,7 +88,7 @@ def run(config: Config) -> None:
             "images_per_second": speeds,
             "ratios": ratios,
         }
-        config.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        runs.write_json(config.json, told)
 
 
 def _spread(values: list[float]) -> tuple[float, float, float]:

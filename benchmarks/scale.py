@@ -10,7 +10,6 @@ the one before it, over how much more data it has: 1 is as the data, more than 1
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import resource
 import shutil
@@ -19,13 +18,14 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from drawn_sets import Drawn, Size, draw_coco, draw_csv, draw_voc, draw_yolo, drawn_split
 
 from micro_yolo.pipeline.show import cli
+from micro_yolo.pipeline.store import runs
 
 GIB = 1 << 30
 
@@ -248,8 +248,7 @@ def run(config: Config) -> dict[str, list[Measured]]:
                 shutil.rmtree(root)
     tell(config, found)
     if config.json is not None:
-        parts = {part: [asdict(row) for row in rows] for part, rows in found.items()}
-        config.json.write_text(json.dumps({"shares": config.shares, "parts": parts}, indent=1) + "\n", encoding="utf-8")
+        runs.write_json(config.json, {"shares": config.shares, "parts": found})
     return found
 
 

@@ -9,7 +9,6 @@ that all operations took together and how many of it a step has. What else a mac
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import tempfile
 from collections import Counter
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.screen import Show
+from micro_yolo.pipeline.store import runs
 
 # Before it the first batches are read, memory is gathered and caches are filled.
 FIRST = 12
@@ -88,7 +88,7 @@ def run(config: Config) -> None:
         print(f"{kind:48} {100 * each['share']:5.1f} % {each['a_step']:7.1f} a step")
     if config.json is not None:
         values = {"arch": config.arch, "size": config.size, "batch": config.batch, "kinds": shown}
-        config.json.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        runs.write_json(config.json, values)
 
 
 def _by_kind(folder: str) -> tuple[Counter[str], Counter[str]]:

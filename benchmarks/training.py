@@ -30,6 +30,7 @@ from rich.console import Console
 from micro_yolo.model import memory
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.listing import listing
+from micro_yolo.pipeline.store import runs
 
 # Name, arguments and variables of a side.
 Command = tuple[str, list[str], dict[str, str]]
@@ -95,7 +96,7 @@ def run(config: Config) -> None:
         _draw(f"{size} px, {config.batch} images a step", sides)
         told.append({"size": size, "sides": sides})
     if config.json is not None:
-        config.json.write_text(json.dumps({"batch": config.batch, "sizes": told}, indent=1) + "\n", encoding="utf-8")
+        runs.write_json(config.json, {"batch": config.batch, "sizes": told})
 
 
 def _train_briefly(config: Config, size: int, run: Path) -> None:
