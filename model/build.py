@@ -17,9 +17,20 @@ from micro_yolo.model.spec import INPUT, Arch
 
 @dataclass(frozen=True)
 class Layout:
-    """Which output of a flat list is which: (detection row, part) of each."""
+    """Which output of a flat list is which.
+
+    Attributes:
+      outputs: (detection row, part) of each.
+      limits: of each the lowest and highest logit that integers have to tell apart.
+    """
 
     outputs: tuple[tuple[str, str], ...]
+    limits: tuple[tuple[float, float], ...]
+
+    @property
+    def logits(self) -> dict[str, tuple[float, float]]:
+        """The limits by the name of an output in a file."""
+        return {f"{row}_{part}": limits for (row, part), limits in zip(self.outputs, self.limits, strict=True)}
 
     def packed(self, values: Sequence[Tensor]) -> dict[str, dict[str, Tensor]]:
         """{row: {part: value}} of a flat list."""
@@ -69,14 +80,16 @@ def build(arch: Arch, *, deploy: bool = False, pixels: keras.layers.Layer | None
     x = image if pixels is None else pixels(image)
     made: dict[str, Tensor] = {INPUT: x}
     outputs: dict[tuple[str, str], Tensor] = {}
+    limits: list[tuple[float, float]] = []
     for row in arch.rows:
         inputs = [made[name] for name in arch.sources[row.name]]
         if row.op in HEADS:
             parts = HEADS[row.op].layers(inputs[0], row, arch.classes, deploy=deploy)
             outputs |= {(row.name, part): value for part, value in parts.items()}
+            limits += [part.logits for part in HEADS[row.op].parts]
         else:
             made[row.name] = put_together(block_of(row), inputs, row.name, arch.act_of(row))
-    return Network(image, list(outputs.values()), Layout(tuple(outputs)), arch.name)
+    return Network(image, list(outputs.values()), Layout(tuple(outputs), tuple(limits)), arch.name)
 
 
 def deployable(arch: Arch, trained: keras.Model) -> Network:

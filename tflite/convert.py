@@ -5,16 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from micro_yolo.tflite import heads, inspect, ranges, suppression
-from micro_yolo.tflite.contract import Nms
-from micro_yolo.tflite.decode import decode
+from micro_yolo.tflite import bias, inspect, ranges
 from micro_yolo.tflite.edit import SIGNATURE, Graph
-from micro_yolo.tflite.heads import GridLike
 from micro_yolo.tflite.interpreter import Interpreter, quiet
 from micro_yolo.tflite.ranges import WEIGHTED
 
@@ -25,8 +22,6 @@ TOLERANCE = {"float32": 1e-4, "float16": 5e-3, "dynamic": 0.05, "int16x8": 0.05,
 _FLOATS = ("float16", "float32", "float64", "bfloat16")
 # An output that varies less than this in Keras may well be constant after rounding to 1/256.
 _VISIBLE = 4 / 256
-# Candidates of an image, the best ones, that the detections head is compared with.
-_CANDIDATES = 1000
 _MIN_SCALE, _MAX_SCALE = 1e-12, 1e6
 
 
@@ -46,6 +41,7 @@ def convert(
     *,
     aware: bool = False,
     folder: str | None = None,
+    logits: Mapping[str, tuple[float, float]] | None = None,
 ) -> bytes:
     """The bytes of a .tflite with batch size 1 and one signature, whose outputs have the names of the model's.
 
@@ -60,6 +56,7 @@ def convert(
         aware: the model is one of quantization-aware training and says itself how its int8 file is quantized: its
             integers and scales are stored as they are, without samples.
         folder: of `saved`, if there is one.
+        logits: output -> the lowest and highest logit that an int8 file has to tell apart, see `tflite.ranges`.
 
     Raises:
         ValueError: unknown variant, no samples where they are needed, or the converter fails.
@@ -72,10 +69,10 @@ def convert(
         raise ValueError(f"convert: {variant} needs sample images to calibrate on, got none")
     if folder is None:
         with saved(model) as folder:
-            return convert(model, variant, samples, aware=aware, folder=folder)
+            return convert(model, variant, samples, aware=aware, folder=folder, logits=logits)
     with _silence():
         try:
-            return _convert(folder, variant, samples, aware=aware)
+            return _convert(folder, variant, samples, aware=aware, logits=logits or {})
         # The converter has its own exception types besides ValueError and RuntimeError.
         except Exception as error:
             text = " ".join(str(error).split())
@@ -109,93 +106,6 @@ def check(data: bytes, variant: str, model: Any, samples: Sequence[np.ndarray]) 
         more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise ValueError(f"convert: {variant} refused: {'; '.join(problems[:3])}{more}")
     return _run(data, variant, model, samples)
-
-
-def with_detections(
-    data: bytes,
-    rows: Sequence[GridLike],
-    n_classes: int,
-    samples: Sequence[np.ndarray],
-    *,
-    coding: str,
-    nms: Nms | None = None,
-) -> bytes:
-    """A raw .tflite -> the same with the detections head, which was run on `samples` and says what the grids say.
-
-    Raises ValueError if it does not.
-    """
-    nms = nms or Nms()
-    made = suppression.attach(
-        data,
-        rows,
-        n_classes,
-        coding=coding,
-        score_threshold=nms.lowest_score,
-        iou_threshold=nms.iou_threshold,
-        max_detections=nms.max_detections,
-    )
-    check_detections(made, data, rows, samples, coding=coding)
-    return made
-
-
-def check_detections(
-    made: bytes, raw: bytes, rows: Sequence[GridLike], samples: Sequence[np.ndarray], *, coding: str = heads.IMPLIED
-) -> None:
-    """Run what `tflite.suppression.attach` made of `raw` and compare.
-
-    Every detection must be a candidate of `tflite.decode`, and the best of each class must be there.
-
-    Args:
-        made: a file with the detections head.
-        raw: the file it was made from.
-        rows: its detection rows.
-        samples: uint8 (h, w, 3) images of the model's size.
-        coding: of its grids.
-
-    Raises:
-        ValueError: the runtime cannot run it, or it says something else than the grids.
-    """
-    told, parts = suppression.told(made), heads.find(coding).parts
-    if told is None:
-        raise ValueError(f"head: the file has no {suppression.OPERATOR}")
-    with_head, without = Interpreter(made), Interpreter(raw)
-    size = without.input_tensor.shape[1:3]
-    height, width = size
-    sides = np.array([width, height, width, height], np.float32)
-    for sample in samples:
-        for interpreter in (with_head, without):
-            interpreter.look(sample)
-        boxes, classes, scores, count = (with_head.value(name)[0] for name in suppression.OUTPUTS)
-        got = scores[: int(count)]
-        boxes_xyxy = np.clip(boxes[:, [1, 0, 3, 2]] * sides, 0, sides)[: len(got)]
-        grids = {
-            row.row_name: {part.name: without.value(f"{row.row_name}_{part.name}")[0] for part in parts} for row in rows
-        }
-        candidates = decode(
-            grids,
-            rows,
-            (height, width),
-            coding=coding,
-            score_threshold=told.score_threshold,
-            iou_threshold=1,
-            max_detections=_CANDIDATES,
-            pre_nms=_CANDIDATES,
-        )
-        # What scores like the last candidate may have been cut off among its equals.
-        least = candidates.scores[-1] if len(candidates) == _CANDIDATES else 0
-        for box, category, score in zip(boxes_xyxy, classes, got, strict=False):
-            near = np.abs(candidates.scores - score) < 1e-4
-            near &= candidates.classes == category
-            near &= np.abs(candidates.boxes_xyxy - box).max(axis=1, initial=0) < 1e-3 * max(size)
-            if score > least + 1e-4 and (box[2:] > box[:2]).all() and not near.any():
-                raise ValueError(f"head: the file finds class {category:.0f} at {box}, its grids do not")
-        # Where the file is full, a class whose best is worse than all that is in it has no place.
-        least = got[-1] if len(got) == told.max_detections else 0
-        for category in np.unique(candidates.classes):
-            best = candidates.scores[candidates.classes == category].max()
-            found = got[classes[: len(got)] == category].max(initial=0)
-            if best > least + 1e-4 and found < best - 1e-4:
-                raise ValueError(f"head: the file's best score of class {category} is {found}, its grids' {best}")
 
 
 def named(model: Any, outputs: Any) -> dict[str, Any]:
@@ -239,7 +149,14 @@ def _save(model: Any, folder: str) -> None:
     tf.saved_model.save(module, folder, signatures={SIGNATURE: serve}, options=options)
 
 
-def _convert(folder: str, variant: str, samples: Sequence[np.ndarray], *, aware: bool) -> bytes:
+def _convert(
+    folder: str,
+    variant: str,
+    samples: Sequence[np.ndarray],
+    *,
+    aware: bool,
+    logits: Mapping[str, tuple[float, float]],
+) -> bytes:
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
@@ -259,13 +176,15 @@ def _convert(folder: str, variant: str, samples: Sequence[np.ndarray], *, aware:
     # converter calibrates, only tells it which activations have a range.
     from tensorflow.lite.python.convert import mlir_quantize
 
-    samples = [*samples, _full_range(samples[0].shape)]
-    converter.representative_dataset = lambda: iter([{"image": samples[-1][None]}])
+    whole = _full_range(samples[0].shape)
+    converter.representative_dataset = lambda: iter([{"image": whole[None]}])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type, converter.inference_output_type = tf.uint8, tf.int8
     converter._experimental_calibrate_only = True
-    calibrated = ranges.widen_dead(ranges.measured(bytes(converter.convert()), samples))
-    return bytes(mlir_quantize(calibrated, input_data_type=tf.uint8, output_data_type=tf.int8))
+    calibrated, means = ranges.measured(bytes(converter.convert()), samples, [whole])
+    calibrated = ranges.widen_dead(ranges.within_sigmoids(calibrated, logits))
+    quantized = bytes(mlir_quantize(calibrated, input_data_type=tf.uint8, output_data_type=tf.int8))
+    return bias.corrected(calibrated, quantized, means)
 
 
 def _int16x8(data: bytes, samples: Sequence[np.ndarray]) -> bytes:
@@ -274,13 +193,13 @@ def _int16x8(data: bytes, samples: Sequence[np.ndarray]) -> bytes:
     from tensorflow.lite.python.optimize.calibrator import Calibrator, add_intermediate_tensors
 
     first = Calibrator(add_intermediate_tensors(split_shared_constants(data)))
-    samples = [*samples, _full_range(samples[0].shape)]
-    calibrated = ranges.measured(bytes(first.calibrate(lambda: iter([[samples[-1][None]]]))), samples)
+    whole = _full_range(samples[0].shape)
+    calibrated, means = ranges.measured(bytes(first.calibrate(lambda: iter([[whole[None]]]))), samples, [whole])
     # Without an image it takes the ranges that are there.
     quantized = Calibrator(calibrated).calibrate_and_quantize(
         lambda: iter(()), tf.int16, tf.int16, allow_float=False, activations_type=tf.int16, bias_type=tf.int64
     )
-    return bytes(quantized)
+    return bias.corrected(calibrated, bytes(quantized), means)
 
 
 def split_shared_constants(data: bytes) -> bytes:

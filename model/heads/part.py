@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 Tensor = Any
+# TFLite's logistic has the output scale 1/256. Beyond these logits all is 0 or 255/256, so finer steps go to the rest.
+LOGITS = (-6.25, 5.25)
 
 
 @dataclass(frozen=True)
@@ -20,12 +22,14 @@ class Part:
       layer: the Keras layer is called ``{row}_{layer}``; not `name`, which the sigmoid behind it has.
       values: how many a prediction has; None = one a class.
       bias: number of classes -> the convolution's biases at the start.
+      logits: the lowest and highest that integers have to tell apart.
     """
 
     name: str
     layer: str
     values: int | None
     bias: Callable[[int], float]
+    logits: tuple[float, float] = LOGITS
 
     def __post_init__(self) -> None:
         if self.layer == self.name:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from micro_yolo.model.heads.assign import Assign
 
 AnyTable = TypeVar("AnyTable", bound=Table)
+# Logits of boxes: sides from 0.15 to 6.6 times an anchor's, centres up to 0.44 cells outside of a cell. Steps that are
+# spent on what lies beyond are missing where boxes are.
+_BOXES = (-3.5, 3.5)
 
 
 def _check_number(name: str, value: Any, least: int) -> None:
@@ -67,7 +70,7 @@ class Yolo(Head):
     fields = ("anchors",)
     # Near-empty grids: a prior of 1 % keeps the first steps from being all about background (RetinaNet, section 4.1).
     parts = (
-        Part("boxes", "box", 4, lambda classes: 0.0),
+        Part("boxes", "box", 4, lambda classes: 0.0, _BOXES),
         Part("objectness", "obj", 1, lambda classes: -4.6),
         Part("classes", "cls", None, lambda classes: math.log(0.6 / (classes - 0.99))),
     )

@@ -21,8 +21,6 @@ Variables = dict[str, Any]
 
 # A run of a few hundred steps must be able to follow; the start is calibrated. The same as for batch norm.
 RANGE_MOMENTUM = 0.97
-# TFLite's logistic has the output scale 1/256. Beyond these logits all is 0 or 255/256, so finer steps go to the rest.
-LOGIT_LOW, LOGIT_HIGH = -6.25, 5.25
 SIGMOID_HIGH = 255 / 256
 # XNNPACK's integer LeakyReLU knows slopes in 1/256, and rounds x * 26 / 256 half up: of a number a trace smaller the
 # nearest integer is the same for every 8-bit x, and never a matter of floating point.
@@ -122,11 +120,11 @@ class Range(tfmot.Quantizer):
     Args:
       switch: of the model.
       positive: the values are, so 0 is their lowest.
-      logits: of a sigmoid, see `LOGIT_LOW`.
+      logits: the lowest and highest that the sigmoid which reads them tells apart; None where none does.
       exported: for TFLite, whose converter wants ends that nothing has to be computed for.
     """
 
-    def __init__(self, switch: Switch, *, positive: bool, logits: bool, exported: bool) -> None:
+    def __init__(self, switch: Switch, *, positive: bool, logits: tuple[float, float] | None, exported: bool) -> None:
         self.switch, self.positive, self.logits, self.exported = switch, positive, logits, exported
         self.members: list[Variables] = []
 
@@ -159,7 +157,10 @@ class Range(tfmot.Quantizer):
     def clipped(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """The range for values seen from `low` to `high`."""
         low, high = tf.minimum(low, 0.0), tf.maximum(high, 0.0)
-        return (tf.maximum(low, LOGIT_LOW), tf.minimum(high, LOGIT_HIGH)) if self.logits else (low, high)
+        if self.logits is None:
+            return low, high
+        lowest, highest = self.logits
+        return tf.maximum(low, lowest), tf.minimum(high, highest)
 
     def get_config(self) -> dict[str, Any]:
         """Nothing: a quantizer travels with its `Config`."""

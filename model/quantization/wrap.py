@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 from micro_yolo.model import tfmot
 from micro_yolo.model.build import Network
+from micro_yolo.model.heads.part import LOGITS
 from micro_yolo.model.keras import fix, keras, making, tf
+from micro_yolo.model.quantization import shift
 from micro_yolo.model.quantization.graph import CONVS, Graph, inner
 from micro_yolo.model.quantization.rounding import (
     SIGMOID_HIGH,
@@ -25,7 +27,6 @@ from micro_yolo.model.quantization.rounding import (
     Stored,
     Switch,
 )
-from micro_yolo.model.quantization.shift import limits
 
 layers = keras.layers
 # The layer in front of all, whose output are the network's pixels.
@@ -49,7 +50,7 @@ class Quantization:
     activations: bool = True
 
     def __post_init__(self) -> None:
-        limits(self.bits)
+        shift.limits(self.bits)
         if self.train not in ("all", "shifts"):
             raise ValueError(f"train: unknown, got {self.train!r}; allowed: all, shifts")
         if self.block is not None and self.block < 1:
@@ -90,11 +91,14 @@ def wrap(model: Network, how: Quantization, *, pixels: float) -> Network:
     return made
 
 
-def _configs(
-    model: keras.Model, how: Quantization, switch: Switch, *, pixels: float, exported: bool
-) -> dict[str, Config]:
+def _configs(model: Network, how: Quantization, switch: Switch, *, pixels: float, exported: bool) -> dict[str, Config]:
     graph = Graph(model)
     groups = _groups(graph)
+    # By the convolution, which is the output itself, or read by the sigmoid that is.
+    limits = {
+        graph.before[name][0] if _is_sigmoid(graph.kind(name)) else name: each
+        for name, each in zip(model.output_names, model.layout.limits, strict=True)
+    }
     ranges: dict[str, Range] = {}
     configs = {}
     for name in graph.layers:
@@ -107,7 +111,7 @@ def _configs(
             elif _is_sigmoid(layer):
                 output = Fixed(SIGMOID_HIGH)
             else:
-                logits = name in graph.outputs or _is_sigmoid(graph.only_reader(name))
+                logits = limits.get(name, LOGITS if _is_sigmoid(graph.only_reader(name)) else None)
                 shared = ranges.setdefault(groups[name], Range(switch, positive=True, logits=logits, exported=exported))
                 shared.positive &= isinstance(layer, layers.ReLU)
                 output = shared

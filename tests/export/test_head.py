@@ -15,8 +15,9 @@ from micro_yolo.model.spec import Arch
 from micro_yolo.pipeline import evaluate, predict
 from micro_yolo.tflite import contract as contracts
 from micro_yolo.tflite import inspect, suppression
-from micro_yolo.tflite.convert import VARIANTS, check_detections, with_detections
+from micro_yolo.tflite.convert import VARIANTS
 from micro_yolo.tflite.decode import Detections, iou
+from micro_yolo.tflite.detections import check_detections, with_detections
 from micro_yolo.tflite.detector import Detector
 from micro_yolo.tflite.interpreter import Interpreter
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from micro_yolo.model.keras import keras
-from micro_yolo.tflite import edit, ranges
+from micro_yolo.tflite import edit, inspect, ranges
 from micro_yolo.tflite.edit import Graph
 
 
@@ -35,7 +35,7 @@ def data(exported: Path) -> bytes:
 def test_they_are_those_of_tensorflows_calibrator_but_where_that_is_wrong(
     data: bytes, inputs: list[np.ndarray], weighted: Any
 ) -> None:
-    found, wanted = limits(ranges.measured(calibrated(data, inputs[:1]), inputs)), limits(calibrated(data, inputs))
+    found, wanted = limits(ranges.measured(calibrated(data, inputs[:1]), inputs)[0]), limits(calibrated(data, inputs))
     assert list(found) == list(wanted) and len(found) > 30
     apart = {
         name.decode()
@@ -64,7 +64,10 @@ def test_they_are_the_same_whatever_the_machine(
     for cores in (1, 3, 2):
         monkeypatch.setattr(ranges, "usable_cores", lambda cores=cores: cores)
         made.append(ranges.measured(first, inputs))
-    assert made[0] == made[1] == made[2] != first
+    (one, means), *others = made
+    assert one != first and means
+    for data, its in others:
+        assert data == one and all(np.array_equal(its[index], mean) for index, mean in means.items())
 
 
 def test_what_is_not_finite_is_named(data: bytes, inputs: list[np.ndarray]) -> None:
@@ -79,3 +82,28 @@ def test_what_is_not_finite_is_named(data: bytes, inputs: list[np.ndarray]) -> N
     spoil(graph)
     with pytest.raises(ValueError, match=r"^.*l1_.* is not finite on the calibration images; train the network again$"):
         ranges.measured(edit.pack(graph), inputs)
+
+
+def test_what_is_beyond_the_samples_widens_ranges_and_moves_no_mean(data: bytes, inputs: list[np.ndarray]) -> None:
+    first = calibrated(data, inputs[:1])
+    white = np.full_like(inputs[0], 255)
+    few, means = ranges.measured(first, inputs[:2])
+    more, same = ranges.measured(first, inputs[:2], [white])
+    assert limits(more)[b"serving_default_image:0"][1] == 255 > limits(few)[b"serving_default_image:0"][1]
+    assert all(np.array_equal(same[index], mean) for index, mean in means.items())
+    given = Graph.of(data).main.inputs[0]
+    assert means[given] == pytest.approx(np.mean(inputs[:2], axis=(0, 1, 2)))
+
+
+def test_sigmoids_get_the_steps_where_they_tell_values_apart(data: bytes, inputs: list[np.ndarray]) -> None:
+    first, _ = ranges.measured(calibrated(data, inputs[:1]), inputs)
+    graph = Graph.of(first)
+    sigmoids = [op for op in graph.main.operators if graph.op_name(op) == "LOGISTIC"]
+    for op in sigmoids:
+        wide = graph.main.tensors[op.inputs[0]].quantization
+        wide.min, wide.max = np.array([-20], np.float32), np.array([2], np.float32)
+    cut = limits(ranges.within_sigmoids(graph.pack(), {"d1_boxes": (-3.5, 3.5)}))
+    names = {index: name for name, index in inspect.read(data).signature_outputs.items()}
+    found = {names.get(int(op.outputs[0]), "a gate"): cut[graph.main.tensors[op.inputs[0]].name] for op in sigmoids}
+    assert len(found) == 7 and found.pop("d1_boxes") == (-3.5, 2)
+    assert set(found.values()) == {(-6.25, 2)}
