@@ -77,7 +77,7 @@ def within_sigmoids(calibrated: bytes, logits: Mapping[str, tuple[float, float]]
             continue
         low, high = logits.get(names.get(int(op.outputs[0]), ""), LOGITS)
         limits = given.quantization
-        limits.min, limits.max = np.maximum(limits.min, np.float32(low)), np.minimum(limits.max, np.float32(high))
+        limits.min, limits.max = (np.clip(end, np.float32(low), np.float32(high)) for end in (limits.min, limits.max))
     return graph.pack()
 
 

@@ -107,3 +107,7 @@ def test_sigmoids_get_the_steps_where_they_tell_values_apart(data: bytes, inputs
     found = {names.get(int(op.outputs[0]), "a gate"): cut[graph.main.tensors[op.inputs[0]].name] for op in sigmoids}
     assert len(found) == 7 and found.pop("d1_boxes") == (-3.5, 2)
     assert set(found.values()) == {(-6.25, 2)}
+    for op in sigmoids:
+        graph.main.tensors[op.inputs[0]].quantization.max = np.array([-9], np.float32)
+    cut = limits(ranges.within_sigmoids(graph.pack(), {}))
+    assert {cut[graph.main.tensors[op.inputs[0]].name] for op in sigmoids} == {(-6.25, -6.25)}
