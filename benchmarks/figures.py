@@ -40,7 +40,11 @@ INLINE = re.compile(r"(<!-- = ([a-z(].*?) -->)[^\n]*?(<!-- = -->)")
 # Longer lists are single measurements, of which the summary is beside them.
 LONGEST = 35
 # Where a command leaves what it measured: in its run, in a file that it is told, or on its standard output.
-IN_RUN = {"pipeline.stages": "stages.json", "pipeline.curve": "curve/curve.json"}
+IN_RUN = {
+    "pipeline.stages": "stages.json",
+    "pipeline.curve": "curve/curve.json",
+    "pipeline.search": "search/search.json",
+}
 TO_FILE = ("pipeline.benchmark", "pipeline.edge")
 TO_OUTPUT = ("pipeline.evaluate", "pipeline.inspect", "pipeline.summary")
 # A folder of a run, behind which a path says what it is of.
