@@ -209,7 +209,7 @@ def _converted(
     from micro_yolo.pipeline.data.fingerprint import sums
     from micro_yolo.pipeline.measure.f1 import measured_on
     from micro_yolo.tflite import convert as converting
-    from micro_yolo.tflite import detections, nibbles, squeeze
+    from micro_yolo.tflite import head_check, nibbles, squeeze
     from micro_yolo.tflite.detector import Detector
 
     coding = head_of(trained.arch).coding
@@ -242,7 +242,7 @@ def _converted(
         made = {"raw": data}
         if config.head == "detections":
             rows, n_classes = trained.arch.detections, len(trained.labels)
-            made["detections"] = detections.with_detections(
+            made["detections"] = head_check.with_detections(
                 data, rows, n_classes, samples[:COMPARED], coding=coding, nms=nms
             )
         wanted: dict[str, None] = dict.fromkeys((config.head, *(target.head or config.head for target in targets)))

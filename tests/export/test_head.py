@@ -17,8 +17,8 @@ from micro_yolo.tflite import contract as contracts
 from micro_yolo.tflite import inspect, suppression
 from micro_yolo.tflite.convert import VARIANTS
 from micro_yolo.tflite.decode import Detections, iou
-from micro_yolo.tflite.detections import check_detections, with_detections
 from micro_yolo.tflite.detector import Detector
+from micro_yolo.tflite.head_check import check_detections, with_detections
 from micro_yolo.tflite.interpreter import Interpreter
 
 VALUES = {"score_threshold": 0.001, "iou_threshold": 0.6, "max_detections": 100}
