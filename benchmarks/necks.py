@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from once import train_once
+from once import int8_once
 
 from micro_yolo.model.count import count
 from micro_yolo.model.spec import Arch, Row
@@ -84,17 +84,13 @@ NECKS: dict[str, tuple[str, Arch]] = {
 
 def trained(config: Config, neck: str, seed: int, show: Show) -> Path:
     """The int8 file of an alternative."""
-    from micro_yolo.pipeline import convert, train
+    from micro_yolo.pipeline import train
 
     run = config.out / f"{neck}_{seed}"
     table = runs.write_json(config.out / f"{neck}.json", NECKS[neck][1].to_json())
     recipe = Recipe(epochs=config.epochs)
     asked = train.Config(data=config.data, arch=str(table), size=config.size, recipe=recipe, seed=seed)
-    train_once(run, asked, show)
-    file = run / "export/model_int8.tflite"
-    if not file.is_file():
-        convert.run(convert.Config(run=run, int8=True), show)
-    return file
+    return int8_once(run, asked, show)
 
 
 def run(config: Config) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from once import train_once
+from once import int8_once
 
 from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.show import cli
@@ -55,16 +55,13 @@ class Config:
 
 def measured(config: Config, data: Path, number: int, seed: int, show: Show) -> dict[str, float]:
     """AP and AP50 of the int8 file of one training."""
-    from micro_yolo.pipeline import convert, evaluate, train
+    from micro_yolo.pipeline import evaluate, train
 
     told, recipe = list(RECIPES.values())[number]
     run = config.out / f"{data.name}_{number}_{seed}"
     asked = train.Config(data=data, size=config.size, seed=seed, recipe=Recipe(epochs=config.epochs))
     asked = dataclasses.replace(asked, **told, recipe=dataclasses.replace(asked.recipe, **recipe))
-    train_once(run, asked, show)
-    file = run / "export/model_int8.tflite"
-    if not file.is_file():
-        convert.run(convert.Config(run=run, int8=True), show)
+    file = int8_once(run, asked, show)
     return evaluate.run(evaluate.Config(model=file, data=data), QUIET).metrics
 
 
