@@ -120,6 +120,15 @@ def reads_image(arch: Arch) -> set[str]:
     return {f"{row.name}_{block_of(row)[0].name}" for row in arch.rows if INPUT in arch.sources[row.name]}
 
 
+def behind(network: keras.Model, row_name: str) -> Tensor:
+    """What a row of a network that `build` made puts out. ValueError if it has no such row."""
+    its = [layer for layer in network.layers if layer.name.startswith(f"{row_name}_")]
+    if not its:
+        raise ValueError(f"{network.name}: no layers of a row {row_name!r}")
+    # Keras lists layers by how far they are from the outputs, and those of a row follow one another.
+    return its[-1].output
+
+
 def freeze(model: keras.Model, arch: Arch, row_name: str) -> None:
     """The rows of a table down to this one are trained no more, and their batch norms stand still.
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "data": "Print what a data set holds and what is wrong with it; draw a contact sheet; write it in another form.",
     "train": "Train a detector from labelled images.",
+    "distill": "Teach a network, from photographs without boxes, what another knows.",
     "prune": "Make a trained network narrower, a few channels at a time, as long as its accuracy holds.",
     "qat": "Train a network on as the integers it will be, so that rounding costs little.",
     "convert": "Convert a trained run to .tflite; without a variant, to float32.",

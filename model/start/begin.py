@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +55,8 @@ def with_start(
         kernel, bias = layers[layer]
         model.get_layer(layer).set_weights([kernel])
         _set_norm(model, norm, np.ones_like(bias), bias, np.zeros_like(bias), np.ones_like(bias))
-    for layer, (mean, variance) in _statistics(model, list(norms), images).items():
+    inner = keras.Model(model.inputs, [model.get_layer(name).output for name in norms]) if norms else None
+    for layer, (mean, variance) in zip(norms, () if inner is None else statistics(inner, images), strict=True):
         kernel, bias = layers[layer]
         # A channel that says nothing keeps its kernel.
         deviation = np.where(variance > 1e-6, np.sqrt(np.maximum(variance, 1e-6)), 1.0)
@@ -67,7 +68,13 @@ def with_start(
     return Begun(tuple(known), _others(arch, known))
 
 
-def with_rows(model: keras.Model, arch: Arch, theirs: Arch, weights: Mapping[str, Sequence[np.ndarray]]) -> Begun:
+def with_rows(
+    model: keras.Model,
+    arch: Arch,
+    theirs: Arch,
+    weights: Mapping[str, Sequence[np.ndarray]],
+    learned: Collection[str] | None = None,
+) -> Begun:
     """Give rows the weights of the rows of the same name of another network.
 
     A row takes them if it is the same row there and reads as many channels; a detection row only if its classes and
@@ -78,8 +85,9 @@ def with_rows(model: keras.Model, arch: Arch, theirs: Arch, weights: Mapping[str
       arch: the table.
       theirs: the other's table.
       weights: the other's, see `build.weights_of`.
+      learned: its rows that learned something; by default all.
     """
-    rows = {row.name: row for row in theirs.rows}
+    rows = {row.name: row for row in theirs.rows if learned is None or row.name in learned}
     known = []
     for row in arch.rows:
         layers = [layer for layer in model.layers if layer.name.startswith(f"{row.name}_") and layer.weights]
@@ -109,31 +117,31 @@ def _set_norm(
     model.get_layer(name).set_weights([scale * np.sqrt(variance + BN_EPSILON), shift, mean, variance])
 
 
-def _statistics(
-    model: keras.Model, layers: Sequence[str], images: Iterable[np.ndarray]
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Mean and variance of what layers put out, channel by channel."""
-    if not layers:
-        return {}
-    inner = keras.Model(model.inputs, [model.get_layer(name).output for name in layers])
+def statistics(model: keras.Model, images: Iterable[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Mean and variance of each output of a model, channel by channel, float32.
+
+    Args:
+      model: from pixels to a list of (B, h, w, C), or to one.
+      images: batches of pixels 0..255, (B, h, w, 3).
+    """
 
     @tf.function(reduce_retracing=True, autograph=False)
     def moments(batch: tf.Tensor) -> list[tf.Tensor]:
-        outputs = [tf.cast(x, tf.float32) for x in inner(tf.cast(batch, tf.float32), training=False)]
-        return [tf.stack(tf.nn.moments(x, axes=[0, 1, 2])) for x in outputs]
+        outputs = tf.nest.flatten(model(tf.cast(batch, tf.float32), training=False))
+        return [tf.stack(tf.nn.moments(tf.cast(x, tf.float32), axes=[0, 1, 2])) for x in outputs]
 
     nothing = np.zeros((), np.float64)
-    means, squares, count = [nothing] * len(layers), [nothing] * len(layers), 0
+    means, squares, count = [nothing] * len(model.outputs), [nothing] * len(model.outputs), 0
     for batch in images:
         for i, (mean, variance) in enumerate(tf.unstack(x) for x in moments(tf.constant(batch))):
             mean, variance = mean.numpy().astype(np.float64), variance.numpy().astype(np.float64)
             means[i] = means[i] + mean * len(batch)
             squares[i] = squares[i] + (variance + mean**2) * len(batch)
         count += len(batch)
-    return {
-        name: ((m / count).astype(np.float32), np.maximum(s / count - (m / count) ** 2, 0.0).astype(np.float32))
-        for name, m, s in zip(layers, means, squares, strict=True)
-    }
+    return [
+        ((m / count).astype(np.float32), np.maximum(s / count - (m / count) ** 2, 0.0).astype(np.float32))
+        for m, s in zip(means, squares, strict=True)
+    ]
 
 
 def _others(arch: Arch, known: Sequence[str]) -> tuple[str, ...]:

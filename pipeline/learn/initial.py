@@ -67,7 +67,8 @@ class Initial:
             begun = with_start(model, session.arch, self.start.layers(), session.pictures(PICTURES))
             source = f"{self.start.name} ({self.start.trained_on}; {self.start.licence})"
         elif self.trained is not None:
-            begun = with_rows(model, session.arch, self.trained.arch, weights_of(self.trained.plain()))
+            theirs = self.trained
+            begun = with_rows(model, session.arch, theirs.arch, weights_of(theirs.plain()), theirs.learned)
             source = str(self.trained.stage)
         else:
             return ()
@@ -103,8 +104,9 @@ def find_initial(init: str, arch: Arch) -> Initial:
 def _trained(path: Path) -> Trained:
     """The stage that a run, a stage or its weights file stand for."""
     stage = path.parent if path.is_file() else path
-    if (stage / runs.ARCH).is_file() and stage.name in runs.STAGES:
+    if (stage / runs.ARCH).is_file() and stage.name in (runs.DISTILL, *runs.STAGES):
         return finished.find(stage.parent, cast(finished.From, stage.name))
     if path.is_file():
         raise ValueError(f"init: a weights file must lie beside its {runs.ARCH} in a stage of a run, got {path}")
-    return finished.find(path)
+    is_only_taught = (path / runs.DISTILL).is_dir() and not any((path / stage).is_dir() for stage in runs.STAGES)
+    return finished.find(path, runs.DISTILL if is_only_taught else None)

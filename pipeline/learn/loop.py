@@ -38,7 +38,7 @@ Metrics = dict[str, Any]
 # (outputs of the model, boxes, classes) -> scalars by name
 LossOf = Callable[[Outputs, tf.Tensor, tf.Tensor], Losses]
 # (images, outputs of the model) -> scalar
-Penalty = Callable[[tf.Tensor, Outputs], tf.Tensor]
+Penalty = Callable[[tf.Tensor, Any], tf.Tensor]
 PENALTY = "distillation"
 # Losses are read after so many steps at once: a GPU that is asked after each waits for Python in between.
 FETCH = 10
@@ -64,11 +64,12 @@ class Task:
       averaged: the same network, built outside of it; it takes the moving average of the weights.
       losses: of the model's outputs, boxes (B, M, 4) xyxy in pixels and classes (B, M), -1 where there is no box:
         scalars by name; the one called `total` is minimized.
-      evaluate: measures `averaged`; gives at least AP and AP50 in points.
+      evaluate: measures `averaged`; gives at least `measures`, in points.
       plain: the model whose weights are averaged, where `model` is wrapped around it.
       callbacks: Keras' own, told of the beginning of training, of each epoch (from 1) and step, and of an epoch's end.
       penalty: added to the total, called `PENALTY` in the history.
       rank_by: metric by which the best epoch is chosen.
+      measures: metrics that the history tells of.
     """
 
     model: keras.Model
@@ -79,6 +80,7 @@ class Task:
     callbacks: Sequence[keras.callbacks.Callback] = ()
     penalty: Penalty | None = None
     rank_by: str = "AP"
+    measures: tuple[str, ...] = ("AP", "AP50")
 
 
 @dataclass(frozen=True)
@@ -247,8 +249,7 @@ class Trainer:
             "images": count,
             "learning_rate": float(keras.backend.get_value(inner.learning_rate)),
             **{name: value / self.batches.steps for name, value in sums.items()},
-            "AP": None,
-            "AP50": None,
+            **dict.fromkeys(self.task.measures),
             "seconds": seconds,
             "images_per_second": count / seconds,
         }
@@ -317,7 +318,7 @@ class Trainer:
                 mean.assign(weight)
 
     def _keep_if_best(self, row: dict[str, Any], metrics: Metrics) -> None:
-        row["AP"], row["AP50"] = metrics["AP"], metrics["AP50"]
+        row.update({name: metrics[name] for name in self.task.measures})
         best = self.best()
         if not best or metrics[self.task.rank_by] > best[self.task.rank_by]:
             with runs.writing(self.directory / runs.WEIGHTS) as beside:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from micro_yolo.pipeline.store import runs
-from micro_yolo.pipeline.store.history import losses_of
+from micro_yolo.pipeline.store.history import EXPLAINED, losses_of, measured_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,9 +35,10 @@ def draw_history(history: Sequence[dict[str, Any]], path: Path) -> Path:
         left.plot(epochs, [row[name] for row in history], label=name)
     left.set(xlabel="epoch", ylabel="training loss", yscale="log")
     left.legend()
-    measured = [row for row in history if row["AP"] is not None]
-    for name, label in (("AP50", "AP50"), ("AP", "AP50:95")):
-        right.plot([row["epoch"] for row in measured], [row[name] for row in measured], marker=".", label=label)
+    measured = [row for row in history if measured_of(row)]
+    for name, label in (("AP50", "AP50"), ("AP", "AP50:95"), (EXPLAINED, "% of what the teacher says")):
+        if name in history[0]:
+            right.plot([row["epoch"] for row in measured], [row[name] for row in measured], marker=".", label=label)
     right.set(xlabel="epoch", ylabel="points on validation", ylim=(0, 100))
     right.grid(alpha=0.3)
     right.legend()

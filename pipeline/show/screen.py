@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from micro_yolo.model.printable import harmless
 from micro_yolo.pipeline.show.terminal import Terminal
-from micro_yolo.pipeline.store.history import losses_of
+from micro_yolo.pipeline.store.history import losses_of, measured_of
 
 Advance = Callable[..., None]
 
@@ -134,7 +134,7 @@ class Screen(Show):
         self._epochs_here += 1
         spent = 0.0 if self._started is None else time.perf_counter() - self._started
         left = spent / self._epochs_here * (epochs - row["epoch"])
-        measured = f"  AP {row['AP']:.1f}  AP50 {row['AP50']:.1f}" if row["AP"] is not None else ""
+        measured = "".join(f"  {name} {value:.1f}" for name, value in measured_of(row).items())
         self.say(
             f"{self.title}epoch {row['epoch']}/{epochs}  {_figures(row)}{measured}  "
             f"{row['images_per_second']:.1f} images/s  {int(left // 60)}:{int(left % 60):02d} left"

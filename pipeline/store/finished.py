@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from micro_yolo.pipeline.data import Dataset
 
 From = Literal["train", "prune", "qat"]
+Before = Literal["distill"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Trained:
         loss: settings of the loss it was trained with; none of a stage that does not say.
         start: facts of the start weights it descends from, see `model.start`; None of one that began fresh.
         content: of the data, see `pipeline.data.fingerprint`; None of a stage that does not say.
+        learned: rows that learned something, of a stage in which not all did; None: all. Such a stage has no labels.
     """
 
     run: Path
@@ -51,6 +53,7 @@ class Trained:
     loss: dict[str, Any] = field(default_factory=dict)
     start: dict[str, str] | None = None
     content: dict[str, Any] | None = None
+    learned: tuple[str, ...] | None = None
 
     def weighted(self) -> Any:
         """The Keras model with the stage's weights; its outputs are logits. ValueError if they do not fit the table.
@@ -159,7 +162,7 @@ class Trained:
         return dataset
 
 
-def find(run: Path | None = None, from_stage: From | None = None, *, before: From | None = None) -> Trained:
+def find(run: Path | None = None, from_stage: From | Before | None = None, *, before: From | None = None) -> Trained:
     """The most finished stage of `run` (default: runs/latest), of those before `before`, or its stage `from_stage`.
 
     Raises FileNotFoundError or ValueError, saying which command helps.
@@ -180,10 +183,10 @@ def find(run: Path | None = None, from_stage: From | None = None, *, before: Fro
     where = path / runs.CONFIG
     names = stage.config.get("names")
     settings = stage.config.get("settings", {})
-    if not isinstance(names, list) or len(names) != arch.classes or not isinstance(settings, dict):
-        raise ValueError(
-            f"{where}: must name the {arch.classes} classes of {runs.ARCH} and the settings, got {names!r:.80}"
-        )
+    learned = _learned(path, stage.config)
+    classes = arch.classes if learned is None else 0
+    if not isinstance(names, list) or len(names) != classes or not isinstance(settings, dict):
+        raise ValueError(f"{where}: must name the {classes} classes of {runs.ARCH} and the settings, got {names!r:.80}")
     # A training's settings say how its data was read; later stages have settings of their own and repeat it as facts.
     facts = {"split_seed": settings.get("seed", 0), "resize": "stretch", **settings, **stage.config}
     said, data = read_typed(_Facts, facts, str(where)), stage.config.get("data")
@@ -207,6 +210,7 @@ def find(run: Path | None = None, from_stage: From | None = None, *, before: Fro
         loss=stage.config.get("loss", {}),
         start=_start(where, stage.config.get("start")),
         content=stage.config.get("content"),
+        learned=learned,
     )
 
 
@@ -226,6 +230,15 @@ def _start(where: Path, found: Any) -> dict[str, str] | None:
     if not isinstance(found, dict) or not found.keys() >= {"name", "source", "licence"}:
         raise ValueError(f"{where}: start must have a name, source and licence, got {found!r:.80}")
     return {str(name): str(value) for name, value in found.items()}
+
+
+def _learned(path: Path, config: dict[str, Any]) -> tuple[str, ...] | None:
+    if path.name != runs.DISTILL:
+        return None
+    found = config.get("learned")
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise ValueError(f"{path / runs.CONFIG}: must say which rows learned, got {found!r:.80}")
+    return tuple(found)
 
 
 def _quantization(path: Path, config: dict[str, Any]) -> dict[str, Any] | None:

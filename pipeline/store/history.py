@@ -15,7 +15,10 @@ from micro_yolo.tflite import regular
 Row = dict[str, Any]
 # What a line holds beside the losses, whose number and names are the head's and the stage's.
 _WHOLE = ("epoch", "images")
-_OTHERS = (*_WHOLE, "learning_rate", "gradient_norm", "AP", "AP50", "seconds", "images_per_second")
+# What is measured of some epochs: accuracy, or of a lesson how much of what its teacher says.
+EXPLAINED = "explained"
+_MEASURES = ("AP", "AP50", EXPLAINED)
+_OTHERS = (*_WHOLE, "learning_rate", "gradient_norm", *_MEASURES, "seconds", "images_per_second")
 
 
 def read(path: Path) -> list[Row]:
@@ -44,6 +47,11 @@ def write(path: Path, rows: Sequence[Row]) -> Path:
 def losses_of(row: Mapping[str, Any]) -> list[str]:
     """The names of the losses in a line, or in what a step reports: the total and its parts, in their order."""
     return [name for name in row if name not in _OTHERS]
+
+
+def measured_of(row: Mapping[str, Any]) -> dict[str, float]:
+    """What was measured of an epoch, by name; nothing of one that was not."""
+    return {name: row[name] for name in _MEASURES if row.get(name) is not None}
 
 
 def _number(name: str, text: str) -> float | int | None:

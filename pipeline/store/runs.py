@@ -21,7 +21,7 @@ from datetime import datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from micro_yolo.model.printable import typed
 from micro_yolo.pipeline.store import killed
@@ -30,6 +30,8 @@ from micro_yolo.tflite.typed import parse as parse_json
 
 RUNS = Path("runs")
 STAGES = ("train", "prune", "qat")
+# What a network may have learned before its training.
+DISTILL: Final = "distill"
 EXPORT = "export"
 SEARCH = "search"
 ARCH = "arch.json"
@@ -263,7 +265,7 @@ def resolve_run(path: Path | None = None) -> Path:
     run = Path(os.path.normpath(path))
     if not run.exists():
         raise FileNotFoundError(f"{run}: no such run; `python -m pipeline.train --run {typed(run)}` makes one")
-    if not any((run / stage).is_dir() for stage in STAGES):
+    if not any((run / stage).is_dir() for stage in (DISTILL, *STAGES)):
         raise ValueError(f"{run}: a run must hold one of {', '.join(STAGES)}; `python -m pipeline.train` makes one")
     return run
 
@@ -304,7 +306,7 @@ def latest_stage(run: Path, before: str | None = None) -> Path:
 def sweep(run: Path) -> None:
     """Remove what killed processes left in a run: files half written, and what only a half-made stage needs."""
     killed.sweep(run, below=True)
-    for stage in STAGES:
+    for stage in (DISTILL, *STAGES):
         if is_finished(run / stage):
             for name in WORKING:
                 shutil.rmtree(run / stage / name, ignore_errors=True)
@@ -391,7 +393,7 @@ def _is_foreign(run: Path) -> bool:
         return False
     # Hidden ones are the system's, or those of machines that help to make this run.
     names = {entry.name for entry in run.iterdir() if not entry.name.startswith(".")}
-    return bool(names) and not names & {*STAGES, EXPORT, SEARCH}
+    return bool(names) and not names & {DISTILL, *STAGES, EXPORT, SEARCH}
 
 
 def _unused() -> Path:
