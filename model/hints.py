@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -70,8 +71,8 @@ def pupil(network: Network, given: Sequence[Hint], teacher: Arch) -> keras.Model
     """`network` up to its hinted rows, each behind a convolution to the channels of its teacher.
 
     Returns:
-      A model from pixels 0..255, (B, h, w, 3), to a list of (B, h / stride, w / stride, teacher's channels). Its layers
-      are those of `network`, and the convolutions.
+      A model from pixels 0..255, (B, h, w, 3), to a list of (B, h / stride, w / stride, teacher's channels), for one
+      hint to that alone. Its layers are those of `network`, and the convolutions.
     """
     outputs = [
         keras.layers.Conv2D(teacher.channels[hint.teacher], 1, name=f"hint_{hint.pupil}")(behind(network, hint.pupil))
@@ -100,13 +101,14 @@ def teaching(
     deviations = [tf.constant(np.maximum(np.sqrt(variance), _LEAST_DEVIATION)) for _, variance in known]
 
     def said(images: tf.Tensor) -> list[tf.Tensor]:
-        outputs = [(x - m) / d for x, m, d in zip(inner(images, training=False), means, deviations, strict=True)]
+        every = zip(tf.nest.flatten(inner(images, training=False)), means, deviations, strict=True)
+        outputs = [(x - mean) / deviation for x, mean, deviation in every]
         return [outputs[rows.index(hint.teacher)] for hint in given]
 
     return said
 
 
-def distance(theirs: Sequence[tf.Tensor], ours: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Mean over the hints of the mean squared distance."""
-    pairs = zip(theirs, ours, strict=True)
+def distance(theirs: Sequence[tf.Tensor], ours: Any) -> tf.Tensor:
+    """Mean over the hints of the mean squared distance; `ours` as a `pupil` gives it."""
+    pairs = zip(theirs, tf.nest.flatten(ours), strict=True)
     return tf.add_n([tf.reduce_mean(tf.square(their - our)) for their, our in pairs]) / len(theirs)

@@ -20,8 +20,10 @@ _ROWS, _COLUMNS = 16, 17
 # more; a tenth more light are 18 levels.
 NEAR_BITS, NEAR_LEVELS = 24, 20.0
 _BLOCK = 1 << 22
-# Beyond this many, pictures of one split are compared by equal hashes only: all pairs would take minutes.
+# Beyond this many by as many, pictures are compared by equal hashes only: all pairs would take minutes.
 _MOST_PAIRED = 20_000
+# Pictures with a near hash that are looked at together.
+_FEW = 16
 SHOWN = 12
 
 
@@ -71,19 +73,55 @@ def fingerprints(split: Split, advance: Callable[[], object] = lambda: None) -> 
     return Prints(np.packbits(brighter, axis=1).view(np.uint64), grey, read)
 
 
-def pairs(a: Prints, b: Prints) -> Iterator[tuple[int, int, int]]:
-    """(index in a, index in b, bits that differ) of pictures that are the same or nearly so."""
+def near(a: Prints, b: Prints) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Each picture of a with pictures of b whose hash is near: its index, theirs ascending, bits that differ.
+
+    Where there are too many to compare them all, with the first whose hash is the same.
+    """
+    if len(a.bits) * len(b.bits) > _MOST_PAIRED**2:
+        yield from _equal(a, b)
+        return
     step = max(_BLOCK // max(len(b.bits), 1), 1)
     for start in range(0, len(a.bits), step):
         block = slice(start, start + step)
         apart = np.zeros((len(a.bits[block]), len(b.bits)), np.uint16)
         for word in range(a.bits.shape[1]):
             apart += np.bitwise_count(a.bits[block, word, None] ^ b.bits[None, :, word])
-        near = (apart <= NEAR_BITS) & a.read[block, None] & b.read[None]
-        for first, second in zip(*np.nonzero(near), strict=True):
-            levels = np.abs(a.grey[start + first].astype(np.int16) - b.grey[second]).mean()
-            if levels <= NEAR_LEVELS:
-                yield start + int(first), int(second), int(apart[first, second])
+        found = (apart <= NEAR_BITS) & a.read[block, None] & b.read[None]
+        for row in np.flatnonzero(found.any(1)).tolist():
+            others = np.flatnonzero(found[row])
+            yield start + row, others, apart[row, others]
+
+
+def _equal(a: Prints, b: Prints) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    firsts: dict[bytes, int] = {}
+    for index in np.flatnonzero(b.read).tolist():
+        firsts.setdefault(b.bits[index].tobytes(), index)
+    for index in np.flatnonzero(a.read).tolist():
+        other = firsts.get(a.bits[index].tobytes())
+        if other is not None:
+            yield index, np.array([other]), np.zeros(1, np.uint16)
+
+
+def _are_alike(a: Prints, index: int, b: Prints, others: np.ndarray) -> np.ndarray:
+    """Of pictures of b with a near hash, which look like picture `index` of a: bool (n,)."""
+    levels = np.abs(a.grey[index].astype(np.int16) - b.grey[others]).mean(1)
+    return np.asarray(levels <= NEAR_LEVELS)
+
+
+def twins(a: Prints, b: Prints) -> dict[int, tuple[int, int]]:
+    """Of each picture of a that is in b too, or nearly so: bits that differ from the nearest, and its index in b."""
+    found = {}
+    for index, others, apart in near(a, b):
+        order = np.argsort(apart, kind="stable")
+        # The first will mostly do; of a film there may be thousands.
+        for start in range(0, len(order), _FEW):
+            some = order[start : start + _FEW]
+            alike = some[_are_alike(a, index, b, others[some])]
+            if len(alike):
+                found[index] = (int(apart[alike[0]]), int(others[alike[0]]))
+                break
+    return found
 
 
 def between_splits(dataset: Dataset, prints: Mapping[str, Prints]) -> list[Finding]:
@@ -92,25 +130,23 @@ def between_splits(dataset: Dataset, prints: Mapping[str, Prints]) -> list[Findi
     for name in dataset.splits:
         if name == "train":
             continue
-        twins: dict[int, tuple[int, int]] = {}
-        for mine, other, apart in pairs(prints[name], prints["train"]):
-            twins[mine] = min(twins.get(mine, (apart, other)), (apart, other))
-        if not twins:
+        doubled = twins(prints[name], prints["train"])
+        if not doubled:
             continue
-        same = sum(apart == 0 for apart, _ in twins.values())
-        share = 100 * len(twins) / len(dataset.splits[name])
+        same = sum(apart == 0 for apart, _ in doubled.values())
+        share = 100 * len(doubled) / len(dataset.splits[name])
         found.append(
             Finding(
                 kind=f"{name} in train",
-                says=f"{len(twins)} of the {many(len(dataset.splits[name]), 'picture')} of {name} ({share:.0f} %) "
+                says=f"{len(doubled)} of the {many(len(dataset.splits[name]), 'picture')} of {name} ({share:.0f} %) "
                 "also lie in train, "
                 f"{same} with equal fingerprints, the others nearly so: what is measured on them is known by heart.",
                 advice="Split by scene, day or source instead of by picture, or take these out of one of the two.",
                 spots=tuple(
                     (Spot(name, mine, note=name), Spot("train", other, note=_bits(apart)))
-                    for mine, (apart, other) in sorted(twins.items(), key=lambda item: item[1])[:SHOWN]
+                    for mine, (apart, other) in sorted(doubled.items(), key=lambda item: item[1])[:SHOWN]
                 ),
-                count=len(twins),
+                count=len(doubled),
             )
         )
     return found
@@ -119,7 +155,7 @@ def between_splits(dataset: Dataset, prints: Mapping[str, Prints]) -> list[Findi
 def within_train(dataset: Dataset, prints: Mapping[str, Prints]) -> list[Finding]:
     """Groups of pictures of train that are the same or nearly so."""
     split, mine = dataset.splits["train"], prints["train"]
-    groups = _groups(mine)
+    groups = grouped(mine)
     if not groups:
         return []
     labels = [group for group in groups if _differ(split, group)]
@@ -143,23 +179,22 @@ def within_train(dataset: Dataset, prints: Mapping[str, Prints]) -> list[Finding
     ]
 
 
-def _groups(prints: Prints) -> list[list[int]]:
+def grouped(prints: Prints) -> list[list[int]]:
     """Indices of pictures that are alike, by way of one another, two and more."""
     leader = np.arange(len(prints.bits))
-    if len(prints.bits) <= _MOST_PAIRED:
-        links = [(a, b) for a, b, _ in pairs(prints, prints) if a < b]
-    else:
-        _, first, which = np.unique(prints.bits, axis=0, return_index=True, return_inverse=True)
-        links = [(int(first[k]), n) for n, k in enumerate(which.ravel().tolist()) if first[k] != n and prints.read[n]]
 
     def head(index: int) -> int:
         while leader[index] != index:
             index = int(leader[index])
         return index
 
-    for a, b in links:
-        low, high = sorted((head(a), head(b)))
-        leader[high] = low
+    for index, others, _ in near(prints, prints):
+        # Those under the same leader are known; of a thousand frames of a film, nearly all.
+        strangers = others[leader[others] != leader[index]]
+        alike = strangers[_are_alike(prints, index, prints, strangers)]
+        if len(alike):
+            heads = [head(each) for each in (index, *alike.tolist())]
+            leader[[*heads, index, *alike.tolist()]] = min(heads)
     members: dict[int, list[int]] = {}
     for index in range(len(leader)):
         members.setdefault(head(index), []).append(index)

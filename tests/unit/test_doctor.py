@@ -251,3 +251,38 @@ def test_a_page_that_needs_nothing_else(
     page.write_text("<html>mine</html>")
     done = command("pipeline.data", root, "--page", page, "--out", tmp_path / "report", cwd=tmp_path)
     assert done.returncode == 2 and "doctor.html: is there already; choose another --page or add" in done.stderr
+
+
+def prints(bits: list[list[int]], levels: list[int]) -> alike.Prints:
+    """Fingerprints with these bits of 256 set, each of a picture of one level."""
+    flags = np.zeros((len(bits), 256), bool)
+    for row, which in enumerate(bits):
+        flags[row, which] = True
+    grey = np.repeat(np.array(levels, np.uint8)[:, None], 272, 1)
+    return alike.Prints(np.packbits(flags, axis=1).view(np.uint64), grey, np.ones(len(bits), bool))
+
+
+def test_pictures_are_alike_by_way_of_one_another() -> None:
+    near, far = [*range(20)], [*range(40)]
+    found = alike.grouped(prints([[], near, far, [*range(200, 256)], far], [0, 0, 0, 0, 0]))
+    assert found == [[0, 1, 2, 4]]
+    # Of the same steps, but not of the same light.
+    assert alike.grouped(prints([[], [], []], [0, 200, 10])) == [[0, 2]]
+
+
+def test_the_nearest_twin_is_named() -> None:
+    mine, theirs = prints([[], [*range(100)]], [50, 0]), prints([[1, 2], [1], [], [3]], [50, 50, 200, 50])
+    assert alike.twins(mine, theirs) == {0: (1, 1)}
+
+
+@pytest.mark.parametrize("most", [20_000, 10], ids=["all pairs", "equal hashes"])
+def test_a_film_is_not_compared_frame_by_frame(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+    are_alike = alike._are_alike
+    monkeypatch.setattr(alike, "_MOST_PAIRED", most)
+    monkeypatch.setattr(alike, "_are_alike", lambda *args: compared.append(len(args[3])) or are_alike(*args))
+    frames = 400
+    film = prints([[frame % 7] if most > frames else [] for frame in range(frames)], [9] * frames)
+    assert alike.grouped(film) == [[*range(frames)]]
+    assert len(alike.twins(film, film)) == frames
+    assert sum(compared) < 20 * frames
