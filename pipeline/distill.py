@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from micro_yolo.model.printable import typed
-from micro_yolo.pipeline.data.strength import Strength
 from micro_yolo.pipeline.learn import devices
-from micro_yolo.pipeline.learn.options import parse_size
+from micro_yolo.pipeline.learn.options import Basics, parse_size
 from micro_yolo.pipeline.learn.recipe import Recipe
 from micro_yolo.pipeline.show import cli
 from micro_yolo.pipeline.show.screen import QUIET, Screen, Show
@@ -38,7 +37,7 @@ PICTURES = 128
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Basics):
     """Teach a network, from photographs without boxes, what another knows."""
 
     run: Path | None = None
@@ -53,35 +52,13 @@ class Config:
     """Input size in pixels: 320, or 256x320 (height x width); by default the network's own."""
     resize: Literal["stretch", "letterbox", "mediapipe"] = "stretch"
     """How photographs become the input's shape."""
-    batch: int = 8
-    """Images a step, over all devices."""
     recipe: Recipe = field(default_factory=lambda: Recipe(plain_epochs=0))
-    augment: Strength = field(default_factory=Strength)
-    cache_gib: float = 2.0
-    """Memory for decoded images; more of them are decoded anew each epoch, or kept in --cache."""
-    cache: Path | None = None
-    """Folder in which images made small are kept, for this run and later ones; it may be shared by all."""
-    seed: int = 0
-    """Of everything random."""
-    resume: bool = False
-    """Continue what was stopped, with the settings it recorded."""
-    overwrite: bool = False
-    """Replace what is there of the same name."""
 
     def check(self) -> None:
         """Raise ValueError for what is wrong with the settings alone, before any slow work."""
+        super().check()
         if not self.photos:
-            raise ValueError(
-                "photos: must name a folder of photographs, got none; allowed: --photos FOLDER [FOLDER ...]"
-            )
-        if self.batch < 1:
-            raise ValueError(f"batch: must be at least 1, got {self.batch}")
-        if not self.cache_gib >= 0:
-            raise ValueError(
-                f"cache_gib: must not be negative, got {self.cache_gib}; allowed: such as 2, or 0 for none"
-            )
-        if self.seed < 0:
-            raise ValueError(f"seed: must not be negative, got {self.seed}")
+            raise ValueError("photos: must name a folder of photographs, got none; allowed: --photos FOLDER ...")
 
 
 @dataclass(frozen=True)
@@ -134,8 +111,7 @@ def run(config: Config, show: Show = QUIET) -> Result:
     if begun is not None:
         check_content(photos, resume.facts(begun), str(begun))
     count = len(photos.splits["train"])
-    if config.batch > count:
-        raise ValueError(f"batch: must not exceed the {count} photographs to learn from, got {config.batch}")
+    config.check_batch(count)
     if begun is None:
         recipe = config.recipe.settled(count)
         if config.recipe.epochs is None:

@@ -130,7 +130,7 @@ def test_a_training_in_the_same_run_is_what_is_converted(place: Path) -> None:
     [
         (("--teacher", "yolov3_tiny"), "teacher: must be a network with start weights, got yolov3_tiny"),
         (("--teacher", "nobody"), "arch: unknown network 'nobody'"),
-        (("--batch", 20), "batch: must not exceed the 19 photographs to learn from, got 20"),
+        (("--batch", 20), "batch: must not exceed the 19 training images, got 20; use a smaller --batch"),
         (("--size", "65"), "65"),
     ],
 )

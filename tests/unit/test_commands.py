@@ -61,8 +61,8 @@ def test_the_list_costs_nothing(started: str, args: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
-        ("trian", "unknown command trian; nearest: train; allowed: data, train, prune, "),
-        ("quux", "unknown command quux; allowed: data, train, prune, "),
+        ("trian", "unknown command trian; nearest: train; allowed: data, train, distill, prune, "),
+        ("quux", "unknown command quux; allowed: data, train, distill, prune, "),
         ("--hepl", "unknown option --hepl; nearest: --help; see"),
         ("-v", "unknown option -v; allowed: --help; see"),
     ],
