@@ -239,10 +239,13 @@ def _pictures(images: Images, numbers: np.ndarray, batch: int) -> Iterator[np.nd
 
 def tell(result: Result, show: Show) -> None:
     """What people want to know of it."""
+    from micro_yolo.model.zoo import ARCHS
+
     best, size = result.metrics, "x".join(map(str, dict.fromkeys(result.arch.size)))
+    arch = result.arch.name if result.arch.name in ARCHS else typed(result.stage / runs.ARCH)
     show.say(f"best: epoch {best['epoch']}, explains {best[EXPLAINED]:.1f} % of what the teacher says")
     show.say(
-        f"{result.run}; next: python -m pipeline.train --data PATH --arch {result.arch.name} --size {size} "
+        f"{result.run}; next: python -m pipeline.train --data PATH --arch {arch} --size {size} "
         f"--init {typed(result.run)}"
     )
 

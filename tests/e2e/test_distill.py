@@ -98,6 +98,14 @@ def weights(result: distill.Result) -> list[np.ndarray]:
     return found
 
 
+def test_it_says_how_to_go_on(taught: distill.Result) -> None:
+    heard = Heard()
+    distill.tell(taught, heard)
+    _, line = heard.lines
+    table = taught.stage / runs.ARCH
+    assert line.endswith(f"pipeline.train --data PATH --arch {table} --size 64 --init {taught.run}")
+
+
 def test_a_training_begins_with_the_rows_that_learned(place: Path, taught: distill.Result) -> None:
     heard = Heard()
     options = ("--data", place / "set", "--arch", place / "pupil.json", "--epochs", 1, "--learning-rate", 0)
