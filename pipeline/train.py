@@ -248,9 +248,22 @@ def tell(result: Result, show: Show) -> None:
         show.say(f"{result.run}; next: python -m pipeline.convert --run {typed(result.run)} --int8")
 
 
+def advise(config: Config, show: Show) -> None:
+    """Name what would help a network that begins at random."""
+    from micro_yolo.model import zoo
+    from micro_yolo.pipeline.learn.initial import AUTO
+
+    if config.data is not None and config.init == AUTO and not zoo.find(config.arch).start:
+        show.say(
+            "begins at random; photographs without boxes can give it a start: "
+            f"python -m pipeline.distill --photos FOLDER --arch {typed(config.arch)}"
+        )
+
+
 def command(config: Config) -> None:
     """Train, and tell people."""
     with Screen("stdout") as show:
+        advise(config, show)
         tell(run(config, show), show)
 
 

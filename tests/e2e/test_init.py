@@ -95,6 +95,21 @@ def test_without_a_start_it_descends_from_none(place):
     assert told == [] and find(run).start is None
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--arch", "micro_yolo"), ["python -m pipeline.distill --photos FOLDER --arch micro_yolo"]),
+        (("--arch", "micro_yolo", "--init", "none"), []),
+        (("--arch", "micro_yolo_mobile"), []),
+    ],
+)
+def test_a_network_that_begins_at_random_is_told_of_lessons(place, options, told):
+    heard = Heard()
+    config = cli.parse(train.Config, prog=train.PROG, args=["--data", str(place / "set"), *options])
+    train.advise(config, heard)
+    assert [line.rpartition("a start: ")[2] for line in heard.lines] == told
+
+
 def test_an_earlier_run_goes_on(started, place):
     for name, path in (("from_run", started[0]), ("from_file", started[0] / "train" / runs.WEIGHTS)):
         run, told = trained(place, name, "--init", path, "--anchors", "paper")
