@@ -141,6 +141,11 @@ class Tree:
         return {folder: frozenset(names) for folder, names in self.folders.items()}
 
     @cached_property
+    def lowered(self) -> dict[str, str]:
+        """Each folder with files by its name in small letters."""
+        return {folder.lower(): folder for folder in self.folders}
+
+    @cached_property
     def pictures(self) -> dict[str, list[str]]:
         """Of each folder with pictures their names."""
         found = {folder: [name for name in names if is_picture(name)] for folder, names in self.folders.items()}

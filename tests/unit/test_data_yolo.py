@@ -3,6 +3,7 @@ import pytest
 from data_folders import write_image, write_yolo
 
 from micro_yolo.pipeline.data import load
+from micro_yolo.pipeline.data.forms import gather, places
 
 LINE = "1 0.5 0.5 0.25 0.5\n"
 
@@ -155,3 +156,18 @@ def test_images_folder_above_the_data_set_is_left_alone(tmp_path):
         (root / "all" / f"{stem}.txt").write_text(LINE)
     (root / "data.yaml").write_text("train: all\nnames: [a, b]\n")
     assert shape(load(root)) == {"train": (1, 1), "val": (1, 1)}
+
+
+def test_a_folder_of_pictures_is_not_compared_with_the_labels_of_all_others(tmp_path, monkeypatch):
+    folders = 12
+    for number in range(folders):
+        write_image(tmp_path / "images" / f"day{number}" / "a.png")
+        (tmp_path / "labels" / f"day{number}").mkdir(parents=True)
+        (tmp_path / "labels" / f"day{number}" / "a.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    looked = []
+    labels_in = places.labels_in
+    for module in (places, gather):
+        monkeypatch.setattr(module, "labels_in", lambda *args: looked.append(args) or labels_in(*args))
+    found = load(tmp_path)
+    assert sum(len(split.classes) for split in found.splits.values()) == folders
+    assert len(looked) <= 4 * folders

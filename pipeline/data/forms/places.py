@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from micro_yolo.pipeline.data.splits import split_of_path
 from micro_yolo.pipeline.data.tree import Tree, child
@@ -41,16 +42,19 @@ def twin_folder(tree: Tree, folder: str, ending: str, *, holders: Iterable[str] 
     stems = _stems(tree.pictures.get(folder, []))
     best, most = None, 0
     split = split_of_path(folder)
-    others = [each for each in holders if split is None or split_of_path(each) in (None, split)]
-    known = {key.lower(): key for key in tree.folders}
-    for candidate in (*_candidates(folder), *others):
-        place = known.get(candidate.lower())
+    # One by one: a set may have thousands of folders, and the first candidate is mostly the one.
+    others = (each for each in holders if split is None or split_of_path(each) in (None, split))
+    for candidate in chain(_candidates(folder), others):
+        place = tree.lowered.get(candidate.lower())
         if place is None:
             continue
         names = labels_in(tree, place, ending)
         shared = sum(stem in names for stem in stems)
         if shared > most:
             best, most = place, shared
+        if shared == len(stems):
+            # No other can have more of them.
+            break
     return best if best is not None else canonical(folder)
 
 
