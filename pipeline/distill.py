@@ -242,10 +242,10 @@ def tell(result: Result, show: Show) -> None:
     from micro_yolo.model.zoo import ARCHS
 
     best, size = result.metrics, "x".join(map(str, dict.fromkeys(result.arch.size)))
-    arch = result.arch.name if result.arch.name in ARCHS else typed(result.stage / runs.ARCH)
+    arch = result.arch.name if result.arch.name in ARCHS else result.stage / runs.ARCH
     show.say(f"best: epoch {best['epoch']}, explains {best[EXPLAINED]:.1f} % of what the teacher says")
     show.say(
-        f"{result.run}; next: python -m pipeline.train --data PATH --arch {arch} --size {size} "
+        f"{result.run}; next: python -m pipeline.train --data PATH --arch {typed(arch)} --size {typed(size)} "
         f"--init {typed(result.run)}"
     )
 

@@ -168,7 +168,12 @@ def test_fifty_steps_are_the_plain_ones(
         losses = trainer.step(batch)
         got.append([float(losses[name]) for name in ("total", "gradient_norm")])
     # Of many values to be rounded to integers some lie halfway, and float rounding decides.
-    np.testing.assert_allclose(got, wanted, rtol=1e-4 if made is made_float else 3e-2)
+    np.testing.assert_allclose(got, wanted, rtol=1e-3 if made is made_float else 3e-2)
+    if made is made_float:
+        # So it does at a kink, such as where two values of a max-pool are equal: a gradient then goes another way, and
+        # which step that happens to is another on each kind of processor. All others are much nearer.
+        losses, norms = np.abs(np.divide(got, wanted) - 1).T
+        assert losses.max() < 1e-5 and np.sort(norms)[-2] < 2e-5
     last, average = trainer.task.model.get_weights(), trainer.task.averaged.get_weights()
     for ours, theirs in zip(last + average, plain.model.get_weights() + plain.averaged.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=2e-3)
