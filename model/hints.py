@@ -43,18 +43,17 @@ def hints(arch: Arch, teacher: Arch) -> tuple[Hint, ...]:
     """
     if teacher.start not in STARTS:
         raise ValueError(f"teacher: must be a network with start weights, got {teacher.name}")
-    known = [row for row, _ in STARTS[teacher.start].scopes]
-    found = []
-    for stride in dict.fromkeys(arch.strides[row.row_name] for row in arch.detections):
-        last = [row for row in known if teacher.strides[row] == stride][-1:]
+    last = {teacher.strides[row]: row for row, _ in STARTS[teacher.start].scopes}
+    found: dict[str, str] = {}
+    for stride in {arch.strides[row.row_name] for row in arch.detections} & {*last}:
+        row_name = last[stride]
         there = [row.name for row in arch.rows if row.out and row.op not in HEADS and arch.strides[row.name] == stride]
-        if not last or not there:
-            continue
-        wide = [name for name in there if arch.channels[name] >= teacher.channels[last[0]]]
-        found += [Hint(name, last[0]) for name in wide or [max(there, key=lambda name: arch.channels[name])]]
+        wide = [name for name in there if arch.channels[name] >= teacher.channels[row_name]]
+        widest = sorted(there, key=lambda name: -arch.channels[name])[:1]
+        found |= dict.fromkeys(wide or widest, row_name)
     if not found:
         raise ValueError(f"teacher: {teacher.name} has no row on a grid that {arch.name} detects on")
-    return tuple(sorted(found, key=lambda hint: [row.name for row in arch.rows].index(hint.pupil)))
+    return tuple(Hint(row.name, found[row.name]) for row in arch.rows if row.name in found)
 
 
 def taught(arch: Arch, given: Collection[Hint]) -> tuple[str, ...]:

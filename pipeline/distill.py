@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,11 +29,8 @@ if TYPE_CHECKING:
     from micro_yolo.model.keras import keras, tf
     from micro_yolo.model.spec import Arch
     from micro_yolo.pipeline.data import Dataset
-    from micro_yolo.pipeline.data.input import Images
 
 PROG = "python -m pipeline.distill"
-# Enough for the mean and deviation of a channel: each picture has hundreds of cells.
-PICTURES = 128
 
 
 @dataclass(frozen=True)
@@ -169,13 +166,13 @@ class _Lesson:
         from micro_yolo.model.hdf5 import restore, save
         from micro_yolo.model.hints import distance, pupil, teaching
         from micro_yolo.model.keras import tf
+        from micro_yolo.pipeline.learn.initial import PICTURES
         from micro_yolo.pipeline.learn.loop import Task, Trainer
         from micro_yolo.pipeline.learn.session import finish
 
-        usable = self.images.usable
-        drawn = np.sort(np.random.default_rng(self.config.seed).permutation(usable)[:PICTURES])
+        pictures = list(self.images.drawn(PICTURES, self.config.seed, self.config.batch))
         with self.strategy.scope():
-            said = teaching(self.teacher, self.given, list(_pictures(self.images, drawn, self.config.batch)))
+            said = teaching(self.teacher, self.given, pictures)
             model = pupil(build(self.arch), self.given, self.teacher)
         network = build(self.arch)
         averaged = pupil(network, self.given, self.teacher)
@@ -224,17 +221,11 @@ class _Lesson:
             )
 
         def measured() -> dict[str, float]:
-            held = _pictures(self.held, self.held.usable, self.config.batch)
+            held = self.held.plain(self.held.usable, self.config.batch)
             found = np.sum([sums(tf.constant(images, tf.float32)).numpy() for images in held], axis=0)
             return {EXPLAINED: float(100 * (1 - found[:, 0] / np.maximum(found[:, 1], 1e-9)).mean())}
 
         return measured
-
-
-def _pictures(images: Images, numbers: np.ndarray, batch: int) -> Iterator[np.ndarray]:
-    """Batches of these images as they are, uint8 (B, h, w, 3)."""
-    for start in range(0, len(numbers), batch):
-        yield images.batch(numbers[start : start + batch])[0]
 
 
 def tell(result: Result, show: Show) -> None:

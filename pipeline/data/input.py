@@ -108,6 +108,15 @@ class Images:
         images, places = self.pixels(indices)
         return images[places], *self.boxes(indices).padded(len(indices))
 
+    def drawn(self, count: int, seed: int, batch: int) -> Iterator[np.ndarray]:
+        """Batches of up to `count` usable images, drawn by seed, as they are: uint8 (B, h, w, 3)."""
+        return self.plain(np.sort(np.random.default_rng(seed).permutation(self.usable)[:count]), batch)
+
+    def plain(self, indices: np.ndarray, batch: int) -> Iterator[np.ndarray]:
+        """Batches of `indices` (n,), as they are: uint8 (B, h, w, 3)."""
+        for start in range(0, len(indices), batch):
+            yield self.batch(indices[start : start + batch])[0]
+
     def _fill(self, index: int, pixels: np.ndarray) -> None:
         """Write image `index` into `pixels`, uint8 (h, w, 3)."""
         cache = self._cache

@@ -104,7 +104,7 @@ def find_initial(init: str, arch: Arch) -> Initial:
 def _trained(path: Path) -> Trained:
     """The stage that a run, a stage or its weights file stand for."""
     stage = path.parent if path.is_file() else path
-    if (stage / runs.ARCH).is_file() and stage.name in (runs.DISTILL, *runs.STAGES):
+    if (stage / runs.ARCH).is_file() and stage.name in runs.WEIGHTED:
         return finished.find(stage.parent, cast(finished.From, stage.name))
     if path.is_file():
         raise ValueError(f"init: a weights file must lie beside its {runs.ARCH} in a stage of a run, got {path}")

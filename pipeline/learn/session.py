@@ -125,10 +125,7 @@ class Session:
 
     def pictures(self, count: int) -> Iterator[np.ndarray]:
         """Batches of up to `count` training images, drawn by seed, as they are: uint8 (B, h, w, 3)."""
-        usable = self._images.usable
-        drawn = np.sort(np.random.default_rng(self._options.seed).permutation(usable)[:count])
-        for start in range(0, len(drawn), self._options.batch):
-            yield self._images.batch(drawn[start : start + self._options.batch])[0]
+        return self._images.drawn(count, self._options.seed, self._options.batch)
 
     def measure(self, model: keras.Model) -> Callable[[], Metrics]:
         """A function that measures `model`, whose outputs are logits, on the validation images."""

@@ -30,17 +30,15 @@ from micro_yolo.tflite.typed import parse as parse_json
 
 RUNS = Path("runs")
 STAGES = ("train", "prune", "qat")
-# What a network may have learned before its training.
-DISTILL: Final = "distill"
-EXPORT = "export"
-SEARCH = "search"
+DISTILL: Final = "distill"  # what a network may have learned before its training
+WEIGHTED = (DISTILL, *STAGES)
+EXPORT, SEARCH = "export", "search"
 ARCH = "arch.json"
 WEIGHTS = "model.weights.h5"
 CONFIG = "config.json"
 METRICS = "metrics.json"
 HISTORY = "history.csv"
-# What commands leave in a run beside its stages: the table of its files, layer by layer, edge compilers, AP by the
-# number of images.
+# What commands leave beside stages: a table of the files, layer by layer, edge compilers, AP by the number of images.
 COMPARED = "stages.json"
 DEBUG, DEBUGGED = "debug", "debug.json"
 EDGE = "edge.json"
@@ -265,7 +263,7 @@ def resolve_run(path: Path | None = None) -> Path:
     run = Path(os.path.normpath(path))
     if not run.exists():
         raise FileNotFoundError(f"{run}: no such run; `python -m pipeline.train --run {typed(run)}` makes one")
-    if not any((run / stage).is_dir() for stage in (DISTILL, *STAGES)):
+    if not any((run / stage).is_dir() for stage in WEIGHTED):
         raise ValueError(f"{run}: a run must hold one of {', '.join(STAGES)}; `python -m pipeline.train` makes one")
     return run
 
@@ -306,7 +304,7 @@ def latest_stage(run: Path, before: str | None = None) -> Path:
 def sweep(run: Path) -> None:
     """Remove what killed processes left in a run: files half written, and what only a half-made stage needs."""
     killed.sweep(run, below=True)
-    for stage in (DISTILL, *STAGES):
+    for stage in WEIGHTED:
         if is_finished(run / stage):
             for name in WORKING:
                 shutil.rmtree(run / stage / name, ignore_errors=True)
@@ -393,7 +391,7 @@ def _is_foreign(run: Path) -> bool:
         return False
     # Hidden ones are the system's, or those of machines that help to make this run.
     names = {entry.name for entry in run.iterdir() if not entry.name.startswith(".")}
-    return bool(names) and not names & {DISTILL, *STAGES, EXPORT, SEARCH}
+    return bool(names) and not names & {*WEIGHTED, EXPORT, SEARCH}
 
 
 def _unused() -> Path:
